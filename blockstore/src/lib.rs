@@ -1,0 +1,1 @@
+//! The block store of the Holdfast IPFS node.

@@ -1,0 +1,104 @@
+//! Content identifiers: the one `Cid` type of the workspace, its codecs and its limits.
+
+use std::str::FromStr;
+
+use crate::hash::{HashKind, HashPolicyError};
+
+/// Longest digest that a CID may carry: identity digests hold up to 128 bytes of data (boxo, IPIP-512).
+pub const DIGEST_BYTES_MAX: usize = 128;
+
+/// Longest binary CID that is accepted anywhere: four varints of at most 10 bytes and a digest (boxo Bitswap).
+pub const CID_BYTES_MAX: usize = 168;
+
+/// A content identifier whose digest may be up to [`DIGEST_BYTES_MAX`] bytes.
+///
+/// It is `Copy` and about 160 bytes large: keep its binary form where millions are held.
+pub type Cid = cid::CidGeneric<DIGEST_BYTES_MAX>;
+
+/// A multihash of up to [`DIGEST_BYTES_MAX`] bytes: the key of a block.
+pub type Multihash = multihash::Multihash<DIGEST_BYTES_MAX>;
+
+pub use cid::Version;
+
+/// IPLD codec codes (multicodec table) that this crate knows by name.
+pub mod codec {
+    /// Bytes without structure or links.
+    pub const RAW: u64 = 0x55;
+    /// Generic CBOR without links.
+    pub const CBOR: u64 = 0x51;
+    /// Merkle DAG protobuf: what UnixFS is made of.
+    pub const DAG_PB: u64 = 0x70;
+    /// CBOR with links.
+    pub const DAG_CBOR: u64 = 0x71;
+    /// A libp2p public key: the codec of IPNS names.
+    pub const LIBP2P_KEY: u64 = 0x72;
+    /// A raw git object.
+    pub const GIT_RAW: u64 = 0x78;
+    /// Signed or encrypted JOSE objects.
+    pub const DAG_JOSE: u64 = 0x85;
+    /// JSON with links.
+    pub const DAG_JSON: u64 = 0x0129;
+    /// Generic JSON without links.
+    pub const JSON: u64 = 0x0200;
+}
+
+/// Why a text or a byte string is not an acceptable CID.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CidError {
+    /// It does not parse.
+    #[error("invalid cid: {0}")]
+    Invalid(String),
+    /// Its hash function or digest length is not allowed for reading.
+    #[error(transparent)]
+    Policy(#[from] HashPolicyError),
+}
+
+/// Parses a CID from text: multibase for v1, base58btc for v0. The hash policy is not applied.
+pub fn parse_cid(text: &str) -> Result<Cid, CidError> {
+    Cid::from_str(text).map_err(|error| CidError::Invalid(error.to_string()))
+}
+
+/// Parses a binary CID that fills `bytes` completely, without a multibase prefix or padding.
+pub fn cid_from_bytes(bytes: &[u8]) -> Result<Cid, CidError> {
+    if bytes.len() > CID_BYTES_MAX {
+        return Err(CidError::Invalid(format!("{} bytes, the limit is {CID_BYTES_MAX}", bytes.len())));
+    }
+    let mut rest = bytes;
+    let cid = Cid::read_bytes(&mut rest).map_err(|error| CidError::Invalid(error.to_string()))?;
+    if rest.is_empty() { Ok(cid) } else { Err(CidError::Invalid("trailing bytes".to_owned())) }
+}
+
+/// How CIDs of new blocks are made: version and hash function; the codec comes with each block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CidBuilder {
+    /// CID version for dag-pb blocks. Other codecs always get v1.
+    pub version: Version,
+    /// Hash function.
+    pub hash: HashKind,
+}
+
+impl CidBuilder {
+    /// Hashes a block given in parts (they are hashed as if joined) and names it.
+    ///
+    /// A v0 builder names dag-pb blocks v0 only where v0 can say so (sha2-256); everything else gets v1.
+    pub fn cid_of(&self, codec: u64, parts: &[&[u8]]) -> Cid {
+        self.name(codec, self.hash.digest(parts))
+    }
+
+    /// Names a block whose multihash is known.
+    pub fn name(&self, codec: u64, multihash: Multihash) -> Cid {
+        if self.version == Version::V0
+            && codec == codec::DAG_PB
+            && let Ok(cid) = Cid::new_v0(multihash)
+        {
+            return cid;
+        }
+        Cid::new_v1(codec, multihash)
+    }
+}
+
+/// The bytes of an identity CID: data that is inlined in the CID itself and never stored.
+pub fn identity_data(cid: &Cid) -> Option<&[u8]> {
+    (cid.hash().code() == HashKind::Identity.code()).then(|| cid.hash().digest())
+}

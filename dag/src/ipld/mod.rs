@@ -1,0 +1,1 @@
+//! The IPLD data model and its codecs.
