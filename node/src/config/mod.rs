@@ -1,0 +1,1 @@
+//! Kubo's JSON config.

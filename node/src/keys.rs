@@ -1,0 +1,1 @@
+//! The key store: named private keys.

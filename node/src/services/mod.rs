@@ -1,0 +1,1 @@
+//! What the node can do, one file a service.
