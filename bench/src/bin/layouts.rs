@@ -185,7 +185,7 @@ fn run(layout: Layout, adds: usize, root: &Path) -> Res<()> {
             store.put(&batch)?;
         }
         store.barrier()?;
-        rates.push(1073.741_824 / add.seconds());
+        rates.push(1_073.741_824 / add.seconds());
     }
     let (seconds, cpu) = (whole.seconds(), whole.cpu_seconds());
     store.db.wait_for_compact(&WaitForCompactOptions::default())?;
@@ -195,7 +195,7 @@ fn run(layout: Layout, adds: usize, root: &Path) -> Res<()> {
     println!(
         "{layout:?}: durable {:.0} MB/s overall, median add {:.0}, first {first:.0}, last {last:.0}; \
          {:.2} CPU s/GiB; written {:.2} x data until idle",
-        1073.741_824 * gib / seconds,
+        1_073.741_824 * gib / seconds,
         median(&mut rates),
         cpu / gib,
         whole.bytes_written() as f64 / (gib * 1_073_741_824.0),
@@ -214,7 +214,7 @@ fn run(layout: Layout, adds: usize, root: &Path) -> Res<()> {
         let note = if temperature == "cold" && !dropped { " (page cache was not dropped)" } else { "" };
         println!(
             "  cat {temperature}, one thread, verified: {:.0} MB/s{note}",
-            1073.741_824 / meter.seconds()
+            1_073.741_824 / meter.seconds()
         );
     }
 
