@@ -22,5 +22,7 @@ pub mod import;
 pub mod ipld;
 pub mod pb;
 pub mod read;
+#[cfg(test)]
+mod testdata;
 pub mod unixfs;
 pub mod walk;
