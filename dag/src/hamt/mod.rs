@@ -1,1 +1,4 @@
 //! Sharded directories.
+
+pub mod hash;
+pub mod read;
