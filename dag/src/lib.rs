@@ -23,5 +23,7 @@ pub mod ipld;
 pub mod path;
 pub mod pb;
 pub mod read;
+#[cfg(test)]
+mod testdata;
 pub mod unixfs;
 pub mod walk;

@@ -1,12 +1,10 @@
 //! One node of a sharded directory, checked against itself.
 
-use super::hash::KeyHash;
+use super::{HASH_TYPE, name_hash, place, prefix_len};
 use crate::cid::Cid;
 use crate::pb::PbLinkRef;
 use crate::unixfs::UnixFs;
 
-/// Multicodec code of the only hash function in use: murmur3-x64-64.
-pub const HASH_MURMUR3: u64 = 0x22;
 /// Smallest fanout.
 pub const FANOUT_MIN: u64 = 8;
 /// Largest fanout (CVE-2023-23625).
@@ -36,36 +34,35 @@ pub enum ShardError {
     Depth,
 }
 
-/// Where a shard stands in its directory.
+/// Where a shard stands in its directory; made by [`check_shard`] only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardLevel {
     /// Fanout of the whole directory.
-    pub fanout: u16,
+    fanout: u16,
     /// Levels above.
-    pub depth: u8,
+    depth: u8,
 }
 
 impl ShardLevel {
-    /// Hash bits that one level takes.
-    pub fn bits(self) -> u32 {
-        self.fanout.trailing_zeros()
-    }
-
     /// Digits of a position in link names.
     pub fn prefix_len(self) -> usize {
-        self.bits().div_ceil(4) as usize
+        prefix_len(self.fanout)
     }
 
     /// The level below, unless the hash has no bits left for it.
     pub fn below(self) -> Result<Self, ShardError> {
         let depth = self.depth + 1;
-        let level = Self { depth, ..self };
-        if (u32::from(depth) + 1) * self.bits() > u64::BITS { Err(ShardError::Depth) } else { Ok(level) }
+        place(0, u32::from(depth), self.fanout).ok_or(ShardError::Depth)?;
+        Ok(Self { depth, ..self })
     }
 
     /// The position of a name in a shard at this level, as it stands in link names.
     pub fn prefix_of(self, name: &[u8]) -> String {
-        let position = KeyHash::of(name).position(u32::from(self.depth), self.bits());
+        let position = place(name_hash(name), u32::from(self.depth), self.fanout);
+        self.prefix(position.expect("invariant: a level is made only where the hash has bits left"))
+    }
+
+    fn prefix(self, position: u16) -> String {
         format!("{position:0width$X}", width = self.prefix_len())
     }
 }
@@ -76,7 +73,7 @@ pub fn check_shard(
     links: &[PbLinkRef<'_>],
     parent: Option<ShardLevel>,
 ) -> Result<ShardLevel, ShardError> {
-    if fs.hash_type != Some(HASH_MURMUR3) {
+    if fs.hash_type != Some(HASH_TYPE) {
         return Err(ShardError::HashFunction);
     }
     let fanout = fs.fanout.filter(|fanout| fanout.is_power_of_two()).ok_or(ShardError::Fanout)?;
@@ -98,13 +95,13 @@ fn check_positions(bitfield: &[u8], links: &[PbLinkRef<'_>], level: ShardLevel) 
         return Err(ShardError::Bitfield);
     }
     let bits = bitfield.iter().rev().enumerate().flat_map(|(byte, bits)| {
-        (0..8_usize).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| byte * 8 + bit)
+        (0..8_usize).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| (byte * 8 + bit) as u16)
     });
     let mut links = links.iter();
     for position in bits {
         let link = links.next().ok_or(ShardError::Bitfield)?;
         let prefix = link.name().get(..level.prefix_len()).ok_or(ShardError::Prefix)?;
-        if prefix != format!("{position:0width$X}", width = level.prefix_len()).as_bytes() {
+        if prefix != level.prefix(position).as_bytes() {
             return Err(ShardError::Prefix);
         }
     }
