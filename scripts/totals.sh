@@ -20,7 +20,7 @@ END {
     # A cargo error that is only "test failed" is already counted.
     if (passed + failed == 0 || (broken && failed == 0)) { failed++ }
     line = sprintf("%d passed, %d failed", passed, failed)
-    if (skipped) line = line sprintf(" (%d checks skipped, see SKIPPED above)", skipped)
+    if (skipped) line = line sprintf(", %d skipped", skipped)
     print line
     exit failed > 0
 }'
