@@ -145,11 +145,15 @@ fn link_inner_len(cid_len: usize, name_len: usize, name: Option<usize>, tsize: O
 
 /// Appends one link field. What is `None` is left out; builders always give name and size, as Kubo does.
 pub fn put_link(out: &mut Vec<u8>, cid: &Cid, name: Option<&[u8]>, tsize: Option<u64>) {
-    let cid = cid.to_bytes();
+    put_link_bytes(out, &cid.to_bytes(), name, tsize);
+}
+
+/// Appends one link field whose CID is in binary form already.
+pub(crate) fn put_link_bytes(out: &mut Vec<u8>, cid: &[u8], name: Option<&[u8]>, tsize: Option<u64>) {
     let inner = link_inner_len(cid.len(), name.map_or(0, <[u8]>::len), name.map(<[u8]>::len), tsize);
     put_varint(out, u64::from(2_u32 << 3 | WIRE_BYTES));
     put_varint(out, inner as u64);
-    put_bytes(out, 1, &cid);
+    put_bytes(out, 1, cid);
     if let Some(name) = name {
         put_bytes(out, 2, name);
     }
