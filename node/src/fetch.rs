@@ -11,9 +11,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use holdfast_blockstore::repo::Repo;
 use holdfast_blockstore::{ReadError, Store};
 use holdfast_dag::cid::{Cid, Multihash, identity_data};
-use holdfast_dag::hash::{HashKind, HashPolicyError, check_policy};
+use holdfast_dag::hash::{HashKind, HashPolicyError};
 use holdfast_dag::walk::{Step, Walker};
 
 use crate::pool::{Pool, PoolError, Task, block_on};
@@ -73,16 +74,18 @@ impl<E> From<PoolError> for WalkError<E> {
 }
 
 /// The way to blocks. Clones share store and pool.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Fetch {
+    // In the order in which they are to be dropped: whoever still reads keeps the lock of the repo.
     store: Store,
     pool: Pool,
+    _repo: Arc<Repo>,
 }
 
 impl Fetch {
     /// Reads from `store` on the threads of `pool`.
-    pub fn new(store: Store, pool: Pool) -> Self {
-        Self { store, pool }
+    pub fn new(store: Store, pool: Pool, repo: Arc<Repo>) -> Self {
+        Self { store, pool, _repo: repo }
     }
 
     /// One block.
@@ -90,8 +93,8 @@ impl Fetch {
         if let Some(known) = known_block(cid) {
             return Ok(known);
         }
-        let (store, cid) = (self.store.clone(), *cid);
-        self.pool.run(move || get_now(&store, &cid)).await?
+        let (fetch, cid) = (self.clone(), *cid);
+        self.pool.run(move || fetch.get_blocking(&cid)).await?
     }
 
     /// Several blocks, in the order of `cids`; fails with the first that cannot be had. One job: keep it to a few MiB.
@@ -101,15 +104,16 @@ impl Fetch {
 
     /// Starts to read several blocks in one job, each with its own outcome, in the order of `cids`.
     pub(crate) fn start_many(&self, cids: Vec<Cid>) -> Task<Vec<(Cid, Result<Bytes, FetchError>)>> {
-        let store = self.store.clone();
+        let fetch = self.clone();
         self.pool.start(move || {
-            cids.into_iter().map(|cid| (cid, get_now(&store, &cid))).collect()
+            let found = fetch.store.get_many(&cids);
+            cids.into_iter().zip(found).map(|(cid, found)| (cid, or_known(&cid, found))).collect()
         })
     }
 
     /// One block, on a thread that may block.
     pub(crate) fn get_blocking(&self, cid: &Cid) -> Result<Bytes, FetchError> {
-        get_now(&self.store, cid)
+        or_known(cid, self.store.get(cid))
     }
 
     /// Drives a walker: a stream of its items, in order, then its error if it fails.
@@ -130,12 +134,9 @@ impl Fetch {
     }
 }
 
-fn get_now(store: &Store, cid: &Cid) -> Result<Bytes, FetchError> {
-    if let Some(known) = known_block(cid) {
-        return Ok(known);
-    }
-    check_policy(cid)?;
-    store.get(cid)?.ok_or_else(|| FetchError::NotFound { cid: Box::new(*cid) })
+/// What the store found, or what is known without it.
+fn or_known(cid: &Cid, found: Result<Option<Bytes>, ReadError>) -> Result<Bytes, FetchError> {
+    found?.or_else(|| known_block(cid)).ok_or_else(|| FetchError::NotFound { cid: Box::new(*cid) })
 }
 
 /// Blocks that need no storage: those that their CID carries, and the empty directory, file and block.

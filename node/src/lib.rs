@@ -3,5 +3,10 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod fetch;
 pub mod keys;
+pub mod node;
+pub mod pool;
 pub mod services;
+
+pub use node::{Node, NodeBuilder, NodeError};

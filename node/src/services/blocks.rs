@@ -145,9 +145,9 @@ impl Blocks {
         let node = self.node.clone();
         let work = move || {
             let outcomes = node.store().delete_blocks(&cids)?;
-            let removed = cids.into_iter().zip(outcomes).map(|(cid, outcome)| {
-                let error = outcome.err().filter(|error| !(force && matches!(error, DeleteError::NotFound(_))));
-                BlockRemoved { cid, error }
+            let removed = outcomes.into_iter().map(|outcome| {
+                let forced = |error: &DeleteError| force && matches!(error, DeleteError::NotFound(_));
+                BlockRemoved { cid: outcome.cid, error: outcome.result.err().filter(|error| !forced(error)) }
             });
             Ok(removed.collect())
         };

@@ -207,7 +207,7 @@ fn read_all(
         let mut contents = Contents::default();
         for archive in archives {
             let archive = archive.map_err(|error| DagImportError::Read(error.to_string()))?;
-            let mut intake = Intake { batches: &batches, batch: Vec::new(), batch_bytes: 0 };
+            let mut intake = Intake { batches: &batches, failed: &failed, batch: Vec::new(), batch_bytes: 0 };
             read_archive(archive, &mut intake, &mut contents, options, output)?;
         }
         drop(batches);
@@ -220,19 +220,23 @@ fn read_all(
     }
 }
 
-/// Checks and stores batches until there are no more or something fails.
+/// Checks and stores batches until there are no more. After a failure the rest is only taken in, so that the reader
+/// never waits for a worker that has gone.
 fn work(writer: &Writer, queue: &Mutex<Receiver<Batch>>, failed: &Mutex<Option<DagImportError>>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(batch) = next else { return };
-        let mut failed = match store(writer, batch) {
-            Ok(()) if failed.lock().is_ok_and(|failed| failed.is_none()) => continue,
-            Ok(()) => return,
-            Err(error) => (failed.lock().unwrap_or_else(PoisonError::into_inner), error),
-        };
-        failed.0.get_or_insert(failed.1);
-        return;
+        if has_failed(failed) {
+            continue;
+        }
+        if let Err(error) = store(writer, batch) {
+            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
     }
+}
+
+fn has_failed(failed: &Mutex<Option<DagImportError>>) -> bool {
+    failed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
 }
 
 fn store(writer: &Writer, batch: Batch) -> Result<(), DagImportError> {
@@ -251,6 +255,7 @@ fn store(writer: &Writer, batch: Batch) -> Result<(), DagImportError> {
 /// Gathers blocks for the workers.
 struct Intake<'a> {
     batches: &'a SyncSender<Batch>,
+    failed: &'a Mutex<Option<DagImportError>>,
     batch: Batch,
     batch_bytes: usize,
 }
@@ -264,7 +269,10 @@ impl Intake<'_> {
 
     fn flush(&mut self) -> Result<(), DagImportError> {
         self.batch_bytes = 0;
-        // All workers have ended: one of them has failed, and tells why.
+        if has_failed(self.failed) {
+            // The worker's error is told instead of this one.
+            return Err(DagImportError::Cancelled);
+        }
         self.batches.send(std::mem::take(&mut self.batch)).map_err(|_| DagImportError::Cancelled)
     }
 }

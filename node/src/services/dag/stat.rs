@@ -1,7 +1,5 @@
 //! `dag stat`: what DAGs are made of, and what they share.
 
-use std::collections::HashMap;
-
 use holdfast_dag::cid::Cid;
 
 use super::Dag;
@@ -77,9 +75,7 @@ impl Dag {
         let node = self.node.clone();
         self.node.pool().stream(1, move |output| {
             let (store, mut stats) = (node.store(), DagStats::default());
-            // Bytes of every block in any DAG.
             let mut all = Seen::default();
-            let mut sizes: HashMap<Cid, u64> = HashMap::new();
             for root in roots {
                 let mut dag = DagStat { cid: root, size: 0, blocks: 0 };
                 let (mut seen, mut waiting) = (Seen::default(), vec![root]);
@@ -103,7 +99,6 @@ impl Dag {
                         output.send(report)?;
                     }
                 }
-                sizes.insert(root, dag.size);
                 stats.dags.push(dag);
             }
             Ok(output.send(stats)?)

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope};
 
-use holdfast_blockstore::{PinChange, PinKind, Writer};
+use holdfast_blockstore::{Pin, PinChange, PinKind, Writer};
 use holdfast_dag::block::Block;
 use holdfast_dag::import::{BlockSink, ImportError, ImportPool, Imported, SinkError, import_file};
 use holdfast_dag::unixfs::Mtime;
@@ -76,7 +76,7 @@ struct Told {
 impl Told {
     fn pins(&self, options: &AddOptions) -> Vec<PinChange> {
         let name = &options.pin_name;
-        self.roots.iter().map(|root| PinChange::set(root.cid, PinKind::Recursive, name.clone())).collect()
+        self.roots.iter().map(|root| PinChange::Set(Pin::new(root.cid, PinKind::Recursive, name.clone()))).collect()
     }
 }
 
