@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::thread;
 
 use holdfast_blockstore::repo::{Repo, RepoError};
-use holdfast_blockstore::{OpenError, Store, StoreConfig, WriteError};
+use holdfast_blockstore::{Durability, OpenError, Store, StoreConfig, WriteError};
 use holdfast_dag::import::ImportPool;
 
-use crate::config::{Config, LoadError};
+use crate::config::{self, Config, LoadError, ValueError};
 use crate::fetch::Fetch;
 use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
+use crate::repo_init::{self, InitError, InitParams};
 
 /// Default memory of the store (caches, memtables, read buffers): 96 MiB.
 pub const STORE_MEMORY_BYTES: usize = 96 << 20;
@@ -31,6 +32,9 @@ pub enum NodeError {
     /// The config does not load.
     #[error(transparent)]
     Config(#[from] LoadError),
+    /// A value in the config cannot be used.
+    #[error(transparent)]
+    Value(#[from] ValueError),
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -42,6 +46,27 @@ pub enum NodeError {
     Pool(#[from] PoolError),
 }
 
+/// Why a repo was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeInitError {
+    /// Identity, config or key store were not made.
+    #[error(transparent)]
+    Init(#[from] InitError),
+    /// The folder cannot hold a repo.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+}
+
+/// Makes a repo: identity, config, key store, and the folder of the store. Blocks.
+///
+/// `print` gets what Kubo prints, piece by piece. The config comes last: what was cut off before is simply run again.
+pub fn init(params: &InitParams, print: &mut dyn FnMut(&str)) -> Result<Config, NodeInitError> {
+    let new = repo_init::begin(params, print)?;
+    drop(Repo::create(&new.repo)?);
+    Ok(new.finish()?)
+}
+
 /// How a node is opened.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is opened before `open`"]
@@ -49,8 +74,8 @@ pub struct NodeBuilder {
     repo: Option<PathBuf>,
     config: Option<Config>,
     threads: usize,
-    store: StoreConfig,
-    import_memory_bytes: usize,
+    store: Option<StoreConfig>,
+    import_memory_bytes: Option<usize>,
 }
 
 impl NodeBuilder {
@@ -72,17 +97,18 @@ impl NodeBuilder {
         self
     }
 
-    /// Settings of the store. Default: those of the store, with [`STORE_MEMORY_BYTES`].
+    /// Settings of the store. Default: what the config says of durability and memory.
     ///
     /// [`StoreConfig::read_threads`] is set to 1: the node spreads reads over its own threads.
     pub fn store(mut self, config: StoreConfig) -> Self {
-        self.store = config;
+        self.store = Some(config);
         self
     }
 
-    /// Bytes of buffers that all adds together read into; at least 8 MiB. Default: [`IMPORT_MEMORY_BYTES`].
+    /// Bytes of buffers that all adds together read into; at least 8 MiB. Default: [`IMPORT_MEMORY_BYTES`], or a
+    /// quarter of the config's `Resources.MemoryLimit` if that is less.
     pub fn import_memory_bytes(mut self, bytes: usize) -> Self {
-        self.import_memory_bytes = bytes;
+        self.import_memory_bytes = Some(bytes);
         self
     }
 
@@ -99,13 +125,29 @@ impl NodeBuilder {
             Some(config) => config,
             None => Config::load(&repo.paths().config())?,
         };
-        let store = Store::open(repo.paths().root(), StoreConfig { read_threads: 1, ..self.store })?;
+        let limit = config.resources()?.memory_bytes_max.and_then(|bytes| usize::try_from(bytes).ok());
+        let store_config = match self.store {
+            Some(store_config) => store_config,
+            None => store_config(&config, limit)?,
+        };
+        let store = Store::open(repo.paths().root(), StoreConfig { read_threads: 1, ..store_config })?;
+        let import_bytes = limit.map_or(IMPORT_MEMORY_BYTES, |limit| IMPORT_MEMORY_BYTES.min(limit / 4));
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let import_pool = ImportPool::new(cores, self.import_memory_bytes);
+        let import_pool = ImportPool::new(cores, self.import_memory_bytes.unwrap_or(import_bytes));
         let repo = Arc::new(repo);
         let fetch = Fetch::new(store.clone(), pool.clone(), Arc::clone(&repo));
         Ok(Node { inner: Arc::new(Inner { fetch, store, pool, import_pool, config, repo }) })
     }
+}
+
+/// What the config says of the store; `limit` is the process's memory in bytes, if it is limited.
+fn store_config(config: &Config, limit: Option<usize>) -> Result<StoreConfig, ValueError> {
+    let durability = match config.datastore()?.durability {
+        config::Durability::Power => Durability::Power,
+        config::Durability::Process => Durability::Process,
+    };
+    let memory_bytes_max = limit.map_or(STORE_MEMORY_BYTES, |limit| STORE_MEMORY_BYTES.min(limit / 8 * 3));
+    Ok(StoreConfig { durability, memory_bytes_max, ..StoreConfig::default() })
 }
 
 /// An open repo and everything that works on it. Clones share it; it closes with the last of them, and with the last
@@ -141,8 +183,8 @@ impl Node {
             repo: None,
             config: None,
             threads: (cores + 2).min(16),
-            store: StoreConfig { memory_bytes_max: STORE_MEMORY_BYTES, ..StoreConfig::default() },
-            import_memory_bytes: IMPORT_MEMORY_BYTES,
+            store: None,
+            import_memory_bytes: None,
         }
     }
 
