@@ -12,6 +12,7 @@
 //! [`mod@cid`], [`hash`], [`block`] name bytes, [`path`] finds them. [`pb`] and [`unixfs`] are the formats. [`chunker`], [`import`] and
 //! [`hamt`] build; [`walk`] and [`read`] read; [`ipld`] and [`car`] move DAGs in and out.
 
+pub mod base;
 pub mod block;
 pub mod car;
 pub mod chunker;
