@@ -1,5 +1,7 @@
 //! The codecs against what Kubo answers, and against their own limits.
 
+#![cfg(test)]
+
 use holdfast_dag::cid::{Cid, CidBuilder, Version, codec, parse_cid};
 use holdfast_dag::hash::HashKind;
 use holdfast_dag::ipld::{self, DEPTH_MAX, DecodeError, EncodeError, Map, Value, dag_cbor, dag_json, dag_pb};
