@@ -1,0 +1,1 @@
+//! Tests of the walkers over DAGs made by hand.
