@@ -1,0 +1,165 @@
+//! Directories: one block, or a HAMT where that block would be too large.
+
+use crate::cid::{Cid, codec};
+use crate::hamt::{self, ShardEntry, ShardSource};
+use crate::pb::{link_encoded_len, put_bytes, put_link_bytes, put_varint};
+use crate::unixfs::{NodeType, UnixFs};
+
+use super::batch::{Batch, Naming};
+use super::{BlockSink, FileMeta, ImportError, ImportParams, Imported, SizeEstimation};
+
+/// Gathers the entries of one directory, in any order, and writes it in one pass.
+///
+/// Memory: about 16 bytes an entry besides its name and binary CID. Of entries with the same name the last one stays.
+#[derive(Debug)]
+pub struct DirectoryBuilder<'a> {
+    params: &'a ImportParams,
+    meta: FileMeta,
+    /// One record an entry: name length, CID length and Tsize as varints, then name and CID.
+    records: Vec<u8>,
+    keys: Vec<Key>,
+}
+
+/// Where an entry's record is. The hash is filled in only when the directory is sharded.
+#[derive(Debug, Clone, Copy)]
+struct Key {
+    hash: u64,
+    offset: u64,
+}
+
+/// The records, to look entries up in.
+struct Records<'a>(&'a [u8]);
+
+impl Records<'_> {
+    fn at(&self, key: Key) -> Option<ShardEntry<'_>> {
+        let mut rest = self.0.get(usize::try_from(key.offset).ok()?..)?;
+        let mut varint = || {
+            let (value, after) = unsigned_varint::decode::u64(rest).ok()?;
+            rest = after;
+            Some(value)
+        };
+        let (name_len, cid_len, tsize) = (varint()?, varint()?, varint()?);
+        let (name, rest) = rest.split_at_checked(usize::try_from(name_len).ok()?)?;
+        Some(ShardEntry { name, cid: rest.get(..usize::try_from(cid_len).ok()?)?, tsize })
+    }
+}
+
+impl ShardSource for Records<'_> {
+    type Key = Key;
+
+    fn hash(&self, key: Key) -> u64 {
+        key.hash
+    }
+
+    fn entry(&self, key: Key) -> ShardEntry<'_> {
+        self.at(key).expect("invariant: offsets are those of whole records, which only `add` writes")
+    }
+}
+
+impl<'a> DirectoryBuilder<'a> {
+    /// An empty directory.
+    pub fn new(params: &'a ImportParams, meta: FileMeta) -> Self {
+        Self { params, meta, records: Vec::new(), keys: Vec::new() }
+    }
+
+    /// Adds an entry, or replaces the one of that name. `tsize` is what [`Imported::tsize`] says of it.
+    pub fn add(&mut self, name: &[u8], cid: &Cid, tsize: u64) {
+        let (cid, offset) = (cid.to_bytes(), self.records.len() as u64);
+        for number in [name.len() as u64, cid.len() as u64, tsize] {
+            put_varint(&mut self.records, number);
+        }
+        self.records.extend_from_slice(name);
+        self.records.extend_from_slice(&cid);
+        self.keys.push(Key { hash: 0, offset });
+    }
+
+    /// Entries so far; a name that was added twice counts twice.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Writes the directory, children before parents.
+    pub fn finish(mut self, sink: &dyn BlockSink) -> Result<Imported, ImportError> {
+        self.params.check()?;
+        let records = Records(&self.records);
+        let mut batch = Batch::default();
+        let data = UnixFs {
+            mode: self.meta.mode_bits(),
+            mtime: self.meta.mtime,
+            ..UnixFs::new(NodeType::Directory)
+        };
+        let data = data.encode();
+        let limits = Limits { params: self.params, data_len: data.len() };
+        // Names that come twice only ever make the estimate too large, so sorting out the rest can wait.
+        if limits.exceeded(&records, &self.keys) {
+            for key in &mut self.keys {
+                key.hash = hamt::name_hash(records.entry(*key).name);
+            }
+            keep_last(&mut self.keys, &records);
+            if limits.exceeded(&records, &self.keys) {
+                let root = hamt::build(self.params, self.meta, &records, &self.keys, &mut batch, sink)?;
+                batch.put(sink)?;
+                return Ok(root);
+            }
+            for key in &mut self.keys {
+                key.hash = 0;
+            }
+        }
+        keep_last(&mut self.keys, &records);
+        let (mut block, mut tsize) = (Vec::new(), 0_u64);
+        for key in &self.keys {
+            let entry = records.entry(*key);
+            put_link_bytes(&mut block, entry.cid, Some(entry.name), Some(entry.tsize));
+            tsize = tsize.saturating_add(entry.tsize);
+        }
+        put_bytes(&mut block, 1, &data);
+        tsize = tsize.saturating_add(block.len() as u64);
+        let cid = batch.add(&Naming::of(self.params), codec::DAG_PB, block)?;
+        batch.put(sink)?;
+        Ok(Imported { cid, tsize, filesize: 0 })
+    }
+}
+
+/// Sorts by hash and name, and keeps the last entry of each name.
+fn keep_last(keys: &mut Vec<Key>, records: &Records<'_>) {
+    keys.sort_unstable_by(|a, b| {
+        let names = || records.entry(*a).name.cmp(records.entry(*b).name);
+        // Later entries first: `dedup` keeps the first of a run.
+        a.hash.cmp(&b.hash).then_with(names).then(b.offset.cmp(&a.offset))
+    });
+    keys.dedup_by(|a, b| a.hash == b.hash && records.entry(*a).name == records.entry(*b).name);
+}
+
+/// When a directory is sharded.
+struct Limits<'a> {
+    params: &'a ImportParams,
+    data_len: usize,
+}
+
+impl Limits<'_> {
+    fn exceeded(&self, records: &Records<'_>, keys: &[Key]) -> bool {
+        let ImportParams { directory_links_max, hamt_threshold_bytes, hamt_estimation, .. } = *self.params;
+        if directory_links_max > 0 && keys.len() > directory_links_max {
+            return true;
+        }
+        let entries = keys.iter().map(|key| records.entry(*key));
+        let estimate: usize = match hamt_estimation {
+            _ if hamt_threshold_bytes == 0 => return false,
+            SizeEstimation::Disabled => return false,
+            SizeEstimation::Links => entries.map(|entry| entry.name.len() + entry.cid.len()).sum(),
+            SizeEstimation::Block => {
+                let links =
+                    entries.map(|entry| link_encoded_len(entry.cid.len(), entry.name.len(), entry.tsize));
+                let mut data_field = Vec::new();
+                put_varint(&mut data_field, self.data_len as u64);
+                links.sum::<usize>() + 1 + data_field.len() + self.data_len
+            }
+        };
+        estimate as u64 > hamt_threshold_bytes
+    }
+}

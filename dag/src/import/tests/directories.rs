@@ -1,0 +1,1 @@
+//! Directories: limits, repeated names, HAMTs read back.
