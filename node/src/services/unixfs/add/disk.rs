@@ -28,6 +28,7 @@ pub enum Root {
 
 /// What of a directory is added, and how.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct WalkOptions {
     /// Directories may be given at all. Default: no.
     pub recursive: bool,
@@ -152,8 +153,8 @@ impl DiskSource {
         !self.ignore.is_empty() && self.ignore.matched(inner, kind == Kind::Directory).is_ignore()
     }
 
-    fn found(&mut self, disk: PathBuf, path: Vec<u8>, kind: Kind, known: Option<Metadata>) -> Found {
-        match self.entry(&disk, &path, kind, known) {
+    fn found(&mut self, disk: &Path, path: Vec<u8>, kind: Kind, known: Option<Metadata>) -> Found {
+        match self.entry(disk, &path, kind, known) {
             Ok((body, metadata)) => {
                 let mode = metadata.as_ref().map(|metadata| metadata.mode() & 0o7777);
                 let mtime = metadata.as_ref().and_then(mtime_of);
@@ -224,7 +225,7 @@ impl Source for DiskSource {
             let (name, disk) = (name.to_owned(), listing.disk.join(OsStr::from_bytes(name)));
             let path = [&listing.path, &b"/"[..], &name].concat();
             if !self.excluded(&path, &name, kind) {
-                return Some(Ok(self.found(disk, path, kind, None)));
+                return Some(Ok(self.found(&disk, path, kind, None)));
             }
         }
     }
@@ -234,10 +235,12 @@ impl DiskSource {
     fn next_root(&mut self) -> Option<Found> {
         let (name, root, metadata) = self.roots.pop_front()?;
         Some(match root {
-            Root::Reader { reader, .. } => Found::Entry(Entry::new(name, Body::Reader { reader, size: None })),
+            Root::Reader { reader, .. } => {
+                Found::Entry(Entry::new(name, Body::Reader { reader, size: None }))
+            }
             Root::Path(disk) => {
                 let kind = metadata.as_ref().map_or(Kind::Other, |metadata| Kind::of(metadata.file_type()));
-                self.found(disk, name, kind, metadata)
+                self.found(&disk, name, kind, metadata)
             }
         })
     }
@@ -276,7 +279,10 @@ fn ignore_rules(options: &WalkOptions) -> Result<Gitignore, SourceError> {
 }
 
 fn add_rule(builder: &mut GitignoreBuilder, line: &str) -> Result<(), SourceError> {
-    builder.add_line(None, line).map(drop).map_err(|error| SourceError(format!("ignore rule {line:?}: {error}")))
+    builder
+        .add_line(None, line)
+        .map(drop)
+        .map_err(|error| SourceError(format!("ignore rule {line:?}: {error}")))
 }
 
 /// A path without `.` and doubled slashes; `..` is kept, since symlinks give it a meaning of its own.
