@@ -83,6 +83,9 @@ pub(crate) trait Plan {
     }
 }
 
+/// Most blocks that are opened ahead of their turn inside one another: bounds the depth of the call stack.
+const AHEAD_NESTING_MAX: usize = 64;
+
 struct Frame<P: Plan> {
     ahead: VecDeque<Ahead<P>>,
     run: Option<P::Run>,
@@ -125,17 +128,32 @@ impl<P: Plan> Frame<P> {
     }
 
     /// Collects wants and opens what has arrived, in order, until the budget is used up.
-    fn look_ahead(&mut self, plan: &mut P, window: &mut Window, budget: &mut u64, wants: &mut Vec<Cid>) {
+    fn look_ahead(&mut self, look: &mut LookAhead<'_, P>) {
         let mut index = 0;
-        while *budget > 0 && self.pull(plan, window, index) {
+        while look.budget > 0 && self.pull(look.plan, look.window, index) {
             let cost = match self.ahead.get_mut(index) {
                 Some(Ahead::Item(item)) => P::item_bytes(item),
-                Some(Ahead::Node(pending)) => pending.look_ahead(plan, window, budget, wants),
+                Some(Ahead::Node(pending)) => pending.look_ahead(look),
                 None => return,
             };
-            *budget = budget.saturating_sub(cost);
+            look.spend(cost);
             index += 1;
         }
+    }
+}
+
+/// One look ahead: what it works with, and what is left of its window.
+struct LookAhead<'a, P: Plan> {
+    plan: &'a mut P,
+    window: &'a mut Window,
+    wants: &'a mut Vec<Cid>,
+    budget: u64,
+    nesting: usize,
+}
+
+impl<P: Plan> LookAhead<'_, P> {
+    fn spend(&mut self, bytes: u64) {
+        self.budget = self.budget.saturating_sub(bytes);
     }
 }
 
@@ -157,35 +175,37 @@ impl<P: Plan> Pending<P> {
     }
 
     /// Looks ahead in this node and says what it costs by itself.
-    fn look_ahead(
-        &mut self,
-        plan: &mut P,
-        window: &mut Window,
-        budget: &mut u64,
-        wants: &mut Vec<Cid>,
-    ) -> u64 {
-        if plan.passes_over(&self.node) {
+    fn look_ahead(&mut self, look: &mut LookAhead<'_, P>) -> u64 {
+        if look.plan.passes_over(&self.node) {
             return NODE_BYTES_MIN;
         }
         if self.opened.is_none() {
-            match self.block(plan) {
-                Some(Supplied::Block(block)) => match plan.open(&self.node, &block) {
-                    Ok(run) => self.opened = Some(Frame::new(run)),
-                    // Its turn will tell.
-                    Err(_) => return NODE_BYTES_MIN.max(block.len() as u64),
-                },
+            match self.block(look.plan) {
+                Some(Supplied::Block(block)) => {
+                    let opened = if look.nesting < AHEAD_NESTING_MAX {
+                        look.plan.open(&self.node, &block).ok()
+                    } else {
+                        None
+                    };
+                    // What does not open now fails, or is opened, when its turn comes.
+                    let Some(run) = opened else { return NODE_BYTES_MIN.max(block.len() as u64) };
+                    self.opened = Some(Frame::new(run));
+                }
                 Some(Supplied::Missing) => return NODE_BYTES_MIN,
                 None => {
                     if self.want.ask() {
-                        wants.push(*P::cid(&self.node));
+                        look.wants.push(*P::cid(&self.node));
                     }
                     return P::estimate(&self.node).max(WANT_BYTES_MIN);
                 }
             }
         }
-        let Some(frame) = &mut self.opened else { return NODE_BYTES_MIN };
-        *budget = budget.saturating_sub(frame.held as u64);
-        frame.look_ahead(plan, window, budget, wants);
+        if let Some(frame) = &mut self.opened {
+            look.spend(frame.held as u64);
+            look.nesting += 1;
+            frame.look_ahead(look);
+            look.nesting -= 1;
+        }
         NODE_BYTES_MIN
     }
 }
@@ -290,12 +310,13 @@ impl<P: Plan> Walker for Ordered<P> {
             return;
         }
         (self.waiting, self.arrived, self.given_bytes) = (false, false, 0);
-        let mut budget = window_bytes.max(1);
+        let (plan, window, budget) = (&mut self.plan, &mut self.window, window_bytes.max(1));
+        let mut look = LookAhead { plan, window, wants, budget, nesting: 0 };
         for frame in self.stack.iter_mut().rev() {
-            if budget == 0 {
+            frame.look_ahead(&mut look);
+            if look.budget == 0 {
                 return;
             }
-            frame.look_ahead(&mut self.plan, &mut self.window, &mut budget, wants);
         }
     }
 
