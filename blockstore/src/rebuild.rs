@@ -124,7 +124,11 @@ pub(crate) fn index_segment(
     report: &mut RebuildReport,
 ) -> Result<(), RebuildError> {
     let file = segments.file(segment)?;
-    let mut scan = Scan { end: file.metadata()?.len(), file, segment, at: from.max(SEGMENT_HEADER_BYTES as u64) };
+    let end = file.metadata()?.len();
+    if end < SEGMENT_HEADER_BYTES as u64 {
+        return Ok(segments.remove(segment)?);
+    }
+    let mut scan = Scan { end, file, segment, at: from.max(SEGMENT_HEADER_BYTES as u64) };
     let mut rows: Vec<Row> = Vec::new();
     let mut sound_end = scan.at;
     let mut more = true;
