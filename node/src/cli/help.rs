@@ -27,7 +27,7 @@ pub(crate) fn short(program: &str, path: &Path<'_>) -> String {
         return root(program, path);
     }
     section(&mut text, "SYNOPSIS", &synopsis(program, path));
-    section(&mut text, "", &wrapped(first_paragraph(command.help), WIDTH - INDENT.len()));
+    section(&mut text, "", &wrapped(first_paragraph(&about(program, command)), WIDTH - INDENT.len()));
     subcommands(&mut text, program, path);
     text
 }
@@ -44,8 +44,7 @@ pub(crate) fn long(program: &str, path: &Path<'_>) -> String {
     section(&mut text, "SYNOPSIS", &synopsis(program, path));
     section(&mut text, "ARGUMENTS", &arguments(&command.args));
     section(&mut text, "OPTIONS", &options(&command.options));
-    let description = if command.help.is_empty() { command.tagline } else { command.help };
-    section(&mut text, "DESCRIPTION", &wrapped(description, WIDTH - INDENT.len()));
+    section(&mut text, "DESCRIPTION", &wrapped(&about(program, command), WIDTH - INDENT.len()));
     subcommands(&mut text, program, path);
     let inherited: Vec<Opt> = path
         .options()
@@ -100,6 +99,12 @@ fn opening(program: &str, path: &Path<'_>) -> String {
     let usage: String = command.args.iter().map(|arg| format!(" {}", usage(arg))).collect();
     text.push_str(&format!("USAGE\n{INDENT}{program} {words}{usage} - {}\n", command.tagline));
     text
+}
+
+/// The long help; examples in it call the program by its name.
+fn about(program: &str, command: &Command) -> String {
+    let text = if command.help.is_empty() { command.tagline } else { command.help };
+    text.replace("{program}", program)
 }
 
 /// The commands below this one.

@@ -49,11 +49,21 @@
 //!   response; what the terminal adds to the call before it runs is a [`registry::Command::pre_run`] hook.
 //! - An option that Kubo has and we refuse: [`registry::Opt::refused`] with a sentence that says why.
 
+mod add;
+mod block;
+mod cat;
 mod catalog;
+mod completion;
+mod config;
 mod context;
+mod dag;
+mod key;
+mod list;
+mod ls;
 mod planned;
 mod progress;
 pub mod registry;
+mod repo;
 mod root;
 mod terminal;
 mod version;

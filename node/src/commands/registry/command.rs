@@ -173,7 +173,7 @@ impl Command {
         self
     }
 
-    /// Sets what it does: an `async fn(Context, Request) -> Result<Response, CommandError>`.
+    /// Sets what it does: an `async fn(Context, Request) -> Result<Response, CommandError>`. It is no longer planned.
     #[must_use]
     pub fn run<F, R>(mut self, run: F) -> Self
     where
@@ -181,6 +181,7 @@ impl Command {
         R: Future<Output = Result<Response, CommandError>> + Send + 'static,
     {
         self.run = Some(Arc::new(move |context, request| Box::pin(run(context, request))));
+        self.planned = None;
         self
     }
 

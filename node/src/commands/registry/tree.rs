@@ -74,9 +74,9 @@ impl<'r> Path<'r> {
         self.commands.clone().into_iter().rev().flat_map(|command| command.options.iter())
     }
 
-    /// Why this version does not have it, if it, or a parent of it, is only planned.
+    /// Why this version does not have it, if it is only planned.
     pub fn planned(&self) -> Option<&'static str> {
-        self.commands.iter().rev().find_map(|command| command.planned)
+        self.command().planned
     }
 
     /// Whether only the terminal has it.
