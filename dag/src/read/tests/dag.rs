@@ -208,7 +208,7 @@ fn blocks_that_wait_for_their_turn_count_in_the_window() {
         let mut blocks = Blocks::default();
         let mut children = vec![Child::named("slow", blocks.leaf(b"slow"))];
         for number in 0..100_u8 {
-            let leaf = blocks.raw(&[number; 100_000]);
+            let leaf = blocks.raw(&vec![number; 100_000]);
             children.push(Child { size: tsize, ..Child::named([number], leaf) });
         }
         let root = blocks.dir(&children);
