@@ -1,10 +1,8 @@
 //! Random operations against a model that is a few maps, reopening included.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::*;
+use crate::common::*;
 use holdfast_blockstore::{DeleteError, PinnedBy, Store, StoreConfig};
 use holdfast_dag::block::Block;
 use proptest::prelude::*;
@@ -42,7 +40,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 /// Leaves of many sizes, and nodes over leaves and over each other.
 fn universe() -> Vec<Block> {
     let sizes = [0, 1, 100, 4096, 70_000, 300_000];
-    let mut blocks: Vec<Block> = (0..LEAVES).map(|n| leaf(n as u64 + 1, sizes[n % sizes.len()] + n)).collect();
+    let mut blocks: Vec<Block> =
+        (0..LEAVES).map(|n| leaf(n as u64 + 1, sizes[n % sizes.len()] + n)).collect();
     for n in 0..NODES {
         let children: Vec<_> = (0..4).map(|k| blocks[(n * 5 + k * 3) % blocks.len()].cid).collect();
         blocks.push(node(&children));
@@ -114,9 +113,12 @@ fn run(world: &World, ops: Vec<Op>) {
             Op::Delete(some) => {
                 let cids: Vec<_> = some.iter().map(|n| world.blocks[*n].cid).collect();
                 // Every answer is given for the state before its chunk: parents deleted along do not count yet.
-                let before: Vec<_> = some.iter().map(|n| (model.present.contains(n), world.held(&model, *n))).collect();
+                let before: Vec<_> =
+                    some.iter().map(|n| (model.present.contains(n), world.held(&model, *n))).collect();
                 let mut gone = BTreeSet::new();
-                for ((n, (present, held)), deletion) in some.iter().zip(before).zip(store.delete_blocks(&cids).unwrap()) {
+                for ((n, (present, held)), deletion) in
+                    some.iter().zip(before).zip(store.delete_blocks(&cids).unwrap())
+                {
                     match deletion.result {
                         Ok(_) => {
                             assert!(present && !held && gone.insert(*n));
@@ -124,7 +126,9 @@ fn run(world: &World, ops: Vec<Op>) {
                         }
                         Err(DeleteError::NotFound(_)) => assert!(!present || gone.contains(n)),
                         Err(DeleteError::Pinned(PinnedBy::Pin(_))) => assert!(model.pins.contains(n)),
-                        Err(DeleteError::Pinned(PinnedBy::Via(_))) => assert!(held && !model.pins.contains(n)),
+                        Err(DeleteError::Pinned(PinnedBy::Via(_))) => {
+                            assert!(held && !model.pins.contains(n))
+                        }
                         Err(other) => panic!("{other}"),
                     }
                 }

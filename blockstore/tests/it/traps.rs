@@ -1,10 +1,8 @@
 //! The three traps of a store that does not log every value, each as a story with a bad end that must not happen.
 
-mod common;
-
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use holdfast_blockstore::{DeleteError, Pin, PinChange, PinKind, Store, StoreConfig};
 
 /// Rows stay in memory until someone commits.

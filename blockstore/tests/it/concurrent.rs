@@ -1,8 +1,6 @@
 //! Eight threads put, pin, read and delete the same few blocks at once.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use holdfast_blockstore::{DeleteError, Pin, PinChange, PinKind, Store, StoreConfig};
 use holdfast_dag::block::Block;
 
@@ -36,7 +34,8 @@ fn what_is_pinned_stays_whole_while_everyone_deletes() {
 
 fn one_round(store: &Store, leaves: &[Block], thread: u64, round: u64) {
     let seed = thread * 1000 + round;
-    let mine: Vec<&Block> = (0..6).map(|n| &leaves[((seed * 7 + n * 11) % leaves.len() as u64) as usize]).collect();
+    let mine: Vec<&Block> =
+        (0..6).map(|n| &leaves[((seed * 7 + n * 11) % leaves.len() as u64) as usize]).collect();
     let writer = store.writer();
     for leaf in &mine {
         if writer.find(&leaf.cid).unwrap().is_none() {
@@ -51,7 +50,8 @@ fn one_round(store: &Store, leaves: &[Block], thread: u64, round: u64) {
     writer.put([own, root.clone()]).unwrap();
     writer.commit(&[PinChange::Set(Pin::new(root.cid, PinKind::Recursive, ""))]).unwrap();
 
-    let victims: Vec<_> = (0..10).map(|n| leaves[((seed * 3 + n * 5) % leaves.len() as u64) as usize].cid).collect();
+    let victims: Vec<_> =
+        (0..10).map(|n| leaves[((seed * 3 + n * 5) % leaves.len() as u64) as usize].cid).collect();
     for deletion in store.delete_blocks(&victims).unwrap() {
         let held = children.contains(&deletion.cid);
         match deletion.result {

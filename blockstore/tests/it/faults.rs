@@ -3,12 +3,10 @@
 //!
 //! Faults are injected by a small preloaded library into a child process, which runs one story and asserts it.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::*;
+use crate::common::*;
 use holdfast_blockstore::{Store, WriteError};
 
 const STORY: &str = "HOLDFAST_FAULT_STORY";
@@ -20,8 +18,9 @@ const ENOSPC: i32 = 28;
 /// Builds the library that injects faults. `None`: there is no C compiler.
 fn shim(folder: &Path) -> Option<PathBuf> {
     let library = folder.join("faults.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults.c");
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-w", "-o"]).arg(&library).arg(source).status();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/faults.c");
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-w", "-o"]).arg(&library).arg(source).status();
     match built {
         Ok(status) if status.success() => Some(library),
         other => {
@@ -36,7 +35,7 @@ fn tell(story: &str) {
     let folder = tempfile::tempdir().unwrap();
     let Some(library) = shim(folder.path()) else { return };
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "teller", "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "faults::teller", "--ignored", "--nocapture", "--test-threads=1"])
         .env("LD_PRELOAD", library)
         .env(STORY, story)
         .env(CONTROL, folder.path().join("control"))
@@ -142,7 +141,9 @@ fn order(store: &Store) {
     writer.put([block.clone()]).unwrap();
     writer.commit(&[pin(block.cid)]).unwrap();
     let syncs = std::fs::read_to_string(&log).unwrap();
-    let place = |end: &str| syncs.lines().position(|line| line.ends_with(end)).unwrap_or_else(|| panic!("{end}: {syncs}"));
+    let place = |end: &str| {
+        syncs.lines().position(|line| line.ends_with(end)).unwrap_or_else(|| panic!("{end}: {syncs}"))
+    };
     assert!(place(".seg") < place(".log") && place("/segments") < place(".log"), "{syncs}");
     // A commit that wrote nothing still syncs the log, because rows that it relies on may not be synced.
     std::fs::remove_file(&log).unwrap();

@@ -1,14 +1,12 @@
 //! A process that writes is killed, over and over. What it had reported is judged from outside.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::*;
+use crate::common::*;
 use holdfast_blockstore::{Store, StoreConfig};
 use holdfast_dag::cid::{Cid, parse_cid};
 
@@ -73,7 +71,7 @@ fn say(what: &str, cid: &str) {
 /// Starts the worker, kills it after a while, and adds what it said to the journal.
 fn run_and_kill(repo: &Path, seed: u64, after: Duration, journal: &mut BTreeMap<Cid, &'static str>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "worker", "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "crash::worker", "--ignored", "--nocapture", "--test-threads=1"])
         .env(REPO, repo)
         .env(SEED, seed.to_string())
         .stdout(Stdio::piped())
@@ -81,7 +79,8 @@ fn run_and_kill(repo: &Path, seed: u64, after: Duration, journal: &mut BTreeMap<
         .spawn()
         .unwrap();
     let out = child.stdout.take().unwrap();
-    let reader = std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).collect::<Vec<_>>());
+    let reader =
+        std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).collect::<Vec<_>>());
     let begin = Instant::now();
     std::thread::sleep(after);
     assert!(child.try_wait().unwrap().is_none(), "the worker ended by itself after {:?}", begin.elapsed());

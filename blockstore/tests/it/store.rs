@@ -1,8 +1,6 @@
 //! The plain story: what is put can be found, read, pinned, listed, deleted, and is there after reopening.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use holdfast_blockstore::{DeleteError, Pin, PinChange, PinKind, ReadError, Store, StoreConfig, WriteError};
 use holdfast_dag::block::{Block, BlockBytes};
 use holdfast_dag::cid::{CidBuilder, Version, codec};
@@ -151,7 +149,10 @@ fn links_of_a_block_that_was_first_written_as_raw_are_decoded_and_kept() {
         put(&store, &[child.clone(), Block::trusted(as_raw, parent.data.clone())]);
         assert_eq!(store.links(&parent.cid).unwrap().unwrap(), [child.cid]);
         store.writer().commit(&[pin(parent.cid)]).unwrap();
-        assert_eq!(store.pins().holder(&child.cid).unwrap().unwrap().to_string(), format!("pinned via {}", parent.cid));
+        assert_eq!(
+            store.pins().holder(&child.cid).unwrap().unwrap().to_string(),
+            format!("pinned via {}", parent.cid)
+        );
     }
     let store = open(repo.path());
     assert_eq!(store.links(&parent.cid).unwrap().unwrap(), [child.cid]);

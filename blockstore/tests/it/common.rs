@@ -1,5 +1,4 @@
 //! Blocks and stores for the tests.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,23 +9,27 @@ use holdfast_dag::cid::{Cid, CidBuilder, Version, codec};
 use holdfast_dag::hash::HashKind;
 use holdfast_dag::pb::{PbLinkRef, PbNodeRef, encode};
 
-pub const V1: CidBuilder = CidBuilder { version: Version::V1, hash: HashKind::Sha2_256 };
+pub(crate) const V1: CidBuilder = CidBuilder { version: Version::V1, hash: HashKind::Sha2_256 };
 
 /// Small and quick settings.
-pub fn config() -> StoreConfig {
-    StoreConfig { memory_bytes_max: 16 << 20, idle_flush: Duration::from_millis(20), ..StoreConfig::default() }
+pub(crate) fn config() -> StoreConfig {
+    StoreConfig {
+        memory_bytes_max: 16 << 20,
+        idle_flush: Duration::from_millis(20),
+        ..StoreConfig::default()
+    }
 }
 
-pub fn process() -> StoreConfig {
+pub(crate) fn process() -> StoreConfig {
     StoreConfig { durability: Durability::Process, ..config() }
 }
 
-pub fn open(path: &Path) -> Store {
+pub(crate) fn open(path: &Path) -> Store {
     Store::open(path, config()).unwrap()
 }
 
 /// Bytes that differ for each seed and do not compress.
-pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn bytes(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut out = Vec::with_capacity(len + 8);
     while out.len() < len {
@@ -39,48 +42,48 @@ pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
     out
 }
 
-pub fn raw(data: impl Into<Vec<u8>>) -> Block {
+pub(crate) fn raw(data: impl Into<Vec<u8>>) -> Block {
     let data = data.into();
     Block::trusted(V1.cid_of(codec::RAW, &[&data]), data)
 }
 
 /// A raw block of its own for each seed.
-pub fn leaf(seed: u64, len: usize) -> Block {
+pub(crate) fn leaf(seed: u64, len: usize) -> Block {
     raw(bytes(seed, len))
 }
 
 /// A dag-pb node over children.
-pub fn node(children: &[Cid]) -> Block {
+pub(crate) fn node(children: &[Cid]) -> Block {
     let links = children.iter().map(|cid| PbLinkRef { cid: *cid, name: Some(b""), tsize: Some(1) }).collect();
     let data = encode(&PbNodeRef { links, data: Some(b"node") });
     Block::trusted(V1.cid_of(codec::DAG_PB, &[&data]), data)
 }
 
-pub fn pin(cid: Cid) -> PinChange {
+pub(crate) fn pin(cid: Cid) -> PinChange {
     PinChange::Set(Pin::new(cid, PinKind::Recursive, ""))
 }
 
-pub fn unpin(cid: Cid) -> PinChange {
+pub(crate) fn unpin(cid: Cid) -> PinChange {
     PinChange::Remove { cid, kind: PinKind::Recursive }
 }
 
 /// Puts blocks and commits them.
-pub fn put(store: &Store, blocks: &[Block]) {
+pub(crate) fn put(store: &Store, blocks: &[Block]) {
     let writer = store.writer();
     writer.put(blocks).unwrap();
     writer.commit(&[]).unwrap();
 }
 
-pub fn assert_has(store: &Store, block: &Block) {
+pub(crate) fn assert_has(store: &Store, block: &Block) {
     let got = store.get(&block.cid).unwrap().unwrap_or_else(|| panic!("{} is missing", block.cid));
     assert_eq!(got, block.data.to_bytes());
 }
 
-pub fn is_absent(store: &Store, block: &Block) -> bool {
+pub(crate) fn is_absent(store: &Store, block: &Block) -> bool {
     store.get(&block.cid).unwrap().is_none()
 }
 
-pub fn segments(repo: &Path) -> Vec<PathBuf> {
+pub(crate) fn segments(repo: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         std::fs::read_dir(repo.join("segments")).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
@@ -88,13 +91,13 @@ pub fn segments(repo: &Path) -> Vec<PathBuf> {
 }
 
 /// Where `needle` lies in a file.
-pub fn find_bytes(path: &Path, needle: &[u8]) -> Option<usize> {
+pub(crate) fn find_bytes(path: &Path, needle: &[u8]) -> Option<usize> {
     let content = std::fs::read(path).unwrap();
     content.windows(needle.len()).position(|window| window == needle)
 }
 
 /// Copies a repo as a power cut or a killed process would leave it.
-pub fn copy_repo(from: &Path, to: &Path) {
+pub(crate) fn copy_repo(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
@@ -108,13 +111,13 @@ pub fn copy_repo(from: &Path, to: &Path) {
 }
 
 /// Says loudly that a check could not run, and fails where everything is required.
-pub fn cannot_run(why: &str) {
+pub(crate) fn cannot_run(why: &str) {
     eprintln!("NOT RUN: {why}");
     assert!(std::env::var_os("REQUIRE_ALL").is_none(), "REQUIRE_ALL is set, but: {why}");
 }
 
 /// Checks that counters, listing and values agree, and returns the number of blocks.
-pub fn assert_consistent(store: &Store) -> u64 {
+pub(crate) fn assert_consistent(store: &Store) -> u64 {
     let mut bytes = 0;
     let mut blocks = 0;
     for row in store.blocks() {

@@ -1,12 +1,10 @@
 //! What happens when the disk gives back something else than was written.
 
-mod common;
-
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use common::*;
+use crate::common::*;
 use holdfast_blockstore::{OpenError, ReadError, Store, StoreConfig, VerifyEvent, rebuild_index};
 use holdfast_dag::block::Block;
 use holdfast_dag::cid::Multihash;
@@ -169,7 +167,9 @@ fn a_lost_index_is_noticed_and_made_again_from_the_segments() {
         put(&store, &leaves);
         put(&store, std::slice::from_ref(&root));
         // Two that are not to come back, one large enough for a hole, and two neighbours.
-        assert!(store.delete_blocks(&[leaves[7].cid, leaves[8].cid]).unwrap().iter().all(|it| it.result.is_ok()));
+        assert!(
+            store.delete_blocks(&[leaves[7].cid, leaves[8].cid]).unwrap().iter().all(|it| it.result.is_ok())
+        );
         damage(repo.path(), &leaves[50]);
     }
     std::fs::remove_dir_all(repo.path().join("db")).unwrap();

@@ -1,11 +1,9 @@
 //! A full disk, on a small file system of its own.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::*;
+use crate::common::*;
 use holdfast_blockstore::{Store, StoreConfig, WriteError};
 
 /// A tmpfs, unmounted at the end.
