@@ -20,9 +20,9 @@ pub(super) fn command() -> Command {
         .needs(Needs::Config)
         .run(run_list)
         .text(text_sorted)
-        .sub(add())
-        .sub(list())
-        .sub(
+        .subcommand(add())
+        .subcommand(list())
+        .subcommand(
             Command::new("rm", "Remove peers from the bootstrap list.")
                 .help("Prints the peers that were removed.")
                 .arg(
@@ -34,7 +34,7 @@ pub(super) fn command() -> Command {
                 .needs(Needs::Config)
                 .run(run_rm)
                 .text(text_removed)
-                .sub(
+                .subcommand(
                     Command::new("all", "Remove all peers from the bootstrap list.")
                         .needs(Needs::Config)
                         .run(|context, _| remove_all(context))

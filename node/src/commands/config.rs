@@ -29,16 +29,16 @@ pub(super) fn command() -> Command {
         .run(get_or_set)
         .text(value_text)
         .plain_output()
-        .sub(edit())
-        .sub(Command::new("profile", "Apply profiles to config.").needs(Needs::Config).sub(profile_apply()))
-        .sub(
+        .subcommand(edit())
+        .subcommand(Command::new("profile", "Apply profiles to config.").needs(Needs::Config).subcommand(profile_apply()))
+        .subcommand(
             Command::new("replace", "Replace the config with <file>.")
                 .help("Replaces the config with the contents of a file. The identity is kept.")
                 .arg(Arg::file("file", "The file to use as the new config.").required())
                 .needs(Needs::Config)
                 .run(replace),
         )
-        .sub(
+        .subcommand(
             Command::new("show", "Output config file contents.")
                 .help("Prints the config without its secrets.")
                 .needs(Needs::Config)

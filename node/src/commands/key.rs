@@ -13,13 +13,13 @@ use crate::keys::{ENCODED_BYTES_MAX, ExportFormat, IpnsBase, KeyInfo, Keystore};
 pub(super) fn command() -> Command {
     Command::new("key", "Create and list IPNS name keypairs.")
         .needs(Needs::Config)
-        .sub(export())
-        .sub(generate())
-        .sub(import())
-        .sub(list("list"))
-        .sub(list("ls"))
-        .sub(rename())
-        .sub(remove())
+        .subcommand(export())
+        .subcommand(generate())
+        .subcommand(import())
+        .subcommand(list("list"))
+        .subcommand(list("ls"))
+        .subcommand(rename())
+        .subcommand(remove())
 }
 
 fn generate() -> Command {

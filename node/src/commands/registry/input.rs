@@ -120,6 +120,15 @@ impl Input {
 
     /// Reads the next file as a whole, up to `bytes_max`. `argument` is named where there is none. Blocking.
     pub fn read_file(&mut self, argument: &'static str, bytes_max: u64) -> Result<Vec<u8>, InputError> {
+        self.read_optional_file(argument, bytes_max)?.ok_or(InputError::Missing(argument))
+    }
+
+    /// As [`Input::read_file`], and `None` where there is no file. Blocking.
+    pub fn read_optional_file(
+        &mut self,
+        argument: &'static str,
+        bytes_max: u64,
+    ) -> Result<Option<Vec<u8>>, InputError> {
         for entry in self.by_ref() {
             if let EntryKind::File { reader, .. } = entry?.kind {
                 let mut data = Vec::new();
@@ -132,10 +141,10 @@ impl Input {
                 if data.len() as u64 > bytes_max {
                     return Err(InputError::TooLarge { bytes_max });
                 }
-                return Ok(data);
+                return Ok(Some(data));
             }
         }
-        Err(InputError::Missing(argument))
+        Ok(None)
     }
 }
 
