@@ -1,7 +1,6 @@
 //! Content identifiers: the one `Cid` type of the workspace, its codecs and its limits.
 
-use std::str::FromStr;
-
+use crate::base;
 use crate::hash::{HashKind, HashPolicyError};
 
 /// Longest digest that a CID may carry: identity digests hold up to 128 bytes of data (boxo, IPIP-512).
@@ -9,6 +8,12 @@ pub const DIGEST_BYTES_MAX: usize = 128;
 
 /// Longest binary CID that is accepted anywhere: four varints of at most 10 bytes and a digest (boxo Bitswap).
 pub const CID_BYTES_MAX: usize = 168;
+
+/// Characters of every v0 CID.
+const CID_V0_CHARS: usize = 46;
+
+/// Longest text of a CID in bytes: base2 of the longest binary CID. Some bases decode in quadratic time.
+pub const CID_TEXT_BYTES_MAX: usize = 1 + 8 * CID_BYTES_MAX;
 
 /// A content identifier whose digest may be up to [`DIGEST_BYTES_MAX`] bytes.
 ///
@@ -56,17 +61,63 @@ pub enum CidError {
 
 /// Parses a CID from text: multibase for v1, base58btc for v0. The hash policy is not applied.
 pub fn parse_cid(text: &str) -> Result<Cid, CidError> {
-    Cid::from_str(text).map_err(|error| CidError::Invalid(error.to_string()))
+    let invalid = |words: String| CidError::Invalid(words);
+    if text.len() < 2 {
+        return Err(invalid("cid too short".to_owned()));
+    }
+    if text.len() > CID_TEXT_BYTES_MAX {
+        return Err(invalid(format!("{} characters, the limit is {CID_TEXT_BYTES_MAX}", text.len())));
+    }
+    if text.len() != CID_V0_CHARS || !text.starts_with("Qm") {
+        let (_, bytes) = base::decode(text.as_bytes()).map_err(|error| invalid(error.to_string()))?;
+        return cast(&bytes);
+    }
+    let bytes = base::Base::Base58Btc.decode(text).map_err(|error| invalid(error.to_string()))?;
+    match cast(&bytes)? {
+        cid if cid.version() == Version::V0 => Ok(cid),
+        _ => Err(invalid("invalid hash for cidv0".to_owned())),
+    }
 }
+
+/// Parses what a text decoded to. Kubo says "invalid cid" once for the text and once for the bytes.
+fn cast(bytes: &[u8]) -> Result<Cid, CidError> {
+    cid_from_bytes(bytes).map_err(|error| match error {
+        CidError::Invalid(words) if words == TRAILING => CidError::Invalid(words),
+        other => CidError::Invalid(other.to_string()),
+    })
+}
+
+/// What is wrong with a CID that has more bytes than it needs.
+const TRAILING: &str = "trailing bytes in data buffer passed to cid Cast";
 
 /// Parses a binary CID that fills `bytes` completely, without a multibase prefix or padding.
 pub fn cid_from_bytes(bytes: &[u8]) -> Result<Cid, CidError> {
     if bytes.len() > CID_BYTES_MAX {
         return Err(CidError::Invalid(format!("{} bytes, the limit is {CID_BYTES_MAX}", bytes.len())));
     }
-    let mut rest = bytes;
+    match cid_prefix(bytes)? {
+        (cid, len) if len == bytes.len() => Ok(cid),
+        _ => Err(CidError::Invalid(TRAILING.to_owned())),
+    }
+}
+
+/// Parses the binary CID that `bytes` begin with, and says how many bytes it takes.
+pub fn cid_prefix(bytes: &[u8]) -> Result<(Cid, usize), CidError> {
+    let mut rest = bytes.get(..CID_BYTES_MAX).unwrap_or(bytes);
+    let whole = rest.len();
+    match (rest, unsigned_varint::decode::u64(rest)) {
+        ([], _) => return Err(CidError::Invalid("cid too short".to_owned())),
+        ([0x12, 0x20, hash @ ..], _) if hash.len() < 32 => {
+            return Err(CidError::Invalid("not enough bytes for cid v0".to_owned()));
+        }
+        ([0x12, 0x20, ..], _) | (_, Ok((1, _)) | Err(_)) => {}
+        (_, Ok((version, _))) => {
+            let words = format!("expected 1 as the cid version number, got: {version}");
+            return Err(CidError::Invalid(words));
+        }
+    }
     let cid = Cid::read_bytes(&mut rest).map_err(|error| CidError::Invalid(error.to_string()))?;
-    if rest.is_empty() { Ok(cid) } else { Err(CidError::Invalid("trailing bytes".to_owned())) }
+    Ok((cid, whole - rest.len()))
 }
 
 /// How CIDs of new blocks are made: version and hash function; the codec comes with each block.

@@ -9,17 +9,20 @@
 //! Input is untrusted: nothing here panics on it or allocates by what a header claims.
 //!
 //! # Map
-//! [`mod@cid`], [`hash`], [`block`] name bytes. [`pb`] and [`unixfs`] are the formats. [`chunker`], [`import`] and
+//! [`mod@cid`], [`hash`], [`block`] name bytes, [`path`] finds them. [`pb`] and [`unixfs`] are the formats. [`chunker`], [`import`] and
 //! [`hamt`] build; [`walk`] and [`read`] read; [`ipld`] and [`car`] move DAGs in and out.
 
+pub mod base;
 pub mod block;
 pub mod car;
 pub mod chunker;
 pub mod cid;
+pub mod cid_text;
 pub mod hamt;
 pub mod hash;
 pub mod import;
 pub mod ipld;
+pub mod path;
 pub mod pb;
 pub mod read;
 #[cfg(test)]

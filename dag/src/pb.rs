@@ -1,8 +1,9 @@
 //! dag-pb: strict decoding without copies, and canonical encoding (links before data).
 //!
 //! Specification: IPLD dag-pb. A node is at most one Data field and a list of links, each with a binary CID, a name
-//! and the cumulative size of what it points to (`Tsize`). The decoder is as strict as go-codec-dagpb: fields in
-//! order (links, then data; Hash, Name, Tsize), right wire types, nothing unknown.
+//! and the cumulative size of what it points to (`Tsize`). The decoder is as strict as go-codec-dagpb: right wire
+//! types, nothing unknown or repeated, Hash, Name and Tsize in this order. Links come before data as in all new
+//! blocks, or after it as in old ones, but never on both sides.
 
 use quick_protobuf::BytesReader;
 
@@ -58,18 +59,21 @@ const WIRE_BYTES: u32 = 2;
 /// Decodes a block. Memory is bounded by the block: about 180 bytes a link, and a link takes at least 4 bytes.
 pub fn decode(block: &[u8]) -> Result<PbNodeRef<'_>, PbError> {
     let mut node = PbNodeRef::default();
+    let mut links_before_data = false;
     let mut reader = BytesReader::from_bytes(block);
     while !reader.is_eof() {
         let tag = reader.next_tag(block).map_err(|_| PbError::Malformed("bad field tag"))?;
         match (tag >> 3, tag & 7) {
-            (2, WIRE_BYTES) if node.data.is_none() => {
+            (2, WIRE_BYTES) if !links_before_data => {
                 let link = reader.read_bytes(block).map_err(|_| PbError::Malformed("truncated link"))?;
                 node.links.push(decode_link(link, node.links.len())?);
             }
             (1, WIRE_BYTES) if node.data.is_none() => {
+                links_before_data = !node.links.is_empty();
                 node.data = Some(reader.read_bytes(block).map_err(|_| PbError::Malformed("truncated data"))?);
             }
-            (1 | 2, WIRE_BYTES) => return Err(PbError::Malformed("field after data")),
+            (1, WIRE_BYTES) => return Err(PbError::Malformed("duplicate Data section")),
+            (2, WIRE_BYTES) => return Err(PbError::Malformed("duplicate Links section")),
             (1 | 2, _) => return Err(PbError::Malformed("wrong wire type")),
             _ => return Err(PbError::Malformed("unknown field")),
         }

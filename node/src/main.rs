@@ -1,1 +1,29 @@
-fn main() {}
+//! The `holdfast` program: the terminal door around the library.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use holdfast::cli::{Environment, execute, prepare};
+use holdfast::commands::{Terminal, registry};
+
+/// How long work on the blocking pool may go on after the command was interrupted.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    let registry = registry();
+    let mut terminal = Terminal::of_process();
+    let job = match prepare(&registry, &Environment::of_process(), &mut terminal) {
+        Ok(job) => job,
+        Err(code) => return ExitCode::from(code),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            terminal.eprint(format!("Error: cannot start: {error}\n"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(execute(job, &mut terminal));
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
+    ExitCode::from(code)
+}

@@ -6,6 +6,7 @@
 
 mod build;
 mod murmur3;
+pub mod read;
 
 pub(crate) use build::{ShardEntry, ShardSource, build};
 pub use murmur3::murmur3_x64_64;

@@ -1,0 +1,40 @@
+//! How fast is the node, next to the limits of this machine and next to its peers?
+//!
+//! Every row runs its contestants in turn and prints medians and ratios from that one run: absolute times on a shared
+//! machine are noise. Run: `make bench`, or `ROWS="only-hash add" make bench`.
+
+mod bed;
+mod rows;
+
+use std::error::Error;
+
+/// What a row returns.
+type Res<T> = Result<T, Box<dyn Error>>;
+
+/// A row: its name on the command line, and what prints its table.
+type Row = (&'static str, fn(&bed::Bed) -> Res<()>);
+
+const ROWS: &[Row] = &[
+    ("only-hash", rows::only_hash),
+    ("add", rows::durable_add),
+    ("small", rows::small_files),
+    ("cat", rows::cat),
+    ("dirs", rows::directories),
+    ("memory", rows::memory),
+];
+
+fn main() -> Res<()> {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = wanted.iter().find(|name| ROWS.iter().all(|(row, _)| row != name)) {
+        let names: Vec<_> = ROWS.iter().map(|(name, _)| *name).collect();
+        return Err(format!("no row {unknown:?}; there are {}", names.join(", ")).into());
+    }
+    let bed = bed::Bed::new()?;
+    println!("{}", bed.describe());
+    for (name, row) in ROWS {
+        if wanted.is_empty() || wanted.iter().any(|other| other == name) {
+            row(&bed)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,344 @@
+//! The committer: one thread that makes appended values durable and then tells the index about them.
+//!
+//! Order is everything. A round (1) takes what was appended, (2) syncs the segments, (3) writes the rows as one batch,
+//! together with the pins of all who wait, with a synced log if anyone waits, (4) answers. So the index never names
+//! bytes that are not on disk, a pin is never there before what it holds, and all who wait share two syncs. While a
+//! round syncs, further values are appended and further waiters gather for the next.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use rocksdb::WriteBatch;
+
+use crate::config::Durability;
+use crate::error::{IndexError, WriteError};
+use crate::index::Index;
+use crate::links::rlinks_keys;
+use crate::pending::Row;
+use crate::pins::PinRow;
+use crate::rows::{MetaRow, family, links_key, stats_key};
+use crate::space;
+use crate::store::{Inner, segment_rows};
+use crate::sync::{lock, read, write};
+use crate::tail::{Commit, Round, Tail, Touched};
+
+/// Why a round failed, and so what has to be done about it.
+enum Failure {
+    /// Values could not be synced: what was appended is lost.
+    Segment(WriteError),
+    /// The index could not be written: values are on disk, the index has to be opened again.
+    Index(WriteError),
+}
+
+impl Inner {
+    /// Waits until everything appended so far is durable and `pins` are written.
+    pub(crate) fn barrier(&self, generation: u64, pins: Vec<PinRow>) -> Result<(), WriteError> {
+        let (answer, result) = std::sync::mpsc::sync_channel(1);
+        {
+            let mut tail = lock(&self.tail);
+            if tail.stop {
+                return Err(WriteError::Closed);
+            }
+            tail.waiting.commits.push(Commit { generation, pins, answer });
+        }
+        self.work.notify_one();
+        result.recv().unwrap_or(Err(WriteError::Closed))
+    }
+
+    /// Adds a row that can be made again at any time.
+    pub(crate) fn enqueue_derived(&self, row: Arc<Row>) {
+        let mut tail = lock(&self.tail);
+        write(&self.pending).insert(Arc::clone(&row));
+        tail.enqueue([row]);
+        drop(tail);
+        self.work.notify_one();
+    }
+
+    /// The committer's thread.
+    pub(crate) fn commit_loop(&self) {
+        loop {
+            let (round, stop) = self.next_round();
+            if stop && round.rows.is_empty() && round.commits.is_empty() {
+                return;
+            }
+            self.run(round);
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn next_round(&self) -> (Round, bool) {
+        let mut tail = lock(&self.tail);
+        loop {
+            if self.is_due(&tail) || !tail.waiting.commits.is_empty() || tail.stop {
+                break;
+            }
+            if tail.waiting.rows.is_empty() {
+                tail = self.work.wait(tail).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                let idle = self.config.idle_flush;
+                let (woken, timeout) =
+                    self.work.wait_timeout(tail, idle).unwrap_or_else(PoisonError::into_inner);
+                tail = woken;
+                if timeout.timed_out() {
+                    break;
+                }
+            }
+        }
+        let stop = tail.stop;
+        (tail.take(), stop)
+    }
+
+    fn run(&self, mut round: Round) {
+        if let Err(error) = self.heal() {
+            return self.fail(round, Failure::Index(error));
+        }
+        let generation = self.generation();
+        let (current, stale): (Vec<_>, Vec<_>) =
+            round.commits.drain(..).partition(|commit| commit.generation == generation);
+        round.commits = current;
+        answer(stale, &Err(WriteError::Generation));
+        match self.sync_and_index(&round) {
+            Ok(()) => {
+                // Under the tail's lock, so that no writer sees the rows gone and the count of rounds unchanged.
+                let mut tail = lock(&self.tail);
+                write(&self.pending).remove(&round.rows);
+                self.rounds.fetch_add(1, Ordering::Release);
+                tail.unsynced_bytes = tail.unsynced_bytes.saturating_sub(round.bytes);
+                tail.in_round = None;
+                drop(tail);
+                self.room.notify_all();
+                answer(round.commits, &Ok(()));
+            }
+            Err(failure) => self.fail(round, failure),
+        }
+    }
+
+    fn sync_and_index(&self, round: &Round) -> Result<(), Failure> {
+        let power = self.config.durability == Durability::Power;
+        if power {
+            self.sync_segments(&round.touched).map_err(Failure::Segment)?;
+        }
+        let write = || -> Result<(), IndexError> {
+            let index = self.index.get()?;
+            let batch = self.batch(&index, round);
+            let sync = power && !round.commits.is_empty();
+            match (batch.is_empty(), sync) {
+                (true, true) => index.sync_log(),
+                (true, false) => Ok(()),
+                (false, sync) => index.write(batch, sync),
+            }
+        };
+        write().map_err(|error| Failure::Index(self.index_error(error)))?;
+        self.healed(&round.rows);
+        Ok(())
+    }
+
+    fn sync_segments(&self, touched: &[Touched]) -> Result<(), WriteError> {
+        for segment in touched {
+            let path = || self.segments.file_path(segment.segment);
+            segment.file.sync_data().map_err(|error| WriteError::io("sync", &path(), error))?;
+        }
+        if touched.iter().any(|segment| segment.created) {
+            let path = self.segments.path();
+            self.segments.sync().map_err(|error| WriteError::io("sync", path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Everything a round tells the index: rows, counters, committed lengths, pins. All of it or nothing survives.
+    fn batch(&self, index: &Index, round: &Round) -> WriteBatch {
+        let mut batch = WriteBatch::default();
+        let stats = index.family(family::STATS);
+        let mut deltas = Deltas::default();
+        for row in &round.rows {
+            put_row(&mut batch, index, row, &mut deltas);
+            if row.value.is_some_and(|value| value.replaces.is_some()) {
+                batch.delete_cf(stats, stats_key::of_damaged(&row.key));
+            }
+        }
+        deltas.put(&mut batch, index);
+        for touched in &round.touched {
+            let key = stats_key::of_segment(stats_key::COMMITTED, touched.segment);
+            batch.put_cf(stats, key, touched.end.to_le_bytes());
+        }
+        let pins = index.family(family::PINS);
+        for change in round.commits.iter().flat_map(|commit| &commit.pins) {
+            match change {
+                PinRow::Put(key, value) => batch.put_cf(pins, key, value),
+                PinRow::Delete(key) => batch.delete_cf(pins, key),
+            }
+        }
+        batch
+    }
+
+    /// Blocks that were damaged and are written anew are whole again.
+    fn healed(&self, rows: &[Arc<Row>]) {
+        for row in rows.iter().filter(|row| row.value.is_some_and(|value| value.replaces.is_some())) {
+            write(&self.damaged).remove(&*row.key);
+        }
+    }
+
+    /// Nothing of a failed round is acknowledged, and nothing appended meanwhile either: it may lie in the same file,
+    /// and a second `fdatasync` would report success without having written anything.
+    fn fail(&self, round: Round, failure: Failure) {
+        let (error, values_safe) = match failure {
+            Failure::Segment(error) => (error, false),
+            Failure::Index(error) => (error, true),
+        };
+        tracing::error!("a commit failed, nothing of it is acknowledged: {error}");
+        let mut tail = lock(&self.tail);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        let after = tail.take();
+        tail.active = None;
+        tail.unsynced_bytes = 0;
+        tail.in_round = None;
+        write(&self.pending).clear();
+        let mut reread = true;
+        if values_safe {
+            self.reopen.store(true, Ordering::Release);
+            // Opening it again needs space itself, and was just tried if that is what failed.
+            let later =
+                matches!(error, WriteError::DiskFull { .. } | WriteError::Index(IndexError::Closed(_)));
+            reread = !later && self.reopen_index().is_ok();
+        }
+        let touched = round.touched.iter().chain(&after.touched).map(|touched| touched.segment);
+        if reread {
+            self.cut_to_committed(touched);
+        }
+        drop(tail);
+        self.room.notify_all();
+        answer(round.commits, &Err(error.clone()));
+        answer(after.commits, &Err(error));
+    }
+
+    /// Gives back what a failed round appended. If it does not work, the next opening does it.
+    fn cut_to_committed(&self, touched: impl Iterator<Item = u32>) {
+        let Ok(index) = self.index.get() else { return };
+        let Ok(committed) = segment_rows(&index, stats_key::COMMITTED) else { return };
+        for segment in touched {
+            let cut = match committed.get(&segment) {
+                Some(len) => self.segments.file(segment).and_then(|file| file.set_len(len.cast_unsigned())),
+                None => self.segments.remove(segment),
+            };
+            if let Err(error) = cut {
+                tracing::warn!("could not cut segment {segment} to what is committed: {error}");
+            }
+        }
+    }
+
+    /// Opens the index again if a write to it failed before.
+    pub(crate) fn heal(&self) -> Result<(), WriteError> {
+        if !self.reopen.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _tail = lock(&self.tail);
+        if self.reopen.load(Ordering::Acquire) { self.reopen_index() } else { Ok(()) }
+    }
+
+    /// To be called with the tail's lock held. Rows that were in the index but whose log was not synced may be gone
+    /// afterwards: operations that found them are of an older generation.
+    fn reopen_index(&self) -> Result<(), WriteError> {
+        space::check(self.segments.path(), 0, self.reserve / 2)?;
+        self.index.reopen(self.config.reopen_wait)?;
+        self.reopen.store(false, Ordering::Release);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        tracing::info!("the index was opened again after a failed write");
+        Ok(())
+    }
+
+    /// RocksDB has no word for a full disk: its text and the free space tell.
+    pub(crate) fn index_error(&self, error: IndexError) -> WriteError {
+        let path = self.index.path();
+        match &error {
+            IndexError::Rocks(rocks) if rocks.as_ref().contains("No space left") => WriteError::DiskFull {
+                path: path.to_owned(),
+                free_bytes: space::free_bytes(path).unwrap_or(0),
+                needed_bytes: self.reserve,
+            },
+            _ => error.into(),
+        }
+    }
+
+    /// Whether enough waits for a round, although nobody waits for it.
+    pub(crate) fn is_due(&self, tail: &Tail) -> bool {
+        let bytes = self.config.sync_bytes.min(self.config.unsynced_bytes_max / 2);
+        tail.waiting.bytes >= bytes || tail.rows_bytes >= self.config.budget().pending_bytes / 2
+    }
+
+    /// Waits until there is room for more unsynced bytes and rows.
+    pub(crate) fn wait_for_room<'a>(&'a self, mut tail: MutexGuard<'a, Tail>) -> MutexGuard<'a, Tail> {
+        let rows_max = self.config.budget().pending_bytes;
+        while !tail.stop
+            && (tail.unsynced_bytes >= self.config.unsynced_bytes_max || tail.rows_bytes >= rows_max)
+        {
+            self.work.notify_one();
+            tail = self.room.wait(tail).unwrap_or_else(PoisonError::into_inner);
+        }
+        tail
+    }
+}
+
+fn answer(commits: Vec<Commit>, result: &Result<(), WriteError>) {
+    for commit in commits {
+        // Whoever stopped waiting needs no answer.
+        drop(commit.answer.send(result.clone()));
+    }
+}
+
+/// Changes of counters, summed over a batch.
+#[derive(Default)]
+pub(crate) struct Deltas {
+    pub(crate) blocks: i64,
+    pub(crate) value_bytes: i64,
+    pub(crate) live: BTreeMap<u32, i64>,
+}
+
+impl Deltas {
+    pub(crate) fn put(&self, batch: &mut WriteBatch, index: &Index) {
+        let stats = index.family(family::STATS);
+        let mut merge = |key: &[u8], delta: i64| {
+            if delta != 0 {
+                batch.merge_cf(stats, key, delta.to_le_bytes());
+            }
+        };
+        merge(stats_key::BLOCKS, self.blocks);
+        merge(stats_key::VALUE_BYTES, self.value_bytes);
+        for (segment, delta) in &self.live {
+            merge(&stats_key::of_segment(stats_key::LIVE, *segment), *delta);
+        }
+    }
+}
+
+/// Adds what one block brings to a batch.
+pub(crate) fn put_row(batch: &mut WriteBatch, index: &Index, row: &Row, deltas: &mut Deltas) {
+    if let Some(value) = &row.value {
+        let meta = MetaRow { epoch: value.epoch, place: value.place };
+        batch.put_cf(index.family(family::META), &row.key, meta.encode());
+        let record = value.place.record_len(row.key.len()).cast_signed();
+        *deltas.live.entry(value.place.segment).or_default() += record;
+        if let Some(old) = value.replaces {
+            *deltas.live.entry(old.segment).or_default() -= old.record_len(row.key.len()).cast_signed();
+            deltas.value_bytes += i64::from(value.place.size) - i64::from(old.size);
+        } else {
+            deltas.blocks += 1;
+            deltas.value_bytes += i64::from(value.place.size);
+        }
+    }
+    if let Some((codec, links)) = &row.links {
+        batch.put_cf(index.family(family::LINKS), links_key(&row.key, *codec), links);
+        for key in rlinks_keys(&row.key, *codec, links) {
+            batch.put_cf(index.family(family::RLINKS), key, []);
+        }
+    }
+}
+
+impl Inner {
+    /// Blocks and bytes, what is pending included.
+    pub(crate) fn counts(&self) -> Result<(u64, u64), IndexError> {
+        let index = self.index.get()?;
+        let (blocks, bytes) = read(&self.pending).counts();
+        let stored = |key| crate::store::counter(&index, key).map(|count| u64::try_from(count).unwrap_or(0));
+        Ok((stored(stats_key::BLOCKS)? + blocks, stored(stats_key::VALUE_BYTES)? + bytes))
+    }
+}

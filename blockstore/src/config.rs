@@ -1,0 +1,94 @@
+//! What a store can be told: durability, memory, sizes.
+
+use std::time::Duration;
+
+/// What an acknowledgement survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// A power cut. Costs one `fdatasync` of values and one of the log, shared by all who wait at the same time.
+    #[default]
+    Power,
+    /// The death of the process, not of the machine: nothing is synced, the kernel writes when it likes.
+    Process,
+}
+
+/// Settings of a [`Store`](crate::Store).
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// What an acknowledgement survives. Default: [`Durability::Power`].
+    pub durability: Durability,
+    /// Bytes of memory for the index cache, memtables, pending rows and read buffers together. Default: 96 MiB;
+    /// below 16 MiB it counts as 16 MiB. What a caller holds (blocks handed over, bytes read) comes on top.
+    pub memory_bytes_max: usize,
+    /// Whether values are hashed when read. Default: on. Off trusts the disk.
+    pub verify_on_read: bool,
+    /// Threads that one [`get_many`](crate::Store::get_many) or verify may use, its caller included. Default: the
+    /// machine's cores, at most 4.
+    pub read_threads: usize,
+    /// Appended bytes after which values are synced although nobody waits. Default: 64 MiB.
+    pub sync_bytes: u64,
+    /// Appended bytes that may wait for their sync; writers wait beyond it. Default: 256 MiB.
+    pub unsynced_bytes_max: u64,
+    /// Size at which a segment file is closed and the next begun, in bytes. Default: 256 MiB.
+    pub segment_bytes_max: u64,
+    /// Free space that adding never touches, in bytes: `pin rm` and deletion need it. Default: `None`, which is the
+    /// larger of 64 MiB and what the index may have in flight (memtables twice and the log).
+    pub reserve_bytes: Option<u64>,
+    /// How long rows may wait in memory when nobody waits for them. Default: 500 ms.
+    pub idle_flush: Duration,
+    /// How long a reopening of the index waits for readers. Default: 5 s.
+    pub reopen_wait: Duration,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            durability: Durability::Power,
+            memory_bytes_max: 96 << 20,
+            verify_on_read: true,
+            read_threads: cores.min(4),
+            sync_bytes: 64 << 20,
+            unsynced_bytes_max: 256 << 20,
+            segment_bytes_max: 256 << 20,
+            reserve_bytes: None,
+            idle_flush: Duration::from_millis(500),
+            reopen_wait: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How the one memory budget is divided.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    /// RocksDB's cache: index and filter blocks, and the memtables, which are charged to it.
+    pub(crate) cache_bytes: usize,
+    /// Memtables of all families together.
+    pub(crate) memtable_bytes: usize,
+    /// Rows of appended blocks that are not in RocksDB yet.
+    pub(crate) pending_bytes: usize,
+    /// Read buffers kept for reuse.
+    pub(crate) buffer_bytes: usize,
+}
+
+/// RocksDB's log may grow to this many bytes before families are flushed so that it can be dropped: it bounds the
+/// time to open.
+pub(crate) const WAL_BYTES_MAX: u64 = 32 << 20;
+
+impl StoreConfig {
+    pub(crate) fn budget(&self) -> Budget {
+        let all = self.memory_bytes_max.max(16 << 20);
+        Budget {
+            cache_bytes: all / 8 * 5,
+            memtable_bytes: all / 4,
+            pending_bytes: all / 8,
+            buffer_bytes: all / 4,
+        }
+    }
+
+    /// Free bytes that must be left after an append.
+    pub(crate) fn reserve(&self) -> u64 {
+        let in_flight = 2 * self.budget().memtable_bytes as u64 + WAL_BYTES_MAX;
+        self.reserve_bytes.unwrap_or_else(|| in_flight.max(64 << 20))
+    }
+}

@@ -1,0 +1,162 @@
+//! The index: RocksDB behind a handle that can be closed and opened again while the store lives.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+
+use crate::error::IndexError;
+use crate::options::Tuning;
+use crate::rows::{MetaRow, family};
+use crate::sync::{read, write};
+
+/// RocksDB, opened.
+pub(crate) struct Index {
+    db: DB,
+}
+
+/// A page of rows: keys and values.
+pub(crate) type Rows = Vec<(Box<[u8]>, Box<[u8]>)>;
+
+impl Index {
+    fn open(path: &Path, tuning: &Tuning) -> Result<Self, IndexError> {
+        let options = tuning.database();
+        let found = if path.join("CURRENT").exists() { DB::list_cf(&options, path)? } else { Vec::new() };
+        let db = DB::open_cf_descriptors(&options, path, tuning.families(&found))?;
+        Ok(Self { db })
+    }
+
+    /// The handle of one of our families.
+    pub(crate) fn family(&self, name: &'static str) -> &ColumnFamily {
+        self.db.cf_handle(name).expect("invariant: every family of `family::ALL` was opened or created")
+    }
+
+    pub(crate) fn meta(&self, key: &[u8]) -> Result<Option<MetaRow>, IndexError> {
+        let row = self.db.get_pinned_cf(self.family(family::META), key)?;
+        row.map(|row| MetaRow::decode(&row)).transpose()
+    }
+
+    pub(crate) fn get(&self, name: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        Ok(self.db.get_cf(self.family(name), key)?)
+    }
+
+    pub(crate) fn contains(&self, name: &'static str, key: &[u8]) -> Result<bool, IndexError> {
+        Ok(self.db.get_pinned_cf(self.family(name), key)?.is_some())
+    }
+
+    /// Up to `max` rows whose keys begin with `prefix`, from `from` on. Pages hold no iterator open, so that neither
+    /// a slow reader nor a long listing keeps the index from being reopened.
+    pub(crate) fn page(
+        &self,
+        name: &'static str,
+        prefix: &[u8],
+        from: &[u8],
+        max: usize,
+    ) -> Result<Rows, IndexError> {
+        let mut options = ReadOptions::default();
+        if let Some(end) = prefix_end(prefix) {
+            options.set_iterate_upper_bound(end);
+        }
+        let start = IteratorMode::From(if from > prefix { from } else { prefix }, Direction::Forward);
+        let rows = self.db.iterator_cf_opt(self.family(name), options, start).take(max);
+        rows.map(|row| row.map_err(IndexError::from)).collect()
+    }
+
+    /// All rows whose keys begin with `prefix`: for what is known to be few.
+    pub(crate) fn all(&self, name: &'static str, prefix: &[u8]) -> Result<Rows, IndexError> {
+        self.page(name, prefix, prefix, usize::MAX)
+    }
+
+    /// Writes a batch to the log and the memtables at once: all of it survives a crash, or nothing.
+    pub(crate) fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), IndexError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        Ok(self.db.write_opt(batch, &options)?)
+    }
+
+    /// Syncs what was written to the log so far.
+    pub(crate) fn sync_log(&self) -> Result<(), IndexError> {
+        Ok(self.db.flush_wal(true)?)
+    }
+}
+
+/// The first key after all that begin with `prefix`; `None` where there is no such key.
+fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            return Some(end);
+        }
+    }
+    None
+}
+
+/// The key that follows `key` directly: where the next page begins.
+pub(crate) fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
+/// The index in its place: readers borrow it for one operation, and a failed write lets it be opened again.
+pub(crate) struct IndexCell {
+    slot: RwLock<Option<Arc<Index>>>,
+    path: PathBuf,
+    tuning: Tuning,
+}
+
+impl IndexCell {
+    pub(crate) fn open(path: PathBuf, tuning: Tuning) -> Result<Self, IndexError> {
+        let index = Index::open(&path, &tuning)?;
+        Ok(Self { slot: RwLock::new(Some(Arc::new(index))), path, tuning })
+    }
+
+    pub(crate) fn get(&self) -> Result<Arc<Index>, IndexError> {
+        let closed = || IndexError::Closed("it did not open".to_owned());
+        read(&self.slot).as_ref().map(Arc::clone).ok_or_else(closed)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Closes the index and opens it again. Operations in flight are waited for up to `wait`; those that begin
+    /// meanwhile wait for the end. If a reader stays, the old handle stays: it reads on, and the next try comes later.
+    pub(crate) fn reopen(&self, wait: Duration) -> Result<(), IndexError> {
+        let mut slot = write(&self.slot);
+        let deadline = Instant::now() + wait;
+        if let Some(mut shared) = slot.take() {
+            loop {
+                match Arc::try_unwrap(shared) {
+                    Ok(index) => {
+                        drop(index);
+                        break;
+                    }
+                    Err(still_read) if Instant::now() >= deadline => {
+                        *slot = Some(still_read);
+                        return Err(IndexError::Closed(format!("it is being read for over {wait:?}")));
+                    }
+                    Err(still_read) => shared = still_read,
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        let index =
+            Index::open(&self.path, &self.tuning).map_err(|error| IndexError::Closed(error.to_string()))?;
+        *slot = Some(Arc::new(index));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_before_the_next_one() {
+        assert_eq!(prefix_end(b"ab"), Some(b"ac".to_vec()));
+        assert_eq!(prefix_end(&[1, 0xFF]), Some(vec![2]));
+        assert_eq!(prefix_end(&[0xFF, 0xFF]), None);
+        assert_eq!(prefix_end(&[]), None);
+    }
+}

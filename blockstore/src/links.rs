@@ -1,0 +1,89 @@
+//! Links: what a block points to, decoded once when it is written.
+
+use std::sync::Arc;
+
+use holdfast_dag::cid::{Cid, Multihash, codec, identity_data};
+use holdfast_dag::ipld;
+
+use crate::error::ReadError;
+use crate::pending::Row;
+use crate::rows::{decode_links, encode_links, family, links_key, rlinks_key};
+use crate::store::{Inner, Store};
+use crate::sync::read;
+
+/// Identity CIDs inside identity CIDs are followed this far. Each holds at most 128 bytes, so that no more fit.
+const IDENTITY_DEPTH_MAX: usize = 8;
+
+/// The children of a block, as written. `None`: it does not decode under this codec, or there is no decoder.
+pub(crate) fn children(codec: u64, block: &[u8]) -> Option<Vec<Cid>> {
+    if ipld::has_decoder(codec) { ipld::links(codec, block).ok() } else { None }
+}
+
+/// Keys of the `rlinks` rows of a `links` row. Children of identity children count as the block's own, because
+/// identity blocks are never stored and could not be climbed through.
+pub(crate) fn rlinks_keys(key: &[u8], codec: u64, links_row: &[u8]) -> Vec<Vec<u8>> {
+    let mut hashes: Vec<Multihash> = Vec::new();
+    expand(&decode_links(links_row).unwrap_or_default(), 0, &mut hashes);
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes.iter().map(|child| rlinks_key(&child.to_bytes(), key, codec)).collect()
+}
+
+fn expand(cids: &[Cid], depth: usize, hashes: &mut Vec<Multihash>) {
+    for cid in cids {
+        match identity_data(cid) {
+            None => hashes.push(*cid.hash()),
+            Some(data) if depth < IDENTITY_DEPTH_MAX => {
+                expand(&children(cid.codec(), data).unwrap_or_default(), depth + 1, hashes);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+impl Store {
+    /// The children of a block, exactly as written; `None` if the block is not here. Reads no value, unless the
+    /// block was first written under another codec. Raw blocks have none by rule.
+    pub fn links(&self, cid: &Cid) -> Result<Option<Vec<Cid>>, ReadError> {
+        let decode = |block: &[u8]| {
+            let malformed = |error: ipld::DecodeError| ReadError::Malformed {
+                cid: Box::new(*cid),
+                reason: error.to_string(),
+            };
+            if ipld::has_decoder(cid.codec()) {
+                ipld::links(cid.codec(), block).map_err(malformed)
+            } else {
+                Err(ReadError::NoDecoder { codec: cid.codec() })
+            }
+        };
+        if let Some(data) = identity_data(cid) {
+            return decode(data).map(Some);
+        }
+        let key = cid.hash().to_bytes();
+        if self.inner().find(&key)?.is_none() {
+            return Ok(None);
+        }
+        if cid.codec() == codec::RAW {
+            return Ok(Some(Vec::new()));
+        }
+        if let Some(row) = self.inner().links_row(&key, cid.codec())? {
+            return Ok(Some(decode_links(&row)?));
+        }
+        let Some(data) = self.get(cid)? else { return Ok(None) };
+        let links = decode(&data)?;
+        // The row is derived: losing it costs another decoding, so its way into the index is not waited for.
+        let row = Row { key: key.into(), value: None, links: Some((cid.codec(), encode_links(&links))) };
+        self.inner().enqueue_derived(Arc::new(row));
+        Ok(Some(links))
+    }
+}
+
+impl Inner {
+    /// The `links` row of a block under a codec, pending or in the index.
+    pub(crate) fn links_row(&self, key: &[u8], codec: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        if let Some(row) = read(&self.pending).links(key, codec) {
+            return Ok(Some(row));
+        }
+        Ok(self.index.get()?.get(family::LINKS, &links_key(key, codec))?)
+    }
+}

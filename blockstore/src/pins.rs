@@ -1,0 +1,253 @@
+//! Pins: which DAGs and blocks are kept, and through what.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::time::SystemTime;
+
+use holdfast_dag::cid::Cid;
+
+use crate::error::{IndexError, ReadError, WriteError};
+use crate::index::{Index, after};
+use crate::rows::{decode_pin, decode_pin_key, family, pin_key, pin_prefix, split_links_key};
+use crate::store::Store;
+
+/// Longest name of a pin, in bytes (the pinning service API's limit).
+pub const PIN_NAME_BYTES_MAX: usize = 255;
+
+/// Rows read at a time while listing.
+const PAGE: usize = 1024;
+
+/// How much a pin keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PinKind {
+    /// The block and all that it links to.
+    Recursive,
+    /// The one block.
+    Direct,
+}
+
+impl PinKind {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Recursive => 0,
+            Self::Direct => 1,
+        }
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        [Self::Recursive, Self::Direct].into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// Kubo's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recursive => "recursive",
+            Self::Direct => "direct",
+        }
+    }
+}
+
+/// A pin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// What is pinned, as it was asked for.
+    pub cid: Cid,
+    /// How much of it.
+    pub kind: PinKind,
+    /// Its name; empty for none. At most [`PIN_NAME_BYTES_MAX`] bytes.
+    pub name: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_unix_ms: u64,
+}
+
+impl Pin {
+    /// A pin that is made now.
+    pub fn new(cid: Cid, kind: PinKind, name: impl Into<String>) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let created_unix_ms = now.map_or(0, |since| since.as_millis() as u64);
+        Self { cid, kind, name: name.into(), created_unix_ms }
+    }
+}
+
+/// A change that [`Writer::commit`](crate::Writer::commit) makes together with others, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinChange {
+    /// Adds a pin, or replaces the one of the same kind on the same CID.
+    Set(Pin),
+    /// Removes a pin. One that is not there is no error.
+    Remove {
+        /// What was pinned.
+        cid: Cid,
+        /// Which of its pins.
+        kind: PinKind,
+    },
+}
+
+/// A change, encoded.
+#[derive(Debug)]
+pub(crate) enum PinRow {
+    Put(Vec<u8>, Vec<u8>),
+    Delete(Vec<u8>),
+}
+
+impl PinChange {
+    pub(crate) fn encode(&self) -> Result<PinRow, WriteError> {
+        match self {
+            Self::Set(pin) if pin.name.len() > PIN_NAME_BYTES_MAX => {
+                Err(WriteError::PinName { bytes: pin.name.len() })
+            }
+            Self::Set(pin) => Ok(PinRow::Put(pin_key(pin.kind, &pin.cid), crate::rows::pin_value(pin))),
+            Self::Remove { cid, kind } => Ok(PinRow::Delete(pin_key(*kind, cid))),
+        }
+    }
+}
+
+/// Through what a block is pinned. It displays as Kubo says it: `pinned: recursive`, `pinned via <cid>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinnedBy {
+    /// A pin of the block itself.
+    Pin(PinKind),
+    /// A recursive pin above it.
+    Via(Box<Cid>),
+}
+
+impl fmt::Display for PinnedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pin(kind) => write!(f, "pinned: {}", kind.name()),
+            Self::Via(cid) => write!(f, "pinned via {cid}"),
+        }
+    }
+}
+
+/// The pins of a store.
+pub struct Pins<'a> {
+    store: &'a Store,
+}
+
+impl Store {
+    /// The pins: looking up and listing. They are changed by [`Writer::commit`](crate::Writer::commit).
+    pub fn pins(&self) -> Pins<'_> {
+        Pins { store: self }
+    }
+}
+
+impl Pins<'_> {
+    /// The pin on exactly this CID: the recursive one, else the direct one.
+    pub fn get(&self, cid: &Cid) -> Result<Option<Pin>, ReadError> {
+        for kind in [PinKind::Recursive, PinKind::Direct] {
+            if let Some(pin) = self.get_kind(cid, kind)? {
+                return Ok(Some(pin));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The pin of a kind on exactly this CID.
+    pub fn get_kind(&self, cid: &Cid, kind: PinKind) -> Result<Option<Pin>, ReadError> {
+        let key = pin_key(kind, cid);
+        let value = self.store.inner().index.get()?.get(family::PINS, &key)?;
+        Ok(value.map(|value| decode_pin(&key, &value)).transpose()?)
+    }
+
+    /// All pins of a kind, or of both (recursive ones first), in the order of their multihashes. It reads as it goes:
+    /// memory is one page, and what changes meanwhile may or may not be seen.
+    pub fn iter(&self, kind: Option<PinKind>) -> PinIter {
+        let prefix = kind.map_or_else(Vec::new, |kind| vec![kind.code()]);
+        PinIter {
+            store: self.store.clone(),
+            from: prefix.clone(),
+            prefix,
+            page: Vec::new().into_iter(),
+            end: false,
+        }
+    }
+
+    /// Through what a block is pinned, under whatever CID; `None` if nothing holds it. The cost is that of climbing
+    /// from the block to the nearest pinned root, not that of walking what is pinned.
+    pub fn holder(&self, cid: &Cid) -> Result<Option<PinnedBy>, ReadError> {
+        Ok(holder(&*self.store.inner().index.get()?, &cid.hash().to_bytes())?)
+    }
+}
+
+/// Pins one after the other.
+pub struct PinIter {
+    store: Store,
+    prefix: Vec<u8>,
+    from: Vec<u8>,
+    page: std::vec::IntoIter<(Box<[u8]>, Box<[u8]>)>,
+    end: bool,
+}
+
+impl Iterator for PinIter {
+    type Item = Result<Pin, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some((key, value)) = self.page.next() {
+                self.from = after(&key);
+                return Some(decode_pin(&key, &value).map_err(ReadError::from));
+            }
+            if self.end {
+                return None;
+            }
+            let index = self.store.inner().index.get();
+            match index.and_then(|index| index.page(family::PINS, &self.prefix, &self.from, PAGE)) {
+                Ok(rows) => {
+                    self.end = rows.len() < PAGE;
+                    self.page = rows.into_iter();
+                }
+                Err(error) => {
+                    self.end = true;
+                    return Some(Err(error.into()));
+                }
+            }
+        }
+    }
+}
+
+/// Climbs from a block to a pin: first its own, then recursive ones on its parents, and theirs.
+pub(crate) fn holder(index: &Index, multihash: &[u8]) -> Result<Option<PinnedBy>, IndexError> {
+    for kind in [PinKind::Recursive, PinKind::Direct] {
+        if !index.page(family::PINS, &pin_prefix(kind, multihash), &[], 1)?.is_empty() {
+            return Ok(Some(PinnedBy::Pin(kind)));
+        }
+    }
+    let mut seen: HashSet<Vec<u8>> = HashSet::new();
+    let mut open = vec![multihash.to_vec()];
+    while let Some(child) = open.pop() {
+        let mut from = child.clone();
+        loop {
+            let rows = index.page(family::RLINKS, &child, &from, PAGE)?;
+            for (key, _) in &rows {
+                let parent = key.get(child.len()..).unwrap_or_default();
+                let bad = crate::rows::malformed(family::RLINKS, "bad key");
+                let (above, codec) = split_links_key(parent).ok_or(bad)?;
+                if seen.contains(parent) {
+                    continue;
+                }
+                if let Some(root) = recursive_pin(index, above, codec)? {
+                    return Ok(Some(PinnedBy::Via(Box::new(root))));
+                }
+                seen.insert(parent.to_vec());
+                open.push(above.to_vec());
+            }
+            match rows.last() {
+                Some((key, _)) if rows.len() == PAGE => from = after(key),
+                _ => break,
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// A recursive pin that reads this block by this codec: only then does it hold the block's children.
+fn recursive_pin(index: &Index, multihash: &[u8], codec: u64) -> Result<Option<Cid>, IndexError> {
+    for (key, _) in index.all(family::PINS, &pin_prefix(PinKind::Recursive, multihash))? {
+        let (_, cid) = decode_pin_key(&key)?;
+        if cid.codec() == codec {
+            return Ok(Some(cid));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,281 @@
+//! Making the index again from the segments, when it is lost or lost a part.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use holdfast_dag::cid::{Cid, codec};
+use holdfast_dag::hash;
+use rocksdb::WriteBatch;
+
+use crate::committer::{Deltas, put_row};
+use crate::config::StoreConfig;
+use crate::error::{IndexError, OpenError};
+use crate::index::Index;
+use crate::links::children;
+use crate::options::Tuning;
+use crate::pending::{NewValue, Row};
+use crate::rows::{encode_links, family, stats_key};
+use crate::segment::{
+    MULTIHASH_BYTES_MAX, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES,
+    multihash_from, record_header, record_is_sound,
+};
+use crate::segments::SegmentDir;
+use crate::store::{Store, db_path};
+
+/// Rows written to the index at a time.
+const BATCH_ROWS: usize = 4096;
+/// Bytes read at a time when looking for the next record behind damage or a hole.
+const WINDOW_BYTES: usize = 256 << 10;
+
+/// What a rebuild found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RebuildReport {
+    /// Blocks put into the index.
+    pub blocks: u64,
+    /// Bytes of their values.
+    pub value_bytes: u64,
+    /// Records whose bytes do not match their hash; they are left out.
+    pub damaged: u64,
+    /// Folder that the unreadable old index was moved to. Its pins could not be kept.
+    pub old_index: Option<PathBuf>,
+}
+
+/// Why a rebuild stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RebuildError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+impl OpenError {
+    pub(crate) fn from_rebuild(segments: &SegmentDir) -> impl FnOnce(RebuildError) -> Self {
+        let path = segments.path().to_owned();
+        move |error| match error {
+            RebuildError::Io(source) => Self::Io { action: "read the segments in", path, source },
+            RebuildError::Index(source) => Self::Index { path, source },
+        }
+    }
+}
+
+/// Makes the index of a closed store again from its segments: every sound record is read and hashed once.
+///
+/// Pins are kept if the old index opens. If it does not, it is moved aside, not deleted, and the report says where.
+pub fn rebuild_index(repo: &Path, config: StoreConfig) -> Result<RebuildReport, OpenError> {
+    let tuning = Tuning::new(config.budget());
+    let mut report = RebuildReport::default();
+    let opened = Store::open_with(repo, config.clone(), &tuning, true);
+    let store = match opened {
+        Ok(store) => store,
+        Err(OpenError::Index { .. }) => {
+            report.old_index = Some(move_aside(repo)?);
+            Store::open_with(repo, config, &tuning, true)?
+        }
+        Err(other) => return Err(other),
+    };
+    let inner = store.inner();
+    let run = |report: &mut RebuildReport| -> Result<(), RebuildError> {
+        let index = inner.index.get()?;
+        clear(&index)?;
+        for (segment, _) in inner.segments.list()? {
+            index_segment(&index, &inner.segments, segment, 0, report)?;
+        }
+        Ok(index.sync_log()?)
+    };
+    run(&mut report).map_err(OpenError::from_rebuild(&inner.segments))?;
+    Ok(report)
+}
+
+fn move_aside(repo: &Path) -> Result<PathBuf, OpenError> {
+    let db = db_path(repo);
+    let free = (1..).map(|n| repo.join(format!("db.damaged-{n}"))).find(|path| !path.exists());
+    let aside = free.unwrap_or_else(|| repo.join("db.damaged"));
+    std::fs::rename(&db, &aside).map_err(OpenError::io("move aside", db))?;
+    Ok(aside)
+}
+
+/// Removes what is derived from values. Pins, format and epoch stay.
+fn clear(index: &Index) -> Result<(), IndexError> {
+    let mut batch = WriteBatch::default();
+    for name in [family::META, family::LINKS, family::RLINKS] {
+        batch.delete_range_cf(index.family(name), &[][..], &[0xFF; 2 * MULTIHASH_BYTES_MAX][..]);
+    }
+    let stats = index.family(family::STATS);
+    batch.delete_cf(stats, stats_key::BLOCKS);
+    batch.delete_cf(stats, stats_key::VALUE_BYTES);
+    for prefix in [stats_key::COMMITTED, stats_key::LIVE, stats_key::DAMAGED] {
+        for (key, _) in index.all(family::STATS, &[prefix, b':'])? {
+            batch.delete_cf(stats, key);
+        }
+    }
+    index.write(batch, true)
+}
+
+/// Puts the records of a segment from `from` on into the index, and its length, and cuts off what is no record.
+pub(crate) fn index_segment(
+    index: &Index,
+    segments: &SegmentDir,
+    segment: u32,
+    from: u64,
+    report: &mut RebuildReport,
+) -> Result<(), RebuildError> {
+    let file = segments.file(segment)?;
+    let end = file.metadata()?.len();
+    if end < SEGMENT_HEADER_BYTES as u64 {
+        return Ok(segments.remove(segment)?);
+    }
+    let mut scan = Scan { end, file, segment, at: from.max(SEGMENT_HEADER_BYTES as u64) };
+    let mut rows: Vec<Row> = Vec::new();
+    let mut sound_end = scan.at;
+    let mut more = true;
+    while more {
+        match scan.next()? {
+            None => more = false,
+            Some(record) if record.header.deleted => sound_end = record.end(),
+            Some(record) => {
+                sound_end = record.end();
+                match record.row() {
+                    Some(row) => rows.push(row),
+                    None => report.damaged += 1,
+                }
+            }
+        }
+        if rows.len() >= BATCH_ROWS || !more {
+            scan.file.sync_data()?;
+            write_rows(index, &std::mem::take(&mut rows), (segment, sound_end), report)?;
+        }
+    }
+    if scan.end > sound_end {
+        scan.file.set_len(sound_end)?;
+    }
+    Ok(())
+}
+
+fn write_rows(
+    index: &Index,
+    rows: &[Row],
+    (segment, end): (u32, u64),
+    report: &mut RebuildReport,
+) -> Result<(), IndexError> {
+    let mut batch = WriteBatch::default();
+    let mut deltas = Deltas::default();
+    let mut seen = std::collections::HashSet::new();
+    for row in rows {
+        // A block may have two records, when a damaged one was healed: both are sound here, and one is enough.
+        if seen.insert(Arc::clone(&row.key)) && index.meta(&row.key)?.is_none() {
+            put_row(&mut batch, index, row, &mut deltas);
+        }
+    }
+    deltas.put(&mut batch, index);
+    let key = stats_key::of_segment(stats_key::COMMITTED, segment);
+    batch.put_cf(index.family(family::STATS), key, end.to_le_bytes());
+    report.blocks += deltas.blocks.unsigned_abs();
+    report.value_bytes += deltas.value_bytes.unsigned_abs();
+    index.write(batch, false)
+}
+
+/// Goes through the records of a segment.
+struct Scan {
+    file: Arc<File>,
+    segment: u32,
+    at: u64,
+    end: u64,
+}
+
+/// A record with a sound head.
+struct Record {
+    place: Place,
+    header: RecordHeader,
+    multihash: Vec<u8>,
+    data: Vec<u8>,
+}
+
+impl Record {
+    fn end(&self) -> u64 {
+        self.place.offset + self.place.record_len(self.multihash.len())
+    }
+
+    /// The index row of the record, if its data is what its multihash says.
+    fn row(&self) -> Option<Row> {
+        let cid = Cid::new_v1(codec::RAW, multihash_from(&self.multihash)?);
+        hash::verify(&cid, &[&self.data]).ok()?;
+        let value = NewValue { place: self.place, epoch: self.header.epoch, replaces: None };
+        let codec = self.header.codec;
+        let links = (codec != codec::RAW).then(|| children(codec, &self.data)).flatten();
+        let links = links.map(|links| (codec, encode_links(&links)));
+        Some(Row { key: self.multihash.as_slice().into(), value: Some(value), links })
+    }
+}
+
+impl Scan {
+    fn next(&mut self) -> io::Result<Option<Record>> {
+        while self.at < self.end {
+            if let Some(record) = self.record_at(self.at)? {
+                self.at = record.end();
+                return Ok(Some(record));
+            }
+            self.at = self.next_magic(self.at + 1)?;
+        }
+        Ok(None)
+    }
+
+    fn record_at(&self, offset: u64) -> io::Result<Option<Record>> {
+        let mut head = [0; RECORD_HEADER_BYTES + MULTIHASH_BYTES_MAX];
+        let head = read_up_to(&self.file, &mut head, offset)?;
+        let Some(header) =
+            record_header(head).filter(|header| record_is_sound(self.segment, offset, head, header))
+        else {
+            return Ok(None);
+        };
+        let place = Place { segment: self.segment, offset, size: header.size };
+        let multihash = head.get(RECORD_HEADER_BYTES..).unwrap_or_default();
+        let multihash = multihash.get(..usize::from(header.multihash_len)).unwrap_or_default().to_vec();
+        if offset + place.record_len(multihash.len()) > self.end {
+            return Ok(None);
+        }
+        let mut data = vec![0; if header.deleted { 0 } else { header.size as usize }];
+        self.file.read_exact_at(&mut data, place.data_offset(multihash.len()))?;
+        Ok(Some(Record { place, header, multihash, data }))
+    }
+
+    /// Where the next bytes are that look like a record, or the end.
+    fn next_magic(&self, from: u64) -> io::Result<u64> {
+        let mut window = vec![0; WINDOW_BYTES];
+        let mut at = from;
+        while at < self.end {
+            // Holes are skipped, not read.
+            match rustix::fs::seek(&*self.file, rustix::fs::SeekFrom::Data(at)) {
+                Ok(data) => at = data,
+                Err(rustix::io::Errno::NXIO) => break,
+                Err(error) => return Err(error.into()),
+            }
+            let bytes = read_up_to(&self.file, &mut window, at)?;
+            if let Some(found) = bytes.windows(RECORD_MAGIC.len()).position(|bytes| bytes == RECORD_MAGIC) {
+                return Ok(at + found as u64);
+            }
+            if bytes.len() < RECORD_MAGIC.len() {
+                break;
+            }
+            at += (bytes.len() - (RECORD_MAGIC.len() - 1)) as u64;
+        }
+        Ok(self.end)
+    }
+}
+
+/// Reads as much as there is.
+fn read_up_to<'a>(file: &File, buffer: &'a mut [u8], offset: u64) -> io::Result<&'a [u8]> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(buffer.get(..filled).unwrap_or_default())
+}

@@ -1,0 +1,122 @@
+//! What opening does with what a crash left: segments longer or shorter than the index knows them.
+
+use std::collections::BTreeMap;
+use std::io::{Seek as _, SeekFrom};
+
+use rocksdb::WriteBatch;
+
+use crate::config::StoreConfig;
+use crate::error::{IndexError, OpenError};
+use crate::index::Index;
+use crate::rebuild::{RebuildReport, index_segment};
+use crate::rows::{family, stats_key};
+use crate::segment::SEGMENT_HEADER_BYTES;
+use crate::segments::SegmentDir;
+use crate::store::segment_rows;
+use crate::tail::{Active, Tail};
+
+/// What opening a store found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Bytes cut off: appended, but never acknowledged.
+    pub cut_bytes: u64,
+    /// Blocks that were in segments but not in the index, more than a crash leaves behind: the index had lost them,
+    /// and they were put back. Pins of the same time may be lost with it.
+    pub restored_blocks: u64,
+    /// Segments that are shorter than the index says, or missing: blocks in them are damaged. Adding them again
+    /// repairs them.
+    pub short_segments: Vec<u32>,
+}
+
+pub(crate) struct Recovered {
+    pub(crate) report: OpenReport,
+    pub(crate) tail: Tail,
+}
+
+pub(crate) fn recover(
+    index: &Index,
+    segments: &SegmentDir,
+    config: &StoreConfig,
+    rebuilding: bool,
+) -> Result<Recovered, OpenError> {
+    let bad = |source: IndexError| OpenError::Index { path: segments.path().to_owned(), source };
+    let io = |action| OpenError::io(action, segments.path());
+    let mut report = OpenReport::default();
+    let list = segments.list().map_err(io("list"))?;
+    let mut committed = segment_rows(index, stats_key::COMMITTED).map_err(bad)?;
+    let newest = list.last().map(|(segment, _)| *segment).max(committed.keys().last().copied()).unwrap_or(0);
+    if rebuilding {
+        return Ok(Recovered { report, tail: Tail::new(None, newest + 1) });
+    }
+    let unknown = unknown_bytes(&list, &committed);
+    let restore = unknown > config.unsynced_bytes_max.saturating_mul(2);
+    for (segment, len) in &list {
+        let known = committed.get(segment).map_or(0, |len| len.cast_unsigned());
+        if *len > known && restore {
+            let mut restored = RebuildReport::default();
+            index_segment(index, segments, *segment, known, &mut restored)
+                .map_err(OpenError::from_rebuild(segments))?;
+            report.restored_blocks += restored.blocks;
+        } else if *len > known {
+            report.cut_bytes += len - known;
+            cut(segments, *segment, known).map_err(io("cut off the tail of a segment in"))?;
+        } else if *len < known {
+            report.short_segments.push(*segment);
+        }
+    }
+    let live = segment_rows(index, stats_key::LIVE).map_err(bad)?;
+    for segment in committed.keys().filter(|segment| !list.iter().any(|(there, _)| there == *segment)) {
+        if live.get(segment).is_some_and(|bytes| *bytes > 0) {
+            report.short_segments.push(*segment);
+        } else {
+            forget(index, *segment).map_err(bad)?;
+        }
+    }
+    if restore {
+        committed = segment_rows(index, stats_key::COMMITTED).map_err(bad)?;
+    }
+    if report != OpenReport::default() {
+        tracing::info!(
+            cut_bytes = report.cut_bytes,
+            restored_blocks = report.restored_blocks,
+            short_segments = report.short_segments.len(),
+            "the store was not closed in order"
+        );
+    }
+    let active = list.last().and_then(|(segment, _)| {
+        let end = committed.get(segment)?.cast_unsigned();
+        reopen_active(segments, *segment, end, config.segment_bytes_max)
+    });
+    Ok(Recovered { report, tail: Tail::new(active, newest + 1) })
+}
+
+/// Bytes of records that the index does not know.
+fn unknown_bytes(list: &[(u32, u64)], committed: &BTreeMap<u32, i64>) -> u64 {
+    let known =
+        |segment| committed.get(segment).map_or(SEGMENT_HEADER_BYTES as u64, |len| len.cast_unsigned());
+    list.iter().map(|(segment, len)| len.saturating_sub(known(segment))).sum()
+}
+
+fn cut(segments: &SegmentDir, segment: u32, known: u64) -> std::io::Result<()> {
+    if known == 0 { segments.remove(segment) } else { segments.file(segment)?.set_len(known) }
+}
+
+/// Removes the rows of a segment that is gone.
+pub(crate) fn forget(index: &Index, segment: u32) -> Result<(), IndexError> {
+    let mut batch = WriteBatch::default();
+    for prefix in [stats_key::COMMITTED, stats_key::LIVE] {
+        batch.delete_cf(index.family(family::STATS), stats_key::of_segment(prefix, segment));
+    }
+    index.write(batch, false)
+}
+
+/// The last segment goes on if it is whole and has room.
+fn reopen_active(segments: &SegmentDir, segment: u32, end: u64, bytes_max: u64) -> Option<Active> {
+    let file = segments.file(segment).ok()?;
+    let whole = file.metadata().is_ok_and(|meta| meta.len() == end) && SegmentDir::has_header(&file, segment);
+    if !whole || end >= bytes_max {
+        return None;
+    }
+    (&*file).seek(SeekFrom::Start(end)).ok()?;
+    Some(Active { segment, file, end })
+}

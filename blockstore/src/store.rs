@@ -1,0 +1,232 @@
+//! The store: opening, and what all its parts share.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::thread::JoinHandle;
+
+use rocksdb::WriteBatch;
+
+use crate::buffers::BufferPool;
+use crate::config::StoreConfig;
+use crate::error::{IndexError, OpenError, WriteError};
+use crate::index::{Index, IndexCell};
+use crate::options::Tuning;
+use crate::pending::Pending;
+use crate::protect::Protection;
+use crate::recover::{OpenReport, Recovered, recover};
+use crate::rows::{decode_i64, family, stats_key};
+use crate::segment::Place;
+use crate::segments::{SegmentDir, sync_dir};
+use crate::sync::{lock, read, write};
+use crate::tail::Tail;
+
+/// Format of the store on disk: index and segments together.
+pub const FORMAT: u32 = 1;
+
+/// A block store. Cloning is cheap and shares it; the last clone to go closes it.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    inner: Arc<Inner>,
+    report: OpenReport,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the handle, the writers and the committer's thread share.
+pub(crate) struct Inner {
+    pub(crate) config: StoreConfig,
+    pub(crate) index: IndexCell,
+    pub(crate) segments: SegmentDir,
+    pub(crate) pending: RwLock<Pending>,
+    pub(crate) tail: Mutex<Tail>,
+    /// Wakes the committer.
+    pub(crate) work: Condvar,
+    /// Wakes writers that wait for room.
+    pub(crate) room: Condvar,
+    /// Advances when a write fails: operations begun before may rely on what is gone.
+    pub(crate) generation: AtomicU64,
+    /// Counts the times that pending rows went into the index.
+    pub(crate) rounds: AtomicU64,
+    /// Set when the index failed and has to be opened again before the next write.
+    pub(crate) reopen: AtomicBool,
+    pub(crate) protection: Protection,
+    /// Multihashes of blocks whose stored copy is known to be damaged.
+    pub(crate) damaged: RwLock<HashSet<Box<[u8]>>>,
+    pub(crate) buffers: Arc<BufferPool>,
+    pub(crate) epoch: u64,
+    pub(crate) reserve: u64,
+}
+
+impl Store {
+    /// Opens the store in a repo folder (`db/` and `segments/` in it), and creates it if there is none.
+    ///
+    /// The time does not grow with the number of blocks. What a crash left behind needs no hand: the log is replayed,
+    /// and bytes appended after the last commit are cut off; [`Store::open_report`] says what was found.
+    pub fn open(repo: &Path, config: StoreConfig) -> Result<Self, OpenError> {
+        let tuning = Tuning::new(config.budget());
+        Self::open_with(repo, config, &tuning, false)
+    }
+
+    pub(crate) fn open_with(
+        repo: &Path,
+        config: StoreConfig,
+        tuning: &Tuning,
+        rebuilding: bool,
+    ) -> Result<Self, OpenError> {
+        let (db, dir) = (repo.join("db"), repo.join("segments"));
+        for path in [&db, &dir] {
+            fs::create_dir_all(path).map_err(OpenError::io("create", path))?;
+        }
+        sync_dir(repo).map_err(OpenError::io("sync", repo))?;
+        let bad = |source| OpenError::Index { path: db.clone(), source };
+        let index = IndexCell::open(db.clone(), tuning.clone()).map_err(bad)?;
+        let segments = SegmentDir::new(dir);
+        let handle = index.get().map_err(bad)?;
+        check_format(&handle, &segments, &db, rebuilding)?;
+        let Recovered { report, tail } = recover(&handle, &segments, &config, rebuilding)?;
+        let damaged = handle.all(family::STATS, &stats_key::of_damaged(&[])).map_err(bad)?;
+        let damaged = damaged.iter().filter_map(|(key, _)| key.get(2..).map(Box::from)).collect();
+        let epoch = handle.get(family::STATS, stats_key::EPOCH).map_err(bad)?;
+        let epoch = epoch.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))).unwrap_or(1);
+        drop(handle);
+        let inner = Arc::new(Inner {
+            buffers: BufferPool::new(config.budget().buffer_bytes),
+            reserve: config.reserve(),
+            config,
+            index,
+            segments,
+            pending: RwLock::default(),
+            tail: Mutex::new(tail),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            generation: AtomicU64::new(0),
+            rounds: AtomicU64::new(0),
+            reopen: AtomicBool::new(false),
+            protection: Protection::new(),
+            damaged: RwLock::new(damaged),
+            epoch,
+        });
+        let worker = Arc::clone(&inner);
+        let committer = std::thread::Builder::new()
+            .name("holdfast-commit".to_owned())
+            .spawn(move || worker.commit_loop())
+            .map_err(OpenError::io("start the committer of", repo))?;
+        let shared = Shared { inner, report, committer: Mutex::new(Some(committer)) };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// What opening found and did.
+    pub fn open_report(&self) -> &OpenReport {
+        &self.shared.report
+    }
+
+    /// Makes everything that was put so far durable, whoever put it. Closing does the same but cannot say how it went.
+    pub fn flush(&self) -> Result<(), WriteError> {
+        self.inner().barrier(self.inner().generation(), Vec::new())
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.shared.inner
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        lock(&self.inner.tail).stop = true;
+        self.inner.work.notify_all();
+        self.inner.room.notify_all();
+        if let Some(committer) = lock(&self.committer).take() {
+            // The thread catches its own failures and has told those who waited for it.
+            drop(committer.join());
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Where a block lies, pending or indexed, damaged or not.
+    pub(crate) fn locate(&self, key: &[u8]) -> Result<Option<Place>, IndexError> {
+        if let Some(value) = read(&self.pending).value(key) {
+            return Ok(Some(value.place));
+        }
+        Ok(self.index.get()?.meta(key)?.map(|row| row.place))
+    }
+
+    /// Where a block lies, unless its copy is known to be damaged.
+    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<Place>, IndexError> {
+        if self.is_damaged(key) {
+            let pending = read(&self.pending).value(key);
+            return Ok(pending.filter(|value| value.replaces.is_some()).map(|value| value.place));
+        }
+        self.locate(key)
+    }
+
+    pub(crate) fn is_damaged(&self, key: &[u8]) -> bool {
+        let damaged = read(&self.damaged);
+        !damaged.is_empty() && damaged.contains(key)
+    }
+
+    /// Remembers that a stored copy is damaged, over restarts too, so that the next put of the block rewrites it.
+    pub(crate) fn mark_damaged(&self, key: &[u8]) {
+        if !write(&self.damaged).insert(key.into()) {
+            return;
+        }
+        let noted = self.index.get().and_then(|index| {
+            let mut batch = WriteBatch::default();
+            batch.put_cf(index.family(family::STATS), stats_key::of_damaged(key), []);
+            index.write(batch, false)
+        });
+        if let Err(error) = noted {
+            tracing::warn!("could not note a damaged block in the index: {error}");
+        }
+    }
+}
+
+/// Refuses stores of a later format and indexes that were lost, and marks a new store.
+fn check_format(index: &Index, segments: &SegmentDir, db: &Path, rebuilding: bool) -> Result<(), OpenError> {
+    let bad = |source| OpenError::Index { path: db.to_owned(), source };
+    if let Some(bytes) = index.get(family::STATS, stats_key::FORMAT).map_err(bad)? {
+        let found = bytes.try_into().map_or(u32::MAX, u32::from_le_bytes);
+        if found > FORMAT {
+            return Err(OpenError::NewerFormat { found, known: FORMAT });
+        }
+        return Ok(());
+    }
+    let list = segments.list().map_err(OpenError::io("list", segments.path()))?;
+    if !rebuilding && list.iter().any(|(_, len)| *len > crate::segment::SEGMENT_HEADER_BYTES as u64) {
+        return Err(OpenError::IndexLost { path: db.to_owned() });
+    }
+    let mut batch = WriteBatch::default();
+    batch.put_cf(index.family(family::STATS), stats_key::FORMAT, FORMAT.to_le_bytes());
+    index.write(batch, true).map_err(bad)
+}
+
+/// A counter of the `stats` family.
+pub(crate) fn counter(index: &Index, key: &[u8]) -> Result<i64, IndexError> {
+    index.get(family::STATS, key)?.map_or(Ok(0), |bytes| decode_i64(&bytes))
+}
+
+/// The per-segment rows of a prefix.
+pub(crate) fn segment_rows(index: &Index, prefix: u8) -> Result<BTreeMap<u32, i64>, IndexError> {
+    let mut found = BTreeMap::new();
+    for (key, value) in index.all(family::STATS, &[prefix, b':'])? {
+        if let Some(segment) = stats_key::segment_of(prefix, &key) {
+            found.insert(segment, decode_i64(&value)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Paths inside a repo folder that belong to the store.
+pub(crate) fn db_path(repo: &Path) -> PathBuf {
+    repo.join("db")
+}

@@ -1,0 +1,226 @@
+//! Running a command line: what `main` calls, in two steps.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::commands::registry::{
+    Arg, ArgError, ArgKind, Call, Command, CommandError, Door, ErrorKind, Input, Needs, Path, Registry,
+    Request, split_args,
+};
+use crate::commands::{Context, ContextParams, Terminal};
+
+use super::input::{self, Stdin};
+use super::parse::{Line, parse};
+use super::walk::Skipped;
+use super::{Environment, help, output};
+
+/// What a process that was interrupted ends with: 128 and the number of the signal.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// A command line that can be run.
+pub struct Job<'r> {
+    command: &'r Command,
+    path: Path<'r>,
+    call: Call,
+    files: Vec<OsString>,
+    stdin: Option<Stdin>,
+    file_argument: Option<Arg>,
+    context: Context,
+    program: String,
+}
+
+/// Reads a command line as far as that needs no node: help and mistakes are answered here, and leave nothing to run
+/// but an exit code. Blocking, where arguments come from standard input.
+pub fn prepare<'r>(
+    registry: &'r Registry,
+    environment: &Environment,
+    terminal: &mut Terminal,
+) -> Result<Job<'r>, u8> {
+    let program = environment.program.as_str();
+    let line = match parse(registry, &environment.words) {
+        Ok(line) => line,
+        Err(error) => return Err(fail(terminal, &CommandError::new(error.to_string()))),
+    };
+    let long = line.has_flag("help");
+    if long || line.has_flag("h") {
+        let text = if long { help::long(program, &line.path) } else { help::short(program, &line.path) };
+        return Err(finish(terminal, |terminal| terminal.print(text)));
+    }
+    let command = line.path.command();
+    if let Some(why) = line.path.planned() {
+        let name = line.path.words().join(" ");
+        let text = format!("command \"{name}\" is not supported by this version of holdfast: {why}");
+        return Err(fail(terminal, &CommandError::new(text)));
+    }
+    if !command.is_runnable() && line.words.is_empty() {
+        let text = help::short(program, &line.path);
+        return Err(finish(terminal, |terminal| terminal.print(text)));
+    }
+    let path = line.path.clone();
+    job(line, environment, terminal).map_err(|error| {
+        let code = fail(terminal, &error.error);
+        if error.explain {
+            terminal.eprint(format!("\n{}", help::short(program, &path)));
+        }
+        code
+    })
+}
+
+/// Why a line cannot become a job, and whether the command is explained after it.
+struct Mistake {
+    error: CommandError,
+    explain: bool,
+}
+
+impl From<CommandError> for Mistake {
+    fn from(error: CommandError) -> Self {
+        Self { error, explain: false }
+    }
+}
+
+impl From<ArgError> for Mistake {
+    fn from(error: ArgError) -> Self {
+        Self { error: CommandError::new(error.to_string()), explain: true }
+    }
+}
+
+fn job<'r>(line: Line<'r>, environment: &Environment, terminal: &Terminal) -> Result<Job<'r>, Mistake> {
+    let command = line.path.command();
+    let mut call = Registry::call(&line.path, &line.options, Door::Terminal)
+        .map_err(|error| CommandError::new(error.to_string()))?;
+    let mut stdin = Some(Stdin::of_process(&environment.program));
+    let split = split_args(&command.args, line.words, true)?;
+    let from_stdin = split.stdin.and_then(|index| command.args.get(index));
+    let mut texts = Vec::new();
+    for word in split.texts {
+        let name = command.args.iter().find(|arg| arg.kind == ArgKind::Text).map_or("", |arg| arg.name);
+        texts.push(word.into_string().map_err(|_| ArgError::NotText(name))?);
+    }
+    if let Some(arg) = from_stdin.filter(|arg| arg.kind == ArgKind::Text && !arg.stdin_unless.is_some_and(|name| call.bool(name)))
+        // Nobody is kept waiting for what need not be given.
+        && let Some(stdin) = stdin.take_if(|stdin| arg.required || !stdin.is_terminal())
+    {
+        texts.extend(stdin.arguments()?);
+    }
+    call = call.with_args(command, texts)?;
+    if let Some(hook) = &command.pre_run {
+        hook(&mut call, terminal)?;
+    }
+    let reads_stdin =
+        from_stdin.is_some_and(|arg| arg.kind == ArgKind::File) || split.files.iter().any(|word| word == "-");
+    Ok(Job {
+        command,
+        context: context(&call, environment),
+        file_argument: command.args.iter().find(|arg| arg.kind == ArgKind::File).cloned(),
+        files: split.files,
+        stdin: stdin.filter(|_| reads_stdin),
+        path: line.path,
+        call,
+        program: environment.program.clone(),
+    })
+}
+
+/// The context that the global options ask for.
+fn context(call: &Call, environment: &Environment) -> Context {
+    let given = |name: &str| call.text_opt(name).filter(|text| !text.is_empty()).map(PathBuf::from);
+    let repo_dir = given("repo-dir")
+        .map_or_else(|| environment.default_repo_dir(), |path| environment.expand_home(&path));
+    Context::new(ContextParams {
+        repo_dir,
+        config_file: given("config-file")
+            .or_else(|| given("config"))
+            .map(|path| environment.expand_home(&path)),
+        program: environment.program.clone(),
+    })
+}
+
+/// Runs a job to its end, and answers with the exit code.
+pub async fn execute(job: Job<'_>, terminal: &mut Terminal) -> u8 {
+    let name = job.path.words().join(" ");
+    let program = job.program.clone();
+    let skipped = Skipped::default();
+    let outcome = tokio::select! {
+        outcome = run(job, terminal, &skipped) => outcome,
+        signal = tokio::signal::ctrl_c() => match signal {
+            Ok(()) => return EXIT_INTERRUPTED,
+            Err(error) => Err(error.into()),
+        },
+    };
+    let code = match outcome {
+        Ok(()) => 0,
+        Err(error) => {
+            let code = fail(terminal, &error);
+            if error.kind == ErrorKind::Client {
+                terminal
+                    .eprint(format!("Use '{program} {name} --help' for information about this command\n"));
+            }
+            code
+        }
+    };
+    let (count, named) = skipped.take();
+    for reason in &named {
+        terminal.eprint(format!("skipped: {reason}\n"));
+    }
+    if count > 0 {
+        return fail(
+            terminal,
+            &CommandError::new(format!("{count} file(s) or directories could not be read")),
+        );
+    }
+    code
+}
+
+async fn run(job: Job<'_>, terminal: &mut Terminal, skipped: &Skipped) -> Result<(), CommandError> {
+    let Job { command, path, call, files, stdin, file_argument, context, .. } = job;
+    call.encoding()?;
+    let timeout = call.timeout()?;
+    let input = match &file_argument {
+        Some(argument) => {
+            let measure = terminal.err_is_terminal;
+            input::open(argument, files, stdin, &call, measure, skipped)?
+        }
+        None => Input::none(),
+    };
+    if command.needs != Needs::Nothing {
+        if call.is_given("api") {
+            return Err(CommandError::new(if path.terminal_only() {
+                "api flag specified but command cannot be run on the daemon"
+            } else {
+                "option \"api\" is not supported by this version of holdfast: it has no daemon to talk to"
+            }));
+        }
+        context.require_repo()?;
+    }
+    let request = Request::new(call.clone(), input);
+    let answer = async {
+        let Some(running) = command.start(context, request) else {
+            return Err(CommandError::client(
+                "This command can't be called directly. Try one of its subcommands.",
+            ));
+        };
+        let response = running.await?;
+        output::show(terminal, command, &call, response).await
+    };
+    match timeout {
+        None => answer.await,
+        Some(limit) => tokio::time::timeout(limit, answer)
+            .await
+            .unwrap_or_else(|_| Err(CommandError::new("context deadline exceeded"))),
+    }
+}
+
+/// Reports an error, and answers with the exit code. A reader that went away is no error.
+fn fail(terminal: &mut Terminal, error: &CommandError) -> u8 {
+    if error.kind == ErrorKind::ClosedPipe {
+        return 0;
+    }
+    terminal.eprint(format!("Error: {}\n", error.message));
+    1
+}
+
+fn finish(terminal: &mut Terminal, write: impl FnOnce(&mut Terminal) -> Result<(), CommandError>) -> u8 {
+    match write(terminal).and_then(|()| terminal.flush()) {
+        Ok(()) => 0,
+        Err(error) => fail(terminal, &error),
+    }
+}

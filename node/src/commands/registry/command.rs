@@ -1,0 +1,270 @@
+//! The definition of a command.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use super::{Arg, Call, CommandError, Opt, Request, Response, TextForm};
+use crate::commands::{Context, Terminal};
+
+/// What a command cannot run without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Needs {
+    /// Nothing: it works before `init`.
+    Nothing,
+    /// A repo folder with its config, but not the block store: it also works beside a running daemon.
+    Config,
+    /// A node.
+    Node,
+}
+
+/// Where a command stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// In use.
+    Active,
+    /// May still change.
+    Experimental,
+    /// Works, and is to be replaced by something else.
+    Deprecated,
+    /// Only says what to use instead.
+    Removed,
+}
+
+/// Runs a command.
+pub type RunFn =
+    Arc<dyn Fn(Context, Request) -> BoxFuture<'static, Result<Response, CommandError>> + Send + Sync>;
+
+/// Changes a call at the terminal before it is run, here or over RPC.
+pub type PreRunFn = Arc<dyn Fn(&mut Call, &Terminal) -> Result<(), CommandError> + Send + Sync>;
+
+/// Shows a response at the terminal in the command's own way: `get` writes files, `add` draws progress.
+pub type TerminalFn = Arc<
+    dyn for<'a> Fn(&'a mut Terminal, &'a Call, Response) -> BoxFuture<'a, Result<(), CommandError>>
+        + Send
+        + Sync,
+>;
+
+type TextFn = Arc<dyn Fn(&Call) -> Box<dyn TextForm> + Send + Sync>;
+
+/// A command: everything that any door needs to know about it.
+pub struct Command {
+    /// The word that names it below its parent.
+    pub name: &'static str,
+    /// One line.
+    pub tagline: &'static str,
+    /// What `--help` says beyond options and arguments.
+    pub help: &'static str,
+    /// Positional arguments.
+    pub args: Vec<Arg>,
+    /// Its own options. Those of its parents apply too.
+    pub options: Vec<Opt>,
+    /// What it cannot run without.
+    pub needs: Needs,
+    /// Where it stands.
+    pub status: Status,
+    /// Whether only the terminal has it; other doors answer that there is no such command.
+    pub terminal_only: bool,
+    /// Why this version does not have it, though Kubo does. Such a command is parsed and explained, not run or listed.
+    pub planned: Option<&'static str>,
+    /// Commands below it.
+    pub subcommands: Vec<Command>,
+    /// Whether its values hold text of the node's own making, with line breaks and colours that a terminal may see.
+    pub plain_output: bool,
+    /// Whether the terminal shows its text form whatever `--enc` says.
+    pub always_text: bool,
+    pub(crate) run: Option<RunFn>,
+    pub(crate) text: Option<TextFn>,
+    pub(crate) pre_run: Option<PreRunFn>,
+    pub(crate) terminal: Option<TerminalFn>,
+}
+
+impl Command {
+    /// A command that needs a node, with nothing but its name and line.
+    pub fn new(name: &'static str, tagline: &'static str) -> Self {
+        Self {
+            name,
+            tagline,
+            help: "",
+            args: Vec::new(),
+            options: Vec::new(),
+            needs: Needs::Node,
+            status: Status::Active,
+            terminal_only: false,
+            planned: None,
+            subcommands: Vec::new(),
+            plain_output: false,
+            always_text: false,
+            run: None,
+            text: None,
+            pre_run: None,
+            terminal: None,
+        }
+    }
+
+    /// Sets the long help.
+    #[must_use]
+    pub fn help(mut self, help: &'static str) -> Self {
+        self.help = help;
+        self
+    }
+
+    /// Adds a positional argument.
+    #[must_use]
+    pub fn arg(mut self, arg: Arg) -> Self {
+        self.args.push(arg);
+        self
+    }
+
+    /// Adds an option.
+    #[must_use]
+    pub fn opt(mut self, option: Opt) -> Self {
+        self.options.push(option);
+        self
+    }
+
+    /// Adds options that several commands share.
+    #[must_use]
+    pub fn opts(mut self, options: impl IntoIterator<Item = Opt>) -> Self {
+        self.options.extend(options);
+        self
+    }
+
+    /// Sets what it cannot run without. [`Needs::Node`] by default.
+    #[must_use]
+    pub fn needs(mut self, needs: Needs) -> Self {
+        self.needs = needs;
+        self
+    }
+
+    /// Sets where it stands. [`Status::Active`] by default.
+    #[must_use]
+    pub fn status(mut self, status: Status) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Leaves it to the terminal.
+    #[must_use]
+    pub fn terminal_only(mut self) -> Self {
+        self.terminal_only = true;
+        self
+    }
+
+    /// Marks it as known, and not part of this version.
+    #[must_use]
+    pub fn planned(mut self, why: &'static str) -> Self {
+        self.planned = Some(why);
+        self
+    }
+
+    /// Lets line breaks and colours in its values reach a terminal: they are the node's own.
+    #[must_use]
+    pub fn plain_output(mut self) -> Self {
+        self.plain_output = true;
+        self
+    }
+
+    /// Adds a command below it.
+    #[must_use]
+    pub fn subcommand(mut self, command: Command) -> Self {
+        self.subcommands.push(command);
+        self
+    }
+
+    /// Sets what it does: an `async fn(Context, Request) -> Result<Response, CommandError>`. It is no longer planned.
+    #[must_use]
+    pub fn run<F, R>(mut self, run: F) -> Self
+    where
+        F: Fn(Context, Request) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Response, CommandError>> + Send + 'static,
+    {
+        self.run = Some(Arc::new(move |context, request| Box::pin(run(context, request))));
+        self.planned = None;
+        self
+    }
+
+    /// Sets a text form that looks at each value alone. Without one, text is JSON.
+    #[must_use]
+    pub fn text(mut self, text: fn(&Call, &Value, &mut Vec<u8>) -> Result<(), CommandError>) -> Self {
+        self.text = Some(Arc::new(move |_| Box::new(text)));
+        self
+    }
+
+    /// Sets a text form that carries state from value to value.
+    #[must_use]
+    pub fn text_with<T: TextForm + 'static>(mut self, make: fn(&Call) -> T) -> Self {
+        self.text = Some(Arc::new(move |call| Box::new(make(call))));
+        self
+    }
+
+    /// Shows its text form at the terminal whatever `--enc` says, as Kubo does for `ls`. `--json` still is JSON.
+    #[must_use]
+    pub fn always_text(mut self) -> Self {
+        self.always_text = true;
+        self
+    }
+
+    /// Sets what happens to the call at the terminal before it is run, here or over RPC.
+    #[must_use]
+    pub fn pre_run(mut self, hook: fn(&mut Call, &Terminal) -> Result<(), CommandError>) -> Self {
+        self.pre_run = Some(Arc::new(hook));
+        self
+    }
+
+    /// Sets the command's own view of its response at the terminal. It replaces the text form there, whatever
+    /// `--enc` says; `--json` goes around it, unless the response is bytes.
+    #[must_use]
+    pub fn terminal<F>(mut self, view: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut Terminal, &'a Call, Response) -> BoxFuture<'a, Result<(), CommandError>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.terminal = Some(Arc::new(view));
+        self
+    }
+
+    /// Whether there is anything to run.
+    pub fn is_runnable(&self) -> bool {
+        self.run.is_some()
+    }
+
+    /// Whether it, or anything below it, can be run.
+    pub fn is_available(&self) -> bool {
+        self.is_runnable() || self.subcommands.iter().any(Self::is_available)
+    }
+
+    /// Runs it.
+    pub fn start(
+        &self,
+        context: Context,
+        request: Request,
+    ) -> Option<BoxFuture<'static, Result<Response, CommandError>>> {
+        self.run.as_ref().map(|run| run(context, request))
+    }
+
+    /// A text form for one call, if the command has one.
+    pub fn text_form(&self, call: &Call) -> Option<Box<dyn TextForm>> {
+        self.text.as_ref().map(|make| make(call))
+    }
+
+    /// The command below it with this name.
+    pub fn child(&self, name: &str) -> Option<&Command> {
+        self.subcommands.iter().find(|command| command.name == name)
+    }
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Command")
+            .field("name", &self.name)
+            .field("needs", &self.needs)
+            .finish_non_exhaustive()
+    }
+}

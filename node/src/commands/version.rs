@@ -1,0 +1,74 @@
+//! `version`.
+
+use serde_json::{Value, json};
+
+use super::Context;
+use super::registry::{Call, Command, CommandError, Needs, Opt, Request, Response};
+
+/// The level of Kubo's interfaces that this version matches. Clients parse it as plain numbers.
+pub const KUBO_VERSION: &str = "0.44.0";
+
+/// The repo version that clients of that level expect.
+pub const REPO_VERSION: &str = "18";
+
+pub(super) fn command() -> Command {
+    Command::new("version", "Show version information.")
+        .help(
+            "Shows which level of Kubo's commands and interfaces this node matches. --all also names the program \
+             itself.",
+        )
+        .opt(Opt::bool("number n", "Only show the version number."))
+        .opt(Opt::bool("commit", "Show the commit hash."))
+        .opt(Opt::bool("repo", "Show repo version."))
+        .opt(Opt::bool("all", "Show all version information."))
+        .needs(Needs::Nothing)
+        .run(run)
+        .text(text)
+}
+
+async fn run(_context: Context, _request: Request) -> Result<Response, CommandError> {
+    Ok(Response::One(json!({
+        "Version": KUBO_VERSION,
+        "Commit": concat!("holdfast-", env!("CARGO_PKG_VERSION")),
+        "Repo": REPO_VERSION,
+        "System": system(),
+        "Golang": "",
+    })))
+}
+
+/// Architecture and system, in Go's words.
+fn system() -> String {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "x86" => "386",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let os = match std::env::consts::OS {
+        "macos" => "darwin",
+        other => other,
+    };
+    format!("{arch}/{os}")
+}
+
+fn text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {
+    let field = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (version, commit, repo) = (field("Version"), field("Commit"), field("Repo"));
+    let suffix = if commit.is_empty() { String::new() } else { format!("-{commit}") };
+    let shown = if call.bool("commit") { suffix.as_str() } else { "" };
+    let text = if call.bool("all") {
+        format!(
+            "Kubo version: {version}{suffix}\nRepo version: {repo}\nSystem version: {}\nGolang version: {}\n",
+            field("System"),
+            field("Golang")
+        )
+    } else if call.bool("repo") {
+        format!("{repo}\n")
+    } else if call.bool("number") {
+        format!("{version}{shown}\n")
+    } else {
+        format!("ipfs version {version}{shown}\n")
+    };
+    out.extend_from_slice(text.as_bytes());
+    Ok(())
+}

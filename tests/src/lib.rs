@@ -1,0 +1,37 @@
+//! What the scenario tests under `tests/tests/` share.
+//!
+//! These suites judge the **binary** from outside: they start it, feed it, kill it, cut its disk
+//! off, and compare what it answers with what others (recorded answers of Kubo, Kubo as a library,
+//! the JavaScript importer, a third Rust program) say. They depend on no crate of the node, so
+//! that a fault in one of those cannot hide itself here.
+//!
+//! - [`need`]: what a suite needs from its surroundings, and how it says so when that is absent.
+//! - [`run`]: the binary, its repo and its environment; one call runs one command.
+//! - [`inputs`]: bytes, files and trees made from a seed; the seeded number generator.
+//! - [`answers`]: when a recorded answer and a given one are equal.
+//! - [`car`]: the few lines of dag-pb and CARv1 that hostile and generated DAGs need.
+//! - [`journal`]: what was acknowledged, kept outside the process that is killed.
+//! - [`disk`]: loop devices and mounts that are undone when dropped.
+//! - [`oracle`]: the programs of others that compute CIDs.
+//! - [`tree`]: comparing two folders byte for byte.
+//!
+//! Environment: `HOLDFAST_BIN` (the binary; default beside the test executable's folder),
+//! `HOLDFAST_TEST_DATA` (recorded answers and fixtures; default `../shared/data` beside the
+//! checkout), `HOLDFAST_TEST_TMP` (where large temporary files go), `HOLDFAST_TEST_SEED` (repeats
+//! a run), `HOLDFAST_INTEROP_DIR` (the oracles), `SOAK=1` (long versions), `REQUIRE_ALL=1` (a
+//! check that cannot run fails instead of saying that it was skipped).
+
+// A panic is how a test reports; nothing here is shipped.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::missing_panics_doc)]
+// `answer.ok();` is a whole check.
+#![allow(clippy::return_self_not_must_use)]
+
+pub mod answers;
+pub mod car;
+pub mod disk;
+pub mod inputs;
+pub mod journal;
+pub mod need;
+pub mod oracle;
+pub mod run;
+pub mod tree;

@@ -1,0 +1,308 @@
+//! How the command line behaves around its commands: pipes, signals, locks, repos that are not
+//! there or not ours, files that cannot be read, the second name of the binary.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use holdfast_tests::inputs::noise;
+use holdfast_tests::need::{program, say, skip, temporary};
+use holdfast_tests::run::{Node, binary, finish};
+use holdfast_tests::tree;
+use rustix::process::{Pid, Signal, kill_process};
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_closed_pipe_ends_a_command_quietly() {
+    let dir = temporary("pipe");
+    let node = Node::init(&dir.path().join("repo"));
+    let tree = dir.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    for number in 0..4000 {
+        fs::write(tree.join(format!("file{number}")), format!("{number}")).unwrap();
+    }
+    let big = dir.path().join("big");
+    fs::write(&big, noise(1, 30 << 20)).unwrap();
+    let root = node.run(["add", "-r", "-Q", text(&tree)]).ok().cid();
+    let file = node.run(["add", "-Q", text(&big)]).ok().cid();
+    // Each of these prints far more than a pipe holds.
+    for args in [
+        vec!["refs", "local"],
+        vec!["ls", &root],
+        vec!["refs", &root],
+        vec!["cat", &file],
+        vec!["dag", "export", &file],
+    ] {
+        let mut child = node.command(&args).spawn().unwrap();
+        let mut reader = child.stdout.take().unwrap();
+        let mut first = vec![0; 10];
+        reader.read_exact(&mut first).unwrap();
+        drop(reader);
+        let answer = finish(child, args.join(" "), &[], Duration::from_secs(60));
+        assert_eq!(answer.err(), "", "`{}` into a closed pipe", answer.line);
+        assert_ne!(answer.code, Some(101), "`{}` panicked", answer.line);
+    }
+    node.run(["repo", "stat"]).ok();
+}
+
+#[test]
+fn progress_is_silent_in_a_pipe_and_shown_on_a_terminal() {
+    let dir = temporary("progress");
+    let node = Node::init(&dir.path().join("repo"));
+    let big = dir.path().join("big");
+    fs::write(&big, noise(2, 64 << 20)).unwrap();
+    let answer = node.run(["add", "-Q", text(&big)]).ok();
+    assert_eq!(answer.err(), "");
+    let cid = answer.cid();
+    let back = dir.path().join("back");
+    let car = dir.path().join("car");
+    let export = node.run(["dag", "export", &cid]).ok();
+    assert_eq!(export.err(), "");
+    fs::write(&car, export.stdout).unwrap();
+    for args in [vec!["get", "-o", text(&back), &cid], vec!["cat", &cid], vec!["dag", "import", text(&car)]] {
+        let answer = node.run(&args).ok();
+        assert_eq!(answer.err(), "", "`{}`", answer.line);
+    }
+    let Some(shown) =
+        on_terminal(&node, &dir.path().join("shown"), &format!("add {} > {}", text(&big), text(&back)))
+    else {
+        return;
+    };
+    assert!(!shown.trim().is_empty(), "no progress on a terminal");
+    assert!(shown.contains('\r'), "progress on a terminal redraws its line: {shown:?}");
+}
+
+/// Runs the binary with a terminal as its output: what the terminal got. `None` after a skip.
+fn on_terminal(node: &Node, log: &Path, line: &str) -> Option<String> {
+    if !program("script") {
+        skip("behaviour on a terminal", "there is no program `script`");
+        return None;
+    }
+    let mut command = node.command::<_, &str>([]);
+    let mut script = std::process::Command::new("script");
+    script.args(["-q", "-e", "-c"]).arg(format!("{} {line}", text(&binary()))).arg(log);
+    script.env_clear().envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    script.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::null());
+    let status = script.status().unwrap();
+    command.stdin(Stdio::null());
+    let shown = holdfast_tests::run::readable(&fs::read(log).unwrap());
+    assert!(status.success(), "`{line}` on a terminal: {shown}");
+    // The first and last lines are `script`'s own.
+    let lines: Vec<&str> = shown.lines().collect();
+    Some(lines[1..lines.len() - 1].join("\n"))
+}
+
+#[test]
+fn control_characters_in_names_do_not_reach_the_terminal() {
+    let dir = temporary("control");
+    let node = Node::init(&dir.path().join("repo"));
+    let tree = dir.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("\u{1b}[31mred\u{7}\u{9b}2J"), "x").unwrap();
+    let root = node.run(["add", "-r", "-Q", text(&tree)]).ok().cid();
+    // A pipe gets the name as it is: programs read it.
+    assert!(node.run(["ls", &root]).ok().out().contains("\u{1b}[31mred\u{7}"));
+    if let Some(shown) = on_terminal(&node, &dir.path().join("shown"), &format!("ls {root}")) {
+        assert!(shown.contains("red"), "{shown:?}");
+        assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{9b}']), "{shown:?}");
+    }
+}
+
+#[test]
+fn a_second_process_is_told_who_holds_the_repo() {
+    let dir = temporary("lock");
+    let node = Node::init(&dir.path().join("repo"));
+    // An add that waits for its input holds the repo.
+    let mut holder = node.command(["add", "-q"]).spawn().unwrap();
+    let pid = holder.id();
+    let input = holder.stdin.take();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let refused = loop {
+        let answer = node.run(["repo", "stat"]);
+        if answer.code != Some(0) {
+            break answer.failed();
+        }
+        assert!(Instant::now() < deadline, "two processes work on one repo");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(refused.error_line().contains(&pid.to_string()), "{:?} should name {pid}", refused.err());
+    drop(input);
+    finish(holder, "add -q".to_owned(), &[], Duration::from_secs(60)).ok();
+    node.run(["repo", "stat"]).ok();
+    // A lock whose holder was killed is no lock.
+    let holder = node.command(["add", "-q"]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    kill_process(Pid::from_child(&holder), Signal::KILL).unwrap();
+    finish(holder, "add -q".to_owned(), &[], Duration::from_secs(60));
+    node.run(["repo", "stat"]).ok();
+}
+
+#[test]
+fn without_a_repo_it_says_what_to_do() {
+    let dir = temporary("none");
+    let node = Node::at(&dir.path().join("nothing"));
+    for args in [
+        vec!["cat", "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"],
+        vec!["add", "/etc/hostname"],
+        vec!["repo", "stat"],
+    ] {
+        let answer = node.run(&args).failed();
+        let words = format!("Error: no IPFS repo found in {}.\nplease run: 'ipfs init'\n", text(node.repo()));
+        assert_eq!(answer.err(), words, "`{}`", answer.line);
+    }
+    for args in [
+        vec!["version"],
+        vec!["version", "--all"],
+        vec!["cid", "base32", "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"],
+        vec!["multibase", "list"],
+        vec!["commands"],
+        vec!["commands", "completion", "bash"],
+        vec!["add", "--help"],
+        vec!["--help"],
+    ] {
+        let answer = node.run(&args).ok();
+        assert!(!answer.stdout.is_empty(), "`{}` says nothing", answer.line);
+    }
+    assert!(!node.repo().exists(), "looking for a repo made one");
+}
+
+#[test]
+fn the_binary_called_ipfs_is_the_same_with_kubos_folder() {
+    let dir = temporary("name");
+    let ipfs = dir.path().join("ipfs");
+    symlink(binary(), &ipfs).unwrap();
+    for (name, folder) in [(binary(), ".holdfast"), (ipfs, ".ipfs")] {
+        let home = dir.path().join(format!("home{folder}"));
+        fs::create_dir(&home).unwrap();
+        let node = Node::at(&home.join("unused")).called_as(&name);
+        for args in [["init", "--profile=test"], ["repo", "stat"]] {
+            let mut command = node.command(args);
+            let child = command.env_remove("IPFS_PATH").spawn().unwrap();
+            finish(child, args.join(" "), &[], Duration::from_secs(60)).ok();
+        }
+        assert!(home.join(folder).join("config").is_file(), "{folder} is the default folder");
+    }
+}
+
+#[test]
+fn a_repo_of_kubo_is_refused_and_left_alone() {
+    let dir = temporary("kubo");
+    let repo = dir.path().join("repo");
+    fs::create_dir_all(repo.join("blocks")).unwrap();
+    fs::write(repo.join("version"), "18\n").unwrap();
+    fs::write(
+        repo.join("config"),
+        "{\"Identity\":{\"PeerID\":\"12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5\"}}",
+    )
+    .unwrap();
+    fs::write(repo.join("datastore_spec"), "{\"mounts\":[],\"type\":\"mount\"}").unwrap();
+    fs::write(repo.join("blocks/SHARDING"), "/repo/flatfs/shard/v1/next-to-last/2\n").unwrap();
+    let before = dir.path().join("before");
+    std::process::Command::new("cp").args(["-a", text(&repo), text(&before)]).status().unwrap();
+    let node = Node::at(&repo);
+    for args in [vec!["repo", "stat"], vec!["add", "/etc/hostname"], vec!["init"]] {
+        let answer = node.run(&args).failed();
+        if args != ["init"] {
+            assert!(
+                answer.err().contains("migrate"),
+                "`{}` names the way over: {}",
+                answer.line,
+                answer.err()
+            );
+        }
+        tree::compare(&before, &repo, &|_| false).expect("the repo was changed");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named_and_counted() {
+    // In the system's folder for temporary files, which other users can reach.
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let tree = dir.path().join("tree");
+    fs::create_dir_all(tree.join("sub")).unwrap();
+    fs::write(tree.join("readable"), "r").unwrap();
+    for name in ["secret-one", "sub/secret-two"] {
+        fs::write(tree.join(name), "s").unwrap();
+        fs::set_permissions(tree.join(name), fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    let copy = dir.path().join("holdfast");
+    fs::copy(binary(), &copy).unwrap();
+    let node = Node::at(&dir.path().join("repo")).called_as(&copy);
+    // Root may read everything, so as root this is done as another user.
+    let root = rustix::process::geteuid().is_root();
+    let run = |args: &[&str]| {
+        let mut command = node.command(args);
+        if root {
+            command.uid(65534).gid(65534);
+        }
+        finish(command.spawn().unwrap(), args.join(" "), &[], Duration::from_secs(60))
+    };
+    if root {
+        for path in [dir.path(), &tree, &tree.join("sub")] {
+            chown(path, Some(65534), Some(65534)).unwrap();
+        }
+    }
+    run(&["init", "--profile=test"]).ok();
+    let answer = run(&["add", "-r", text(&tree)]).failed();
+    for name in ["secret-one", "secret-two"] {
+        assert!(answer.err().contains(name), "{name} is not named: {}", answer.err());
+    }
+    assert!(answer.error_line().contains('2'), "they are not counted: {}", answer.err());
+    assert!(answer.out().contains("tree/readable"), "what can be read is added: {}", answer.out());
+    let missing = run(&["add", text(&tree.join("gone"))]).failed();
+    assert_eq!(
+        missing.error_line(),
+        format!("Error: lstat {}: no such file or directory", text(&tree.join("gone")))
+    );
+}
+
+#[test]
+fn ctrl_c_leaves_nothing_half_pinned_and_a_second_run_is_fast() {
+    let dir = temporary("interrupt");
+    let big = dir.path().join("big");
+    fs::write(&big, noise(3, 384 << 20)).unwrap();
+    let add = ["add", "-Q", text(&big)];
+    let whole = Node::init(&dir.path().join("whole"));
+    let begun = Instant::now();
+    let cid = whole.run(add).ok().cid();
+    let first = begun.elapsed();
+    let node = Node::init(&dir.path().join("repo"));
+    let child = node.command(add).spawn().unwrap();
+    std::thread::sleep(first / 2);
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let begun = Instant::now();
+    let answer = finish(child, add.join(" "), &[], Duration::from_secs(60));
+    let ending = begun.elapsed();
+    assert_ne!(answer.code, Some(0), "the add was done in half its time: {}", answer.out());
+    assert_eq!(answer.out(), "", "an interrupted add acknowledges nothing");
+    assert!(!answer.err().contains("panicked"), "{}", answer.err());
+    assert!(ending < Duration::from_secs(10), "it took {ending:?} to end");
+    assert_ne!(
+        node.run(["cat", "--offline", &cid]).code,
+        Some(0),
+        "the root is there, and was never acknowledged"
+    );
+    let begun = Instant::now();
+    assert_eq!(node.run(add).ok().cid(), cid);
+    let resumed = begun.elapsed();
+    let begun = Instant::now();
+    assert_eq!(node.run(add).ok().cid(), cid);
+    let again = begun.elapsed();
+    say(&format!(
+        "cli_behaviour: add of 384 MiB {first:?}; after Ctrl-C at half {resumed:?}; once more {again:?}; Ctrl-C took {ending:?}"
+    ));
+    // Other processes share the machine: only a plain failure is one.
+    assert!(again < first * 2, "adding what is stored took {again:?}, the first time {first:?}");
+    assert_eq!(node.run(["cat", &cid]).ok().stdout.len(), 384 << 20);
+    node.run(["repo", "verify"]).ok();
+}
