@@ -77,7 +77,8 @@ impl Inner {
                 tail = self.work.wait(tail).unwrap_or_else(PoisonError::into_inner);
             } else {
                 let idle = self.config.idle_flush;
-                let (woken, timeout) = self.work.wait_timeout(tail, idle).unwrap_or_else(PoisonError::into_inner);
+                let (woken, timeout) =
+                    self.work.wait_timeout(tail, idle).unwrap_or_else(PoisonError::into_inner);
                 tail = woken;
                 if timeout.timed_out() {
                     break;
