@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use holdfast_dag::block::Block;
 use holdfast_dag::import::{
-    BlockSink, FileMeta, INLINE_FILE_BYTES_MAX, ImportError, ImportPool, Imported, SinkError,
-    import_file, import_symlink,
+    BlockSink, FileMeta, INLINE_FILE_BYTES_MAX, ImportError, ImportPool, Imported, SinkError, import_file,
+    import_symlink,
 };
 use holdfast_dag::unixfs::Mtime;
 
