@@ -1,7 +1,10 @@
 //! How data is imported: the `Import` section, the flags of `add`, and what the two come to.
 
+use holdfast_dag::chunker::ChunkerSpecError;
 use holdfast_dag::cid::{CidBuilder, Version};
 use holdfast_dag::hash::HashKind;
+use holdfast_dag::import::{ImportParams, Layout, SizeEstimation};
+use holdfast_dag::unixfs::Mtime;
 
 use super::{Config, ValueError};
 use crate::go_text::go_quote;
@@ -32,9 +35,9 @@ pub struct ImportConfig {
     /// `UnixFSHAMTDirectorySizeThreshold` in bytes. Default 256 KiB.
     pub hamt_threshold_bytes: Option<u64>,
     /// `UnixFSHAMTDirectorySizeEstimation`. Default `links`.
-    pub hamt_estimation: Option<HamtEstimation>,
+    pub hamt_estimation: Option<SizeEstimation>,
     /// `UnixFSDAGLayout`. Default `balanced`.
-    pub layout: Option<ImportLayout>,
+    pub layout: Option<Layout>,
     /// `BatchMaxNodes`. Default 128.
     pub batch_nodes_max: Option<i64>,
     /// `BatchMaxSize` in bytes. Default 100 MiB.
@@ -47,28 +50,6 @@ pub struct ImportConfig {
     pub fast_provide_wait: Option<bool>,
     /// `Experimental.FilestoreEnabled` or `Experimental.UrlstoreEnabled`, which `--nocopy` asks for.
     pub nocopy_enabled: bool,
-}
-
-/// How the size of a directory is estimated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HamtEstimation {
-    /// Lengths of names and CIDs.
-    #[default]
-    Links,
-    /// The exact length of the block.
-    Block,
-    /// Directories are never sharded for their size.
-    Disabled,
-}
-
-/// How leaves are gathered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ImportLayout {
-    /// All leaves at one depth.
-    #[default]
-    Balanced,
-    /// Leaves early, for reading from the start.
-    Trickle,
 }
 
 /// Why the `Import` section cannot be used. The text is Kubo's.
@@ -122,6 +103,7 @@ pub enum ImportConfigError {
 
 /// The flags of `add` that decide about the DAG, as given: `None` where a flag is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct AddFlags {
     /// `--cid-version`.
     pub cid_version: Option<i64>,
@@ -233,6 +215,9 @@ pub enum ImportFlagError {
     /// `--max-hamt-fanout` is not a width that a HAMT can have.
     #[error("max-hamt-fanout must be a positive power of 2, multiple of 8, and not exceed 1024 (got {0})")]
     Fanout(i64),
+    /// The chunker's name or parameters are wrong, in flag or config.
+    #[error(transparent)]
+    Chunker(#[from] ChunkerSpecError),
     /// The `Import` section cannot be used.
     #[error(transparent)]
     Config(#[from] ImportConfigError),
@@ -242,38 +227,20 @@ pub enum ImportFlagError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct ResolvedImport {
-    /// Version and hash function of CIDs.
-    pub cid: CidBuilder,
-    /// Whether leaves are raw blocks.
-    pub raw_leaves: bool,
-    /// How files are cut, as text: the chunker reads it, with Kubo's words for errors.
-    pub chunker: String,
-    /// How leaves are gathered.
-    pub layout: ImportLayout,
-    /// Most links of a file node.
-    pub file_links_max: usize,
-    /// Most links of an unsharded directory; 0 is no limit.
-    pub directory_links_max: usize,
-    /// Width of HAMT nodes.
-    pub hamt_fanout: u16,
-    /// Directories estimated larger than this many bytes are sharded.
-    pub hamt_threshold_bytes: u64,
-    /// How that size is estimated.
-    pub hamt_estimation: HamtEstimation,
-    /// Blocks of at most this many bytes are inlined.
-    pub inline_bytes_max: Option<usize>,
+    /// What decides the shape of the DAG.
+    pub import: ImportParams,
     /// A mode to store with every file and directory instead of its own.
     pub mode: Option<u32>,
-    /// A modification time to store instead of each entry's own: seconds and nanoseconds.
-    pub mtime: Option<(i64, u32)>,
+    /// A modification time to store instead of each entry's own.
+    pub mtime: Option<Mtime>,
     /// Store each entry's own mode.
     pub preserve_mode: bool,
     /// Store each entry's own modification time.
     pub preserve_mtime: bool,
     /// Pin the roots (never with `--only-hash`).
     pub pin: bool,
-    /// Name of the pin.
-    pub pin_name: Option<String>,
+    /// Name of the pin; empty for none.
+    pub pin_name: String,
     /// Announce roots at once.
     pub fast_provide_root: bool,
     /// Announce whole DAGs at once.
@@ -287,15 +254,15 @@ impl Config {
     pub fn import(&self) -> Result<ImportConfig, ImportConfigError> {
         let estimation = match self.text("Import.UnixFSHAMTDirectorySizeEstimation")?.as_deref() {
             None => None,
-            Some("links") => Some(HamtEstimation::Links),
-            Some("block") => Some(HamtEstimation::Block),
-            Some("disabled") => Some(HamtEstimation::Disabled),
+            Some("links") => Some(SizeEstimation::Links),
+            Some("block") => Some(SizeEstimation::Block),
+            Some("disabled") => Some(SizeEstimation::Disabled),
             Some(other) => return Err(ImportConfigError::Estimation(other.to_owned())),
         };
         let layout = match self.text("Import.UnixFSDAGLayout")?.as_deref() {
             None => None,
-            Some("balanced") => Some(ImportLayout::Balanced),
-            Some("trickle") => Some(ImportLayout::Trickle),
+            Some("balanced") => Some(Layout::Balanced),
+            Some("trickle") => Some(Layout::Trickle),
             Some(other) => return Err(ImportConfigError::Layout(other.to_owned())),
         };
         let enabled = |key: &str| self.flag(key).map(Option::unwrap_or_default);
@@ -423,26 +390,30 @@ pub fn resolve_import(config: &ImportConfig, flags: &AddFlags) -> Result<Resolve
     }
     let version = cid_version(flags.cid_version.or(config.cid_version), hash)?;
     let sizes = Sizes::resolve(config, flags)?;
-    let trickle =
-        flags.trickle.map(|trickle| if trickle { ImportLayout::Trickle } else { ImportLayout::Balanced });
+    let layout = flags.trickle.map(|trickle| if trickle { Layout::Trickle } else { Layout::Balanced });
     let chunker = flags.chunker.as_ref().filter(|chunker| !chunker.is_empty()).or(config.chunker.as_ref());
-    Ok(ResolvedImport {
+    let defaults = ImportParams::unixfs_v0_2015();
+    let import = ImportParams {
         cid: CidBuilder { version, hash },
         raw_leaves: raw_leaves.unwrap_or(version == Version::V1),
-        chunker: chunker.map_or_else(|| "size-262144".to_owned(), String::clone),
-        layout: trickle.or(config.layout).unwrap_or_default(),
+        chunker: chunker.map_or(Ok(defaults.chunker), |chunker| chunker.parse())?,
+        layout: layout.or(config.layout).unwrap_or(defaults.layout),
         file_links_max: sizes.file_links_max,
         directory_links_max: sizes.directory_links_max,
         hamt_fanout: sizes.hamt_fanout,
-        hamt_threshold_bytes: config.hamt_threshold_bytes.unwrap_or(256 << 10),
-        hamt_estimation: config.hamt_estimation.unwrap_or_default(),
+        hamt_threshold_bytes: config.hamt_threshold_bytes.unwrap_or(defaults.hamt_threshold_bytes),
+        hamt_estimation: config.hamt_estimation.unwrap_or(defaults.hamt_estimation),
         inline_bytes_max,
+    };
+    Ok(ResolvedImport {
+        import,
         mode,
-        mtime: mtime.map(|secs| (secs, nsecs)),
+        // Without nanoseconds the field is absent, as in Kubo.
+        mtime: mtime.map(|seconds| Mtime { seconds, nanos: Some(nsecs).filter(|nsecs| *nsecs != 0) }),
         preserve_mode: flags.preserve_mode && mode.is_none(),
         preserve_mtime: flags.preserve_mtime && mtime.is_none(),
         pin: flags.pin.unwrap_or(true) && !flags.only_hash,
-        pin_name: flags.pin_name.clone(),
+        pin_name: flags.pin_name.clone().unwrap_or_default(),
         fast_provide_root: flags.fast_provide_root.or(config.fast_provide_root).unwrap_or(true)
             && !flags.only_hash,
         fast_provide_dag: flags.fast_provide_dag.or(config.fast_provide_dag).unwrap_or(false)
@@ -506,20 +477,18 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn resolve(flags: AddFlags) -> Result<ResolvedImport, String> {
-        resolve_import(&Config::defaults().import().unwrap(), &flags).map_err(|error| error.to_string())
+    fn resolve(flags: &AddFlags) -> Result<ResolvedImport, String> {
+        resolve_import(&Config::defaults().import().unwrap(), flags).map_err(|error| error.to_string())
     }
 
     fn shape(resolved: &ResolvedImport) -> (Version, bool) {
-        (resolved.cid.version, resolved.raw_leaves)
+        (resolved.import.cid.version, resolved.import.raw_leaves)
     }
 
     #[test]
     fn profiles_resolve_to_their_parameters() {
-        let old = resolve(AddFlags::default()).unwrap();
-        assert_eq!(shape(&old), (Version::V0, false));
-        assert_eq!((old.chunker.as_str(), old.file_links_max, old.hamt_fanout), ("size-262144", 174, 256));
-        assert_eq!((old.hamt_estimation, old.hamt_threshold_bytes), (HamtEstimation::Links, 262_144));
+        let old = resolve(&AddFlags::default()).unwrap();
+        assert_eq!(old.import, ImportParams::unixfs_v0_2015());
         assert!(old.pin && old.fast_provide_root && !old.fast_provide_dag && !old.fast_provide_wait);
 
         let mut config = Config::defaults();
@@ -528,9 +497,7 @@ mod tests {
 
         config.apply_profiles("unixfs-v1-2025").unwrap();
         let new = resolve_import(&config.import().unwrap(), &AddFlags::default()).unwrap();
-        assert_eq!(shape(&new), (Version::V1, true));
-        assert_eq!((new.chunker.as_str(), new.file_links_max), ("size-1048576", 1024));
-        assert_eq!(new.hamt_estimation, HamtEstimation::Block);
+        assert_eq!(new.import, ImportParams::unixfs_v1_2025());
     }
 
     #[test]
@@ -546,7 +513,7 @@ mod tests {
             (AddFlags { cid_version: Some(1), preserve_mtime: true, ..flags() }, (Version::V1, false)),
             (AddFlags { cid_version: Some(1), mode: Some(0), ..flags() }, (Version::V1, true)),
         ] {
-            assert_eq!(shape(&resolve(flags.clone()).unwrap()), expected, "{flags:?}");
+            assert_eq!(shape(&resolve(&flags).unwrap()), expected, "{flags:?}");
         }
     }
 
@@ -558,9 +525,9 @@ mod tests {
         config.put("Import.UnixFSChunker", json!("buzhash"));
         config.put("Import.UnixFSFileMaxLinks", json!(10));
         let import = config.import().unwrap();
-        let from_config = resolve_import(&import, &AddFlags::default()).unwrap();
-        assert_eq!(from_config.layout, ImportLayout::Trickle);
-        assert_eq!((from_config.chunker.as_str(), from_config.file_links_max), ("buzhash", 10));
+        let from_config = resolve_import(&import, &AddFlags::default()).unwrap().import;
+        assert_eq!(from_config.layout, Layout::Trickle);
+        assert_eq!((from_config.chunker, from_config.file_links_max), ("buzhash".parse().unwrap(), 10));
         let flags = AddFlags {
             cid_version: Some(0),
             trickle: Some(false),
@@ -570,8 +537,9 @@ mod tests {
         };
         let from_flags = resolve_import(&import, &flags).unwrap();
         assert_eq!(shape(&from_flags), (Version::V0, false));
-        assert_eq!(from_flags.layout, ImportLayout::Balanced);
-        assert_eq!((from_flags.chunker.as_str(), from_flags.file_links_max), ("size-5", 3));
+        let from_flags = from_flags.import;
+        assert_eq!(from_flags.layout, Layout::Balanced);
+        assert_eq!((from_flags.chunker, from_flags.file_links_max), ("size-5".parse().unwrap(), 3));
     }
 
     #[test]
@@ -600,6 +568,7 @@ mod tests {
                 "pin-name option requires pin to be set",
             ),
             (AddFlags { hash: text("foo"), ..flags() }, "unrecognized hash function: \"foo\""),
+            (AddFlags { chunker: text("foo"), ..flags() }, "unrecognized chunker option: foo"),
             (AddFlags { cid_version: Some(2), ..flags() }, "unknown CID version: 2"),
             (
                 AddFlags { cid_version: Some(0), hash: text("blake3"), ..flags() },
@@ -622,14 +591,17 @@ mod tests {
                 "pin name is 256 bytes (max 255 bytes)",
             ),
         ] {
-            assert_eq!(resolve(flags).unwrap_err(), words);
+            assert_eq!(resolve(&flags).unwrap_err(), words);
         }
         assert!(
-            resolve(AddFlags { nocopy: true, ..flags() }).unwrap_err().starts_with("either the filestore")
+            resolve(&AddFlags { nocopy: true, ..flags() }).unwrap_err().starts_with("either the filestore")
         );
-        assert_eq!(resolve(AddFlags { inline: true, ..flags() }).unwrap().inline_bytes_max, Some(32));
-        assert_eq!(resolve(AddFlags { inline_limit: Some(200), ..flags() }).unwrap().inline_bytes_max, None);
-        let only_hash = resolve(AddFlags { only_hash: true, ..flags() }).unwrap();
+        assert_eq!(resolve(&AddFlags { inline: true, ..flags() }).unwrap().import.inline_bytes_max, Some(32));
+        assert_eq!(
+            resolve(&AddFlags { inline_limit: Some(200), ..flags() }).unwrap().import.inline_bytes_max,
+            None
+        );
+        let only_hash = resolve(&AddFlags { only_hash: true, ..flags() }).unwrap();
         assert!(!only_hash.pin && !only_hash.fast_provide_root);
     }
 

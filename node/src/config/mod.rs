@@ -22,8 +22,8 @@ pub use bootstrap::{AUTO, BootstrapError, DEFAULT_BOOTSTRAP, expand_auto};
 pub use document::human_output;
 pub use edit::{ConfigError, parse_argument};
 pub use import::{
-    AddFlags, HamtEstimation, INLINE_BYTES_MAX, ImportConfig, ImportConfigError, ImportFlagError,
-    ImportLayout, PIN_NAME_BYTES_MAX, ResolvedImport, resolve_import,
+    AddFlags, INLINE_BYTES_MAX, ImportConfig, ImportConfigError, ImportFlagError, PIN_NAME_BYTES_MAX, ResolvedImport,
+    resolve_import,
 };
 pub use profiles::{Change, Profile, ProfileChange, ProfileError, apply_profile, changes, profiles};
 pub use units::{DurationError, GoDuration, SizeError, parse_size};
@@ -93,6 +93,7 @@ pub struct Config {
 
 impl Config {
     /// The config of a new repo, without an identity.
+    #[expect(clippy::missing_panics_doc, reason = "the text is part of the program, and a test parses it")]
     pub fn defaults() -> Self {
         let document = serde_json::from_str(DEFAULTS).expect("invariant: a unit test parses the defaults");
         Self { document }
