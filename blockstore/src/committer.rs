@@ -77,7 +77,8 @@ impl Inner {
                 tail = self.work.wait(tail).unwrap_or_else(PoisonError::into_inner);
             } else {
                 let idle = self.config.idle_flush;
-                let (woken, timeout) = self.work.wait_timeout(tail, idle).unwrap_or_else(PoisonError::into_inner);
+                let (woken, timeout) =
+                    self.work.wait_timeout(tail, idle).unwrap_or_else(PoisonError::into_inner);
                 tail = woken;
                 if timeout.timed_out() {
                     break;
@@ -197,7 +198,8 @@ impl Inner {
         if values_safe {
             self.reopen.store(true, Ordering::Release);
             // Opening it again needs space itself, and was just tried if that is what failed.
-            let later = matches!(error, WriteError::DiskFull { .. } | WriteError::Index(IndexError::Closed(_)));
+            let later =
+                matches!(error, WriteError::DiskFull { .. } | WriteError::Index(IndexError::Closed(_)));
             reread = !later && self.reopen_index().is_ok();
         }
         let touched = round.touched.iter().chain(&after.touched).map(|touched| touched.segment);
