@@ -16,15 +16,24 @@ pub(crate) fn drand(seed: &str, length: usize) -> Vec<u8> {
 ///
 /// Where it is absent this says so loudly, and fails if `REQUIRE_ALL=1`.
 pub(crate) fn recorded(name: &str) -> Option<String> {
-    let folder = std::env::var_os("HOLDFAST_TEST_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
-    match std::fs::read_to_string(folder.join(name)) {
-        Ok(text) => Some(text),
+    recorded_bytes(name).map(|bytes| String::from_utf8(bytes).unwrap())
+}
+
+/// Bytes of a recorded file; where it is absent this behaves as [`recorded`] does.
+pub(crate) fn recorded_bytes(name: &str) -> Option<Vec<u8>> {
+    let path = folder().join(name);
+    match std::fs::read(&path) {
+        Ok(bytes) => Some(bytes),
         Err(error) => {
-            let message = format!("SKIPPED: no {name} in {}: {error}", folder.display());
+            let message = format!("SKIPPED: no {}: {error}", path.display());
             assert!(std::env::var_os("REQUIRE_ALL").is_none_or(|value| value != "1"), "{message}");
             eprintln!("{message}");
             None
         }
     }
+}
+
+fn folder() -> PathBuf {
+    std::env::var_os("HOLDFAST_TEST_DATA")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from)
 }

@@ -2,9 +2,37 @@
 
 use super::registry::Command;
 
-/// The commands below the root, in the order of their names.
+/// The commands below the root, in the order of their names, as all below them are.
 pub(super) fn commands() -> Vec<Command> {
-    let mut commands = vec![super::version::command()];
-    commands.sort_by_key(|command| command.name);
+    let mut commands = vec![
+        super::add::command(),
+        super::block::command(),
+        super::cat::cat(),
+        super::cat::get(),
+        super::cid::command(),
+        super::config::bootstrap(),
+        super::config::command(),
+        super::dag::command(),
+        super::dag::object(),
+        super::key::command(),
+        super::key::id(),
+        super::key::init(),
+        super::list::command(),
+        super::ls::ls(),
+        super::ls::refs(),
+        super::ls::resolve(),
+        super::multibase::command(),
+        super::repo::command(),
+        super::version::command(),
+    ];
+    super::planned::add_to(&mut commands);
+    sort(&mut commands);
     commands
+}
+
+fn sort(commands: &mut [Command]) {
+    commands.sort_by_key(|command| command.name);
+    for command in commands {
+        sort(&mut command.subcommands);
+    }
 }

@@ -24,16 +24,6 @@ pub(super) fn command() -> Command {
         .needs(Needs::Nothing)
         .run(run)
         .text(text)
-        .sub(
-            Command::new("check", "Check the version against those of connected peers.")
-                .opt(Opt::int("min-percent t", "Percentage of newer peers to warn from.").default(5))
-                .planned(super::planned::NETWORK),
-        )
-        .sub(
-            Command::new("deps", "Show what the program was built from.")
-                .needs(Needs::Nothing)
-                .planned("what it is built from is in the Cargo.lock of its sources"),
-        )
 }
 
 async fn run(_context: Context, _request: Request) -> Result<Response, CommandError> {

@@ -47,8 +47,8 @@ impl Default for TarOptions {
 /// are written as often: a DAG of few blocks can unfold to an archive of any size, so callers stop where they like.
 ///
 /// # Errors
-/// Names that could lead out of the root ([`ReadError::UnsafeName`]): empty, `.`, `..`, or with a slash or NUL;
-/// nesting over [`ARCHIVE_DEPTH_MAX`], paths over [`ARCHIVE_PATH_BYTES_MAX`]; anything that is no UnixFS.
+/// Names that could lead out of the root ([`ReadError::UnsafeName`]): empty, `.`, `..`, or with a slash or NUL, except
+/// that `../name` may climb as far as it stays below the root entry (the gateway's fixtures ask for it); nesting over [`ARCHIVE_DEPTH_MAX`], paths over [`ARCHIVE_PATH_BYTES_MAX`]; anything that is no UnixFS.
 pub struct TarReader {
     walk: Ordered<TarPlan>,
     ended: bool,
@@ -102,17 +102,30 @@ impl Dir {
     /// The path of an entry, if its name is safe.
     fn join(&self, name: &[u8]) -> Result<Vec<u8>, ReadError> {
         let node = || Box::new(self.cid);
-        if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
-            return Err(ReadError::UnsafeName {
-                name: String::from_utf8_lossy(name).into_owned(),
-                node: node(),
-            });
+        let unsafe_name =
+            || ReadError::UnsafeName { name: String::from_utf8_lossy(name).into_owned(), node: node() };
+        let (dir, plain) = climb(&self.path, name).ok_or_else(unsafe_name)?;
+        if matches!(plain, b"" | b"." | b"..") || plain.iter().any(|byte| matches!(byte, b'/' | 0)) {
+            return Err(unsafe_name());
         }
-        if self.path.len() + name.len() > ARCHIVE_PATH_BYTES_MAX {
+        if dir.len() + plain.len() > ARCHIVE_PATH_BYTES_MAX {
             return Err(ReadError::TooDeep { cid: node(), limit: ARCHIVE_PATH_BYTES_MAX });
         }
-        Ok([&self.path, name].concat())
+        Ok([dir, plain].concat())
     }
+}
+
+/// Follows `../` at the front of a name upwards, as Kubo does, as long as the entry stays below the root entry.
+///
+/// Gives the directory, with its slash, and the rest of the name.
+fn climb<'a>(mut dir: &'a [u8], mut name: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    while let Some(rest) = name.strip_prefix(b"../") {
+        let above = dir.strip_suffix(b"/")?;
+        let slash = above.iter().rposition(|byte| *byte == b'/')?;
+        dir = dir.get(..=slash)?;
+        name = rest;
+    }
+    Some((dir, name))
 }
 
 enum TarNode {
@@ -207,10 +220,6 @@ impl Plan for TarPlan {
             TarNode::Shard(..) => DirNode::estimate(),
             TarNode::Part(part) => part.estimate(),
         }
-    }
-
-    fn item_bytes(item: &Bytes) -> u64 {
-        item.len() as u64
     }
 
     fn open(&mut self, node: &TarNode, block: &Bytes) -> Result<TarRun, ReadError> {

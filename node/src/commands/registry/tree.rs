@@ -44,6 +44,8 @@ impl Registry {
 
 impl<'r> Path<'r> {
     /// The command itself.
+    // A path is never empty, so the panic that it names cannot happen.
+    #[allow(clippy::missing_panics_doc)]
     pub fn command(&self) -> &'r Command {
         self.commands.last().copied().expect("invariant: a path begins with the root and only grows")
     }
@@ -55,7 +57,7 @@ impl<'r> Path<'r> {
 
     /// The path one word further down.
     pub fn child(&self, name: &str) -> Option<Self> {
-        let child = self.command().subcommand(name)?;
+        let child = self.command().child(name)?;
         let mut commands = self.commands.clone();
         commands.push(child);
         Some(Self { commands })
@@ -74,9 +76,9 @@ impl<'r> Path<'r> {
         self.commands.clone().into_iter().rev().flat_map(|command| command.options.iter())
     }
 
-    /// Why this version does not have it, if it, or a parent of it, is only planned.
+    /// Why this version does not have it, if it is only planned.
     pub fn planned(&self) -> Option<&'static str> {
-        self.commands.iter().rev().find_map(|command| command.planned)
+        self.command().planned
     }
 
     /// Whether only the terminal has it.
@@ -129,8 +131,9 @@ mod tests {
             .opt(Opt::int("depth", "Depth.").default(-1))
             .opt(Opt::strings("ignore", "Rules."))
             .opt(Opt::bool("nocopy", "No copy.").refused("there is no filestore"));
-        let files = Command::new("files", "Files.").opt(Opt::bool("flush f", "Flush.").default(true)).sub(ls);
-        Registry::new(Command::new("", "").opt(Opt::string("timeout", "Timeout.")).sub(files))
+        let files =
+            Command::new("files", "Files.").opt(Opt::bool("flush f", "Flush.").default(true)).subcommand(ls);
+        Registry::new(Command::new("", "").opt(Opt::string("timeout", "Timeout.")).subcommand(files))
     }
 
     fn call(door: Door, options: &[(&str, Option<&str>)]) -> Result<Call, OptionError> {

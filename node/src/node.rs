@@ -1,0 +1,234 @@
+//! The node: the one handle that every surface uses.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use holdfast_blockstore::repo::{Repo, RepoError};
+use holdfast_blockstore::{Durability, OpenError, Store, StoreConfig, WriteError};
+use holdfast_dag::import::ImportPool;
+
+use crate::config::{self, Config, LoadError, ValueError};
+use crate::fetch::Fetch;
+use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
+use crate::repo_init::{self, InitError, InitParams};
+
+/// Default memory of the store (caches, memtables, read buffers): 96 MiB.
+pub const STORE_MEMORY_BYTES: usize = 96 << 20;
+
+/// Default memory of the buffers that all adds together read into: 48 MiB.
+pub const IMPORT_MEMORY_BYTES: usize = 48 << 20;
+
+/// Why a node does not open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// No repo folder was given.
+    #[error("no repo folder was given")]
+    NoRepo,
+    /// The folder holds no repo, or none that this program may open.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// The config does not load.
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    /// A value in the config cannot be used.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// What was written last is not safely on disk.
+    #[error(transparent)]
+    Flush(#[from] WriteError),
+    /// No threads could be started.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+}
+
+/// Why a repo was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeInitError {
+    /// Identity, config or key store were not made.
+    #[error(transparent)]
+    Init(#[from] InitError),
+    /// The folder cannot hold a repo.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+}
+
+/// Makes a repo: identity, config, key store, and the folder of the store. Blocks.
+///
+/// `print` gets what Kubo prints, piece by piece. The config comes last: what was cut off before is simply run again.
+pub fn init(params: &InitParams, print: &mut dyn FnMut(&str)) -> Result<Config, NodeInitError> {
+    let new = repo_init::begin(params, print)?;
+    drop(Repo::create(&new.repo)?);
+    Ok(new.finish()?)
+}
+
+/// How a node is opened.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is opened before `open`"]
+pub struct NodeBuilder {
+    repo: Option<PathBuf>,
+    config: Option<Config>,
+    threads: usize,
+    store: Option<StoreConfig>,
+    import_memory_bytes: Option<usize>,
+}
+
+impl NodeBuilder {
+    /// The repo folder. It must have been made by `init`.
+    pub fn repo(mut self, path: impl Into<PathBuf>) -> Self {
+        self.repo = Some(path.into());
+        self
+    }
+
+    /// A config to be used instead of the one in the repo folder.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Threads for short blocking work. Default: two more than the machine has cores, at most 16.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Settings of the store. Default: what the config says of durability and memory.
+    ///
+    /// [`StoreConfig::read_threads`] is set to 1: the node spreads reads over its own threads.
+    pub fn store(mut self, config: StoreConfig) -> Self {
+        self.store = Some(config);
+        self
+    }
+
+    /// Bytes of buffers that all adds together read into; at least 8 MiB. Default: [`IMPORT_MEMORY_BYTES`], or a
+    /// quarter of the config's `Resources.MemoryLimit` if that is less.
+    pub fn import_memory_bytes(mut self, bytes: usize) -> Self {
+        self.import_memory_bytes = Some(bytes);
+        self
+    }
+
+    /// Locks the repo and opens what is in it.
+    pub async fn open(self) -> Result<Node, NodeError> {
+        let pool = Pool::new(self.threads, OPERATIONS_MAX)?;
+        let node_pool = pool.clone();
+        pool.operation(move || self.open_blocking(node_pool)).await?
+    }
+
+    fn open_blocking(self, pool: Pool) -> Result<Node, NodeError> {
+        let repo = Repo::open(self.repo.ok_or(NodeError::NoRepo)?)?;
+        let config = match self.config {
+            Some(config) => config,
+            None => Config::load(&repo.paths().config())?,
+        };
+        let limit = config.resources()?.memory_bytes_max.and_then(|bytes| usize::try_from(bytes).ok());
+        let store_config = match self.store {
+            Some(store_config) => store_config,
+            None => store_config(&config, limit)?,
+        };
+        let store = Store::open(repo.paths().root(), StoreConfig { read_threads: 1, ..store_config })?;
+        let import_bytes = limit.map_or(IMPORT_MEMORY_BYTES, |limit| IMPORT_MEMORY_BYTES.min(limit / 4));
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let import_pool = ImportPool::new(cores, self.import_memory_bytes.unwrap_or(import_bytes));
+        let repo = Arc::new(repo);
+        let fetch = Fetch::new(store.clone(), pool.clone(), Arc::clone(&repo));
+        Ok(Node { inner: Arc::new(Inner { fetch, store, pool, import_pool, config, repo }) })
+    }
+}
+
+/// What the config says of the store; `limit` is the process's memory in bytes, if it is limited.
+fn store_config(config: &Config, limit: Option<usize>) -> Result<StoreConfig, ValueError> {
+    let durability = match config.datastore()?.durability {
+        config::Durability::Power => Durability::Power,
+        config::Durability::Process => Durability::Process,
+    };
+    let memory_bytes_max = limit.map_or(STORE_MEMORY_BYTES, |limit| STORE_MEMORY_BYTES.min(limit / 8 * 3));
+    Ok(StoreConfig { durability, memory_bytes_max, ..StoreConfig::default() })
+}
+
+/// An open repo and everything that works on it. Clones share it; it closes with the last of them, and with the last
+/// stream that they gave.
+///
+/// It brings no runtime and sets up no logging. Its futures may be polled by any executor.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+/// In the order in which it is to be dropped: the lock of the repo last.
+struct Inner {
+    fetch: Fetch,
+    store: Store,
+    pool: Pool,
+    import_pool: ImportPool,
+    config: Config,
+    repo: Arc<Repo>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("repo", &self.repo_path()).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// A builder with defaults.
+    pub fn builder() -> NodeBuilder {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        NodeBuilder {
+            repo: None,
+            config: None,
+            threads: (cores + 2).min(16),
+            store: None,
+            import_memory_bytes: None,
+        }
+    }
+
+    /// Makes everything that was written durable and lets go of the repo.
+    ///
+    /// The lock is released when the last clone of this handle and the last of its streams are dropped.
+    pub async fn close(self) -> Result<(), NodeError> {
+        let (pool, node) = (self.inner.pool.clone(), self);
+        Ok(pool
+            .operation(move || {
+                let flushed = node.inner.store.flush();
+                drop(node);
+                flushed
+            })
+            .await??)
+    }
+
+    /// The repo folder.
+    pub fn repo_path(&self) -> &Path {
+        self.inner.repo.paths().root()
+    }
+
+    /// The config as it was when the node opened.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// The block store.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The way to blocks.
+    pub fn fetch(&self) -> &Fetch {
+        &self.inner.fetch
+    }
+
+    /// The pool for blocking work.
+    pub fn pool(&self) -> &Pool {
+        &self.inner.pool
+    }
+
+    /// Hash threads and buffers of adds.
+    pub fn import_pool(&self) -> &ImportPool {
+        &self.inner.import_pool
+    }
+}

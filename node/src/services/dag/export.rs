@@ -1,0 +1,75 @@
+//! `dag export`: a DAG as a CAR, version 1, depth first, each block once.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use holdfast_dag::car::{encode_header, encode_section_head};
+use holdfast_dag::cid::Cid;
+use holdfast_dag::read::{DagWalk, ReadError};
+
+use super::Dag;
+use crate::fetch::{FetchError, WINDOW_BYTES, Walk, WalkError};
+
+/// Blocks below this size are gathered until there are [`GATHERED_BYTES`].
+const SMALL_BLOCK_BYTES: usize = 16 << 10;
+/// See [`SMALL_BLOCK_BYTES`].
+const GATHERED_BYTES: usize = 64 << 10;
+
+/// Why an export ends early.
+pub type ExportError = WalkError<ReadError>;
+
+/// The bytes of an archive.
+pub struct Export {
+    walk: Walk<DagWalk>,
+    gathered: BytesMut,
+    /// A large block whose head was gathered.
+    block: Option<Bytes>,
+    end: Option<Option<ExportError>>,
+}
+
+impl Dag {
+    /// The archive of the DAG below `root`. Fails at once if the root cannot be had.
+    pub async fn export(&self, root: &Cid) -> Result<Export, FetchError> {
+        self.node.fetch().get(root).await?;
+        let walk = self.node.fetch().walk(DagWalk::new([*root]), WINDOW_BYTES);
+        let gathered = BytesMut::from(&encode_header(&[*root])[..]);
+        Ok(Export { walk, gathered, block: None, end: None })
+    }
+}
+
+impl Stream for Export {
+    type Item = Result<Bytes, ExportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            let full = this.gathered.len() >= GATHERED_BYTES || this.block.is_some() || this.end.is_some();
+            if full && !this.gathered.is_empty() {
+                return Poll::Ready(Some(Ok(this.gathered.split().freeze())));
+            }
+            if let Some(block) = this.block.take() {
+                return Poll::Ready(Some(Ok(block)));
+            }
+            if let Some(end) = &mut this.end {
+                return Poll::Ready(end.take().map(Err));
+            }
+            match Pin::new(&mut this.walk).poll_next(context) {
+                Poll::Ready(Some(Ok((cid, block)))) => {
+                    this.gathered.extend_from_slice(&encode_section_head(&cid, block.len()));
+                    if block.len() < SMALL_BLOCK_BYTES {
+                        this.gathered.extend_from_slice(&block);
+                    } else {
+                        this.block = Some(block);
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => this.end = Some(Some(error)),
+                Poll::Ready(None) => this.end = Some(None),
+                // What is here already need not wait for the next block.
+                Poll::Pending if this.gathered.is_empty() => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(Some(Ok(this.gathered.split().freeze()))),
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! IPLD DAGs: `dag put`, `get`, `resolve`, `import`, `export`, `stat`.
+
+mod complete;
+mod export;
+mod import;
+mod stat;
+mod value;
+
+use crate::node::Node;
+
+pub use complete::IncompleteError;
+pub use export::{Export, ExportError};
+pub use import::{ImportEvent, ImportOptions, ImportStream, DagImportError};
+pub use stat::{DagStat, DagStatError, DagStats, DagStatStream};
+pub use value::{DagGetError, DagPutError, DagPutOptions};
+
+/// The DAG service of a node.
+#[derive(Debug, Clone)]
+pub struct Dag {
+    node: Node,
+}
+
+impl Node {
+    /// IPLD DAGs.
+    pub fn dag(&self) -> Dag {
+        Dag { node: self.clone() }
+    }
+}

@@ -1,0 +1,325 @@
+//! Writing a DAG to disk, for `get`.
+//!
+//! The DAG may come from anyone. Every file is made by its name alone in a directory that is held open; no symbolic
+//! link is followed below the target, neither one of the DAG nor one that lies there already, and names that could
+//! lead elsewhere (`..`, slashes) are refused. What has the name of an entry is replaced, except that directories
+//! merge. Set-user-id, set-group-id and sticky bits are not taken over.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use holdfast_dag::cid::Cid;
+use holdfast_dag::path::ContentPath;
+use holdfast_dag::read::{DirEntry, DirReader, FileReader, NodeInfo, NodeKind, ReadError};
+use holdfast_dag::unixfs::Mtime;
+use holdfast_dag::walk::Walker as _;
+use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::Unixfs;
+use crate::fetch::{Fetch, FetchError, WalkBlocking, WalkError};
+use crate::node::Node;
+use crate::pool::{Cancelled, OperationStream, Output, PoolError, Task, block_on};
+use crate::services::resolve::ResolveError;
+
+/// Entries whose root blocks are read in one job: with 256 KiB a block, 4 MiB.
+const ENTRIES_PER_JOB: usize = 16;
+
+/// Deepest directories that are written; each holds a descriptor.
+const DEPTH_MAX: usize = 512;
+
+/// How a DAG is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtractOptions {
+    /// Where to. A directory that exists takes the entries of a directory; a file is put into it under `name`.
+    pub target: PathBuf,
+    /// What a file or symlink is called inside a target that is a directory.
+    pub name: String,
+}
+
+/// Why a DAG could not be written.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExtractError {
+    /// The path leads nowhere.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// A block could not be had, or is not sound.
+    #[error(transparent)]
+    Walk(#[from] WalkError<ReadError>),
+    /// It is no UnixFS.
+    #[error("unknown node type")]
+    UnknownNode,
+    /// Directories nest too deep.
+    #[error("{path}: directories are nested deeper than {DEPTH_MAX}")]
+    TooDeep {
+        /// The deepest directory written.
+        path: PathBuf,
+    },
+    /// The disk refused.
+    #[error("{action} {path}: {reason}")]
+    Disk {
+        /// System call.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Its error.
+        reason: String,
+    },
+    /// The consumer of the progress went away.
+    #[error("get was cancelled")]
+    Cancelled,
+    /// The pool failed.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+}
+
+impl From<FetchError> for ExtractError {
+    fn from(error: FetchError) -> Self {
+        Self::Walk(error.into())
+    }
+}
+
+impl From<ReadError> for ExtractError {
+    fn from(error: ReadError) -> Self {
+        Self::Walk(WalkError::Walker(error))
+    }
+}
+
+impl From<Cancelled> for ExtractError {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
+    }
+}
+
+/// Bytes written, step by step; all is written when it ends without an error.
+pub type ExtractStream = OperationStream<u64, ExtractError>;
+
+impl Unixfs {
+    /// Writes the file or tree at `path` to disk.
+    pub fn extract(&self, path: &ContentPath, options: ExtractOptions) -> ExtractStream {
+        let (node, path) = (self.node.clone(), path.clone());
+        self.node.pool().stream(64, move |progress| {
+            let root = block_on(node.resolve_block(&path))?;
+            Extraction { node: &node, progress }.run(&root, &options)
+        })
+    }
+}
+
+struct Extraction<'a> {
+    node: &'a Node,
+    progress: &'a Output<u64>,
+}
+
+/// A directory being written.
+struct Level {
+    dir: OwnedFd,
+    path: PathBuf,
+    info: NodeInfo,
+    entries: WalkBlocking<DirReader>,
+    /// Entries whose root blocks are being read.
+    reading: VecDeque<(Vec<DirEntry>, Task<Vec<(Cid, Result<Bytes, FetchError>)>>)>,
+    /// Entries whose root blocks are here.
+    ready: VecDeque<(DirEntry, Bytes)>,
+}
+
+impl Level {
+    fn new(fetch: &Fetch, dir: OwnedFd, path: PathBuf, cid: &Cid, info: NodeInfo) -> Self {
+        let entries = fetch.walk_blocking(DirReader::new(*cid));
+        Self { dir, path, info, entries, reading: VecDeque::new(), ready: VecDeque::new() }
+    }
+
+    /// The next entry and its root block. The blocks of those behind it are read meanwhile.
+    fn next(&mut self, fetch: &Fetch) -> Result<Option<(DirEntry, Bytes)>, ExtractError> {
+        loop {
+            while self.reading.len() < 2 {
+                let batch = self.entries.by_ref().take(ENTRIES_PER_JOB).collect::<Result<Vec<_>, _>>()?;
+                if batch.is_empty() {
+                    break;
+                }
+                let task = fetch.start_many(batch.iter().map(|entry| entry.cid).collect());
+                self.reading.push_back((batch, task));
+            }
+            if let Some(ready) = self.ready.pop_front() {
+                return Ok(Some(ready));
+            }
+            let Some((batch, task)) = self.reading.pop_front() else { return Ok(None) };
+            for (entry, (_, block)) in batch.into_iter().zip(block_on(task)?) {
+                self.ready.push_back((entry, block?));
+            }
+        }
+    }
+}
+
+impl Extraction<'_> {
+    fn run(&self, root: &Cid, options: &ExtractOptions) -> Result<(), ExtractError> {
+        let fetch = self.node.fetch();
+        let block = fetch.get_blocking(root)?;
+        let info = NodeInfo::of(root, &block)?;
+        let target = &options.target;
+        let mut levels = Vec::new();
+        if info.kind.is_directory() {
+            // The target is the user's own word: links in it are followed.
+            if let Err(error) = std::fs::create_dir(target)
+                && !target.is_dir()
+            {
+                return Err(disk("mkdir", target, &error));
+            }
+            let dir = open_directory(target)?;
+            levels.push(Level::new(fetch, dir, target.clone(), root, info));
+        } else {
+            let path = if target.is_dir() { target.join(&options.name) } else { target.clone() };
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let dir = open_directory(parent.unwrap_or(Path::new(".")))?;
+            let name = path.file_name().ok_or_else(|| disk("open", &path, &Errno::INVAL.into()))?;
+            self.leaf(&dir, name, &path, root, &info, block)?;
+        }
+        while let Some(level) = levels.last_mut() {
+            if self.progress.is_cancelled() {
+                return Err(ExtractError::Cancelled);
+            }
+            let Some((entry, block)) = level.next(fetch)? else {
+                if let Some(done) = levels.pop() {
+                    finish(&done.dir, &done.path, &done.info)?;
+                }
+                continue;
+            };
+            let name = safe_name(&entry.name, &level.path)?;
+            let path = level.path.join(name);
+            let info = NodeInfo::of(&entry.cid, &block)?;
+            if !info.kind.is_directory() {
+                self.leaf(&level.dir, name, &path, &entry.cid, &info, block)?;
+                continue;
+            }
+            let dir = make_directory(&level.dir, name, &path)?;
+            if levels.len() >= DEPTH_MAX {
+                return Err(ExtractError::TooDeep { path });
+            }
+            levels.push(Level::new(fetch, dir, path, &entry.cid, info));
+        }
+        Ok(())
+    }
+
+    /// Writes a file or symlink, replacing what has its name.
+    fn leaf(
+        &self,
+        dir: &OwnedFd,
+        name: &OsStr,
+        path: &Path,
+        cid: &Cid,
+        info: &NodeInfo,
+        block: Bytes,
+    ) -> Result<(), ExtractError> {
+        match info.kind {
+            NodeKind::File | NodeKind::Raw => self.file(dir, name, path, cid, info, block),
+            NodeKind::Symlink => {
+                remove(dir, name, path)?;
+                let link = OsStr::from_bytes(info.target.as_deref().unwrap_or_default());
+                rustix::fs::symlinkat(link, dir, name).map_err(|errno| disk("symlink", path, &errno.into()))?;
+                if let Some(mtime) = info.mtime {
+                    rustix::fs::utimensat(dir, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
+                        .map_err(|errno| disk("utimensat", path, &errno.into()))?;
+                }
+                Ok(())
+            }
+            _ => Err(ExtractError::UnknownNode),
+        }
+    }
+
+    fn file(
+        &self,
+        dir: &OwnedFd,
+        name: &OsStr,
+        path: &Path,
+        cid: &Cid,
+        info: &NodeInfo,
+        block: Bytes,
+    ) -> Result<(), ExtractError> {
+        remove(dir, name, path)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o666))
+            .map_err(|errno| disk("open", path, &errno.into()))?;
+        let mut file = File::from(file);
+        let mut content = FileReader::new(*cid, 0, None);
+        content.wants(1, &mut Vec::new());
+        content.supply(cid, block);
+        for bytes in self.node.fetch().walk_blocking(content) {
+            let bytes = bytes?;
+            file.write_all(&bytes).map_err(|error| disk("write", path, &error))?;
+            self.progress.send(bytes.len() as u64)?;
+        }
+        finish(&file, path, info)
+    }
+}
+
+/// The name of an entry, if it is one component and nothing else.
+fn safe_name<'a>(name: &'a [u8], parent: &Path) -> Result<&'a OsStr, ExtractError> {
+    let unsafe_name = matches!(name, b"" | b"." | b"..") || name.contains(&b'/') || name.contains(&0);
+    if unsafe_name {
+        let path = parent.join(String::from_utf8_lossy(name).escape_debug().to_string());
+        return Err(ExtractError::Disk { action: "open", path, reason: "unsafe name".to_owned() });
+    }
+    Ok(OsStr::from_bytes(name))
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, ExtractError> {
+    rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| disk("open", path, &errno.into()))
+}
+
+/// A directory of this name, made if there is none; anything else of that name is replaced.
+fn make_directory(parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, ExtractError> {
+    let open = || {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(parent, name, flags, Mode::empty())
+    };
+    let make = || rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o777));
+    match make() {
+        Err(Errno::EXIST) => match open() {
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                remove(parent, name, path)?;
+                make().and_then(|()| open())
+            }
+            opened => opened,
+        },
+        made => made.and_then(|()| open()),
+    }
+    .map_err(|errno| disk("mkdir", path, &errno.into()))
+}
+
+/// Removes what has this name, unless it is a directory.
+fn remove(dir: &OwnedFd, name: &OsStr, path: &Path) -> Result<(), ExtractError> {
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(disk("remove", path, &errno.into())),
+    }
+}
+
+/// Gives a file or directory the mode and time that its node has.
+fn finish(file: impl AsFd, path: &Path, info: &NodeInfo) -> Result<(), ExtractError> {
+    if let Some(mode) = info.mode {
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o777))
+            .map_err(|errno| disk("chmod", path, &errno.into()))?;
+    }
+    if let Some(mtime) = info.mtime {
+        rustix::fs::futimens(&file, &times(mtime)).map_err(|errno| disk("chtimes", path, &errno.into()))?;
+    }
+    Ok(())
+}
+
+fn times(mtime: Mtime) -> Timestamps {
+    let time = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.unwrap_or(0).into() };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+fn disk(action: &'static str, path: &Path, error: &std::io::Error) -> ExtractError {
+    let text = error.to_string();
+    let reason = text.split(" (os error").next().unwrap_or(&text).to_lowercase();
+    ExtractError::Disk { action, path: path.to_owned(), reason }
+}

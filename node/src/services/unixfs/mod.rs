@@ -1,0 +1,27 @@
+//! Files and directories: `add`, `cat`, `ls`, `get`.
+
+pub mod add;
+mod cat;
+mod extract;
+mod get;
+mod ls;
+
+use crate::node::Node;
+
+pub use cat::{Cat, CatError, CatOptions};
+pub use extract::{ExtractError, ExtractOptions, ExtractStream};
+pub use get::{Get, GetError, GetOptions};
+pub use ls::{Ls, LsEntry, LsError, LsKind, LsOptions};
+
+/// The UnixFS service of a node.
+#[derive(Debug, Clone)]
+pub struct Unixfs {
+    node: Node,
+}
+
+impl Node {
+    /// Files and directories.
+    pub fn unixfs(&self) -> Unixfs {
+        Unixfs { node: self.clone() }
+    }
+}

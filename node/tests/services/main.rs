@@ -1,0 +1,10 @@
+//! What the services of a node do together, on a real store.
+
+mod add_and_cat;
+mod blocks_and_dags;
+mod cars;
+mod directories;
+mod extraction;
+mod support;
+mod trees;
+mod trouble;
