@@ -1,7 +1,10 @@
 # Two commands do everything: `make run` and `make test`. The rest is for those who work on Holdfast.
 
-# Outside the checkout, shared by all checkouts: RocksDB is 15 minutes of C++.
-export CARGO_TARGET_DIR ?= $(HOME)/.cache/holdfast/target
+# Outside the checkout, shared by all checkouts.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/holdfast/build
+# RocksDB is 15 minutes of C++: scripts/rocksdb.sh compiles it once, every build links what it made.
+export ROCKSDB_LIB_DIR ?= $(shell scripts/rocksdb.sh dir)
+export ROCKSDB_STATIC ?= 1
 export HOLDFAST_TEST_DATA ?= $(abspath $(CURDIR)/../shared/data)
 export HOLDFAST_INTEROP_DIR ?= $(HOME)/.cache/holdfast/interop
 
@@ -15,6 +18,7 @@ help:
 
 setup: ## install what the build needs (libclang, a C++ compiler)
 	@scripts/setup.sh build
+	@scripts/rocksdb.sh
 
 build: setup ## build the binary
 	$(CARGO) build --release --locked -p holdfast
