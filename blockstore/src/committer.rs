@@ -77,7 +77,8 @@ impl Inner {
                 tail = self.work.wait(tail).unwrap_or_else(PoisonError::into_inner);
             } else {
                 let idle = self.config.idle_flush;
-                let (woken, timeout) = self.work.wait_timeout(tail, idle).unwrap_or_else(PoisonError::into_inner);
+                let (woken, timeout) =
+                    self.work.wait_timeout(tail, idle).unwrap_or_else(PoisonError::into_inner);
                 tail = woken;
                 if timeout.timed_out() {
                     break;
@@ -89,6 +90,9 @@ impl Inner {
     }
 
     fn run(&self, mut round: Round) {
+        if let Err(error) = self.heal() {
+            return self.fail(round, Failure::Index(error));
+        }
         let generation = self.generation();
         let (current, stale): (Vec<_>, Vec<_>) =
             round.commits.drain(..).partition(|commit| commit.generation == generation);
@@ -112,9 +116,6 @@ impl Inner {
 
     fn sync_and_index(&self, round: &Round) -> Result<(), Failure> {
         let power = self.config.durability == Durability::Power;
-        if self.reopen.load(Ordering::Acquire) {
-            self.reopen_index().map_err(Failure::Index)?;
-        }
         if power {
             self.sync_segments(&round.touched).map_err(Failure::Segment)?;
         }
@@ -196,8 +197,10 @@ impl Inner {
         let mut reread = true;
         if values_safe {
             self.reopen.store(true, Ordering::Release);
-            // A full disk heals without reopening, which would need space itself: wait until there is some.
-            reread = !matches!(error, WriteError::DiskFull { .. }) && self.reopen_index().is_ok();
+            // Opening it again needs space itself, and was just tried if that is what failed.
+            let later =
+                matches!(error, WriteError::DiskFull { .. } | WriteError::Index(IndexError::Closed(_)));
+            reread = !later && self.reopen_index().is_ok();
         }
         let touched = round.touched.iter().chain(&after.touched).map(|touched| touched.segment);
         if reread {
@@ -224,11 +227,22 @@ impl Inner {
         }
     }
 
-    /// Opens the index again after a failed write, once there is space for it.
-    pub(crate) fn reopen_index(&self) -> Result<(), WriteError> {
+    /// Opens the index again if a write to it failed before.
+    pub(crate) fn heal(&self) -> Result<(), WriteError> {
+        if !self.reopen.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _tail = lock(&self.tail);
+        if self.reopen.load(Ordering::Acquire) { self.reopen_index() } else { Ok(()) }
+    }
+
+    /// To be called with the tail's lock held. Rows that were in the index but whose log was not synced may be gone
+    /// afterwards: operations that found them are of an older generation.
+    fn reopen_index(&self) -> Result<(), WriteError> {
         space::check(self.segments.path(), 0, self.reserve / 2)?;
         self.index.reopen(self.config.reopen_wait)?;
         self.reopen.store(false, Ordering::Release);
+        self.generation.fetch_add(1, Ordering::AcqRel);
         tracing::info!("the index was opened again after a failed write");
         Ok(())
     }

@@ -141,7 +141,8 @@ impl IndexCell {
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
-        let index = Index::open(&self.path, &self.tuning).map_err(|error| IndexError::Closed(error.to_string()))?;
+        let index =
+            Index::open(&self.path, &self.tuning).map_err(|error| IndexError::Closed(error.to_string()))?;
         *slot = Some(Arc::new(index));
         Ok(())
     }

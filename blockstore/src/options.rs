@@ -30,8 +30,11 @@ pub(crate) struct Tuning {
 impl Tuning {
     pub(crate) fn new(budget: Budget) -> Self {
         let cache = Cache::new_lru_cache(budget.cache_bytes);
-        let memtables =
-            WriteBufferManager::new_write_buffer_manager_with_cache(budget.memtable_bytes, false, cache.clone());
+        let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(
+            budget.memtable_bytes,
+            false,
+            cache.clone(),
+        );
         Self { budget, cache, memtables }
     }
 
@@ -54,7 +57,9 @@ impl Tuning {
         // What RocksDB has to say goes to the program's log, not to files that grow beside the data.
         options.set_info_logger(rocksdb::InfoLogger::new_callback_logger(LogLevel::Warn, |level, text| {
             match level {
-                LogLevel::Error | LogLevel::Fatal => tracing::error!(target: "holdfast_blockstore::rocksdb", "{text}"),
+                LogLevel::Error | LogLevel::Fatal => {
+                    tracing::error!(target: "holdfast_blockstore::rocksdb", "{text}")
+                }
                 LogLevel::Header | LogLevel::Debug | LogLevel::Info => {}
                 LogLevel::Warn => tracing::warn!(target: "holdfast_blockstore::rocksdb", "{text}"),
             }

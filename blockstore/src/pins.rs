@@ -154,7 +154,13 @@ impl Pins<'_> {
     /// memory is one page, and what changes meanwhile may or may not be seen.
     pub fn iter(&self, kind: Option<PinKind>) -> PinIter {
         let prefix = kind.map_or_else(Vec::new, |kind| vec![kind.code()]);
-        PinIter { store: self.store.clone(), from: prefix.clone(), prefix, page: Vec::new().into_iter(), end: false }
+        PinIter {
+            store: self.store.clone(),
+            from: prefix.clone(),
+            prefix,
+            page: Vec::new().into_iter(),
+            end: false,
+        }
     }
 
     /// Through what a block is pinned, under whatever CID; `None` if nothing holds it. The cost is that of climbing

@@ -71,7 +71,11 @@ impl Store {
         wanted.sort_unstable_by_key(|wanted| (wanted.place.segment, wanted.place.offset));
         let total: u64 = wanted.iter().map(|wanted| u64::from(wanted.place.size)).sum();
         let runs = runs(&wanted);
-        let threads = if total < PARALLEL_BYTES_MIN { 1 } else { inner.config.read_threads.clamp(1, runs.len().max(1)) };
+        let threads = if total < PARALLEL_BYTES_MIN {
+            1
+        } else {
+            inner.config.read_threads.clamp(1, runs.len().max(1))
+        };
         let next = AtomicUsize::new(0);
         let read: Mutex<Vec<(usize, Result<Option<Bytes>, ReadError>)>> = Mutex::default();
         let work = || {
@@ -146,7 +150,9 @@ impl Inner {
         let joined = match run {
             [first, .., last] => {
                 let len = last.to().max(first.to()) - first.from();
-                self.pread(first.place.segment, first.from(), len as usize).ok().map(|bytes| (first.from(), bytes))
+                self.pread(first.place.segment, first.from(), len as usize)
+                    .ok()
+                    .map(|bytes| (first.from(), bytes))
             }
             _ => None,
         };
@@ -169,7 +175,12 @@ impl Inner {
 
     /// Reads and verifies a block. Wrong bytes are not yet damage: a deletion may have been faster, so the index is
     /// asked again, and only a copy that is still there and still wrong is damaged.
-    pub(crate) fn read_checked(&self, cid: &Cid, key: &[u8], first: Place) -> Result<Option<Bytes>, ReadError> {
+    pub(crate) fn read_checked(
+        &self,
+        cid: &Cid,
+        key: &[u8],
+        first: Place,
+    ) -> Result<Option<Bytes>, ReadError> {
         let mut place = first;
         for _ in 0..LOOKUPS_MAX {
             let failed = match self.read_value(key.len(), place) {

@@ -19,8 +19,8 @@ use crate::options::Tuning;
 use crate::pending::{NewValue, Row};
 use crate::rows::{encode_links, family, stats_key};
 use crate::segment::{
-    MULTIHASH_BYTES_MAX, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES, multihash_from,
-    record_header, record_is_sound,
+    MULTIHASH_BYTES_MAX, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES,
+    multihash_from, record_header, record_is_sound,
 };
 use crate::segments::SegmentDir;
 use crate::store::{Store, db_path};
@@ -124,7 +124,11 @@ pub(crate) fn index_segment(
     report: &mut RebuildReport,
 ) -> Result<(), RebuildError> {
     let file = segments.file(segment)?;
-    let mut scan = Scan { end: file.metadata()?.len(), file, segment, at: from.max(SEGMENT_HEADER_BYTES as u64) };
+    let end = file.metadata()?.len();
+    if end < SEGMENT_HEADER_BYTES as u64 {
+        return Ok(segments.remove(segment)?);
+    }
+    let mut scan = Scan { end, file, segment, at: from.max(SEGMENT_HEADER_BYTES as u64) };
     let mut rows: Vec<Row> = Vec::new();
     let mut sound_end = scan.at;
     let mut more = true;
@@ -222,7 +226,8 @@ impl Scan {
     fn record_at(&self, offset: u64) -> io::Result<Option<Record>> {
         let mut head = [0; RECORD_HEADER_BYTES + MULTIHASH_BYTES_MAX];
         let head = read_up_to(&self.file, &mut head, offset)?;
-        let Some(header) = record_header(head).filter(|header| record_is_sound(self.segment, offset, head, header))
+        let Some(header) =
+            record_header(head).filter(|header| record_is_sound(self.segment, offset, head, header))
         else {
             return Ok(None);
         };

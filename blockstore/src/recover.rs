@@ -54,7 +54,8 @@ pub(crate) fn recover(
         let known = committed.get(segment).map_or(0, |len| len.cast_unsigned());
         if *len > known && restore {
             let mut restored = RebuildReport::default();
-            index_segment(index, segments, *segment, known, &mut restored).map_err(OpenError::from_rebuild(segments))?;
+            index_segment(index, segments, *segment, known, &mut restored)
+                .map_err(OpenError::from_rebuild(segments))?;
             report.restored_blocks += restored.blocks;
         } else if *len > known {
             report.cut_bytes += len - known;
@@ -91,7 +92,8 @@ pub(crate) fn recover(
 
 /// Bytes of records that the index does not know.
 fn unknown_bytes(list: &[(u32, u64)], committed: &BTreeMap<u32, i64>) -> u64 {
-    let known = |segment| committed.get(segment).map_or(SEGMENT_HEADER_BYTES as u64, |len| len.cast_unsigned());
+    let known =
+        |segment| committed.get(segment).map_or(SEGMENT_HEADER_BYTES as u64, |len| len.cast_unsigned());
     list.iter().map(|(segment, len)| len.saturating_sub(known(segment))).sum()
 }
 

@@ -52,6 +52,10 @@ impl Store {
     /// Begins an operation that writes.
     pub fn writer(&self) -> Writer {
         let inner = self.inner();
+        if let Err(error) = inner.heal() {
+            // Finding still works; the first put or commit says what is wrong.
+            tracing::warn!("the index cannot be opened again yet: {error}");
+        }
         Writer { store: self.clone(), shield: inner.protection.open(), generation: inner.generation() }
     }
 }
@@ -134,8 +138,8 @@ impl Writer {
             inner.look(&key)?
         };
         let codec = block.cid.codec();
-        let wants_links = codec != codec::RAW
-            && (matches!(seen, Seen::Absent) || !inner.has_links(&key, codec)?);
+        let wants_links =
+            codec != codec::RAW && (matches!(seen, Seen::Absent) || !inner.has_links(&key, codec)?);
         let links = if wants_links {
             children(codec, &block.data.to_bytes()).map(|children| (codec, encode_links(&children)))
         } else {

@@ -12,7 +12,11 @@ mod input;
 mod output;
 mod parse;
 mod run;
+#[cfg(test)]
+mod run_tests;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use env::Environment;

@@ -195,7 +195,8 @@ pub(super) fn mode_and_time(metadata: &Metadata) -> ModeAndTime {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
 

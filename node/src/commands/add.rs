@@ -17,6 +17,7 @@ pub(super) fn command() -> Command {
         .opts(dag_options())
         .opts(meta_options())
         .opts(fast_provide_options())
+        .always_text()
         .planned(super::planned::NOT_YET)
 }
 

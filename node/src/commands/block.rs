@@ -5,13 +5,13 @@ use super::registry::{Arg, Command, Opt};
 pub(super) fn command() -> Command {
     Command::new("block", "Interact with raw IPFS blocks.")
         .help("Reads and writes blocks as they are, without a look at what is in them.")
-        .sub(
+        .subcommand(
             Command::new("get", "Get a raw IPFS block.")
                 .arg(Arg::text("cid", "The CID of an existing block to get.").required().stdin())
                 .planned(super::planned::NOT_YET),
         )
-        .sub(put())
-        .sub(
+        .subcommand(put())
+        .subcommand(
             Command::new("rm", "Remove IPFS blocks from the local datastore.")
                 .help("Removes blocks by CID. Pinned blocks are kept, and named.")
                 .arg(Arg::text("cid", "CIDs of blocks to remove.").required().variadic().stdin())
@@ -19,7 +19,7 @@ pub(super) fn command() -> Command {
                 .opt(Opt::bool("quiet q", "Write minimal output."))
                 .planned(super::planned::NOT_YET),
         )
-        .sub(
+        .subcommand(
             Command::new("stat", "Print information of a raw IPFS block.")
                 .arg(Arg::text("cid", "The CID of an existing block to stat.").required().stdin())
                 .planned(super::planned::NOT_YET),

@@ -9,6 +9,7 @@ pub(super) fn commands() -> Vec<Command> {
         super::block::command(),
         super::cat::cat(),
         super::cat::get(),
+        super::cid::command(),
         super::config::bootstrap(),
         super::config::command(),
         super::dag::command(),
@@ -20,6 +21,7 @@ pub(super) fn commands() -> Vec<Command> {
         super::ls::ls(),
         super::ls::refs(),
         super::ls::resolve(),
+        super::multibase::command(),
         super::repo::command(),
         super::version::command(),
     ];

@@ -16,17 +16,17 @@ pub(super) fn command() -> Command {
         .opt(Opt::bool("expand-auto", "Expand 'auto' placeholders to their resolved values."))
         .needs(Needs::Config)
         .planned(super::planned::NOT_YET)
-        .sub(
+        .subcommand(
             Command::new("edit", "Open the config file for editing in $EDITOR.")
                 .help("Opens the config file in the editor that the environment variable EDITOR names.")
                 .needs(Needs::Config)
                 .terminal_only()
                 .planned(super::planned::NOT_YET),
         )
-        .sub(
+        .subcommand(
             Command::new("profile", "Apply profiles to config.")
                 .needs(Needs::Config)
-                .sub(
+                .subcommand(
                     Command::new("apply", "Apply profile to config.")
                         .arg(Arg::text("profile", "The profile to apply to the config.").required())
                         .opt(Opt::bool("dry-run", "Print what would change, and change nothing."))
@@ -34,14 +34,14 @@ pub(super) fn command() -> Command {
                         .planned(super::planned::NOT_YET),
                 ),
         )
-        .sub(
+        .subcommand(
             Command::new("replace", "Replace the config with <file>.")
                 .help("Replaces the config with the contents of a file. The identity is kept.")
                 .arg(Arg::file("file", "The file to use as the new config.").required())
                 .needs(Needs::Config)
                 .planned(super::planned::NOT_YET),
         )
-        .sub(
+        .subcommand(
             Command::new("show", "Output config file contents.")
                 .help("Prints the config without its secrets.")
                 .needs(Needs::Config)
@@ -54,7 +54,7 @@ pub(super) fn bootstrap() -> Command {
         .help("Without a subcommand, lists the bootstrap peers.")
         .needs(Needs::Config)
         .planned(super::planned::NOT_YET)
-        .sub(
+        .subcommand(
             Command::new("add", "Add peers to the bootstrap list.")
                 .help("Prints the peers that were added: those that were not on the list.")
                 .arg(
@@ -68,13 +68,13 @@ pub(super) fn bootstrap() -> Command {
                 .needs(Needs::Config)
                 .planned(super::planned::NOT_YET),
         )
-        .sub(
+        .subcommand(
             Command::new("list", "Show peers in the bootstrap list.")
                 .opt(Opt::bool("expand-auto", "Expand 'auto' placeholders to their resolved values."))
                 .needs(Needs::Config)
                 .planned(super::planned::NOT_YET),
         )
-        .sub(
+        .subcommand(
             Command::new("rm", "Remove peers from the bootstrap list.")
                 .help("Prints the peers that were removed.")
                 .arg(
@@ -85,7 +85,7 @@ pub(super) fn bootstrap() -> Command {
                 .opt(Opt::bool("all", "Remove all bootstrap peers. Deprecated: use 'all' subcommand."))
                 .needs(Needs::Config)
                 .planned(super::planned::NOT_YET)
-                .sub(
+                .subcommand(
                     Command::new("all", "Remove all peers from the bootstrap list.")
                         .needs(Needs::Config)
                         .planned(super::planned::NOT_YET),

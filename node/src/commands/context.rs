@@ -23,12 +23,10 @@ pub struct ContextParams {
 #[non_exhaustive]
 pub enum RepoError {
     /// Nobody ran `init` there.
-    #[error("no IPFS repo found in {repo_dir}.\nplease run: '{program} init'")]
+    #[error("no IPFS repo found in {repo_dir}.\nplease run: 'ipfs init'")]
     NotInitialized {
         /// The folder.
         repo_dir: String,
-        /// The name that the program goes by.
-        program: String,
     },
 }
 
@@ -71,7 +69,7 @@ impl Context {
             return Ok(());
         }
         let repo_dir = self.inner.repo_dir.display().to_string();
-        Err(RepoError::NotInitialized { repo_dir, program: self.inner.program.clone() })
+        Err(RepoError::NotInitialized { repo_dir })
     }
 
     /// The config as it stands in the file. Blocking.

@@ -4,7 +4,7 @@ use super::registry::{Arg, Command, Opt, Status};
 
 pub(super) fn command() -> Command {
     Command::new("dag", "Interact with IPLD DAG objects.")
-        .sub(
+        .subcommand(
             Command::new("export", "Stream the selected DAG as a CAR file.")
                 .help("Writes every block of the DAG below <root>, each once, to standard output as a CARv1.")
                 .arg(Arg::text("root", "CID of a root to recursively export.").required())
@@ -12,7 +12,7 @@ pub(super) fn command() -> Command {
                 .opt(Opt::bool("local-only", "Leave out what is not stored here instead of failing."))
                 .planned(super::planned::NOT_YET),
         )
-        .sub(
+        .subcommand(
             Command::new("get", "Get a DAG node from IPFS.")
                 .arg(Arg::text("ref", "The object to get.").required().stdin())
                 .opt(
@@ -21,8 +21,8 @@ pub(super) fn command() -> Command {
                 )
                 .planned(super::planned::NOT_YET),
         )
-        .sub(import())
-        .sub(
+        .subcommand(import())
+        .subcommand(
             Command::new("put", "Add a DAG node to IPFS.")
                 .arg(Arg::file("object data", "The object to put.").required().variadic().stdin())
                 .opt(
@@ -41,7 +41,7 @@ pub(super) fn command() -> Command {
                 ))
                 .planned(super::planned::NOT_YET),
         )
-        .sub(
+        .subcommand(
             Command::new("resolve", "Resolve IPLD block.")
                 .help(
                     "Prints the CID that a path leads to, and what is left of the path inside of that block.",
@@ -49,7 +49,7 @@ pub(super) fn command() -> Command {
                 .arg(Arg::text("ref", "The path to resolve.").required().stdin())
                 .planned(super::planned::NOT_YET),
         )
-        .sub(
+        .subcommand(
             Command::new("stat", "Get stats for a DAG.")
                 .help("Counts the blocks and bytes of DAGs, and what they share.")
                 .arg(

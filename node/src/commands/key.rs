@@ -33,7 +33,7 @@ pub(super) fn id() -> Command {
 
 pub(super) fn command() -> Command {
     Command::new("key", "Create and list IPNS name keypairs.")
-        .sub(
+        .subcommand(
             Command::new("export", "Export a keypair.")
                 .help("Writes a named private key to a file: by default <name>.key, in the protobuf form of libp2p.")
                 .arg(Arg::text("name", "Name of key to export.").required())
@@ -42,7 +42,7 @@ pub(super) fn command() -> Command {
                 .terminal_only()
                 .planned(super::planned::NOT_YET),
         )
-        .sub(
+        .subcommand(
             Command::new("gen", "Create a new keypair.")
                 .arg(Arg::text("name", "Name of key to create.").required())
                 .opt(Opt::string("type t", "Type of the key to create: rsa, ed25519.").default("ed25519"))
@@ -50,7 +50,7 @@ pub(super) fn command() -> Command {
                 .opt(ipns_base())
                 .planned(super::planned::NOT_YET),
         )
-        .sub(
+        .subcommand(
             Command::new("import", "Import a key and prints imported key id.")
                 .arg(Arg::text("name", "Name to associate with key in keychain.").required())
                 .arg(Arg::file("key", "Key provided by generate or export.").required())
@@ -59,9 +59,9 @@ pub(super) fn command() -> Command {
                 .opt(Opt::bool("allow-any-key-type", "Allow importing any key type."))
                 .planned(super::planned::NOT_YET),
         )
-        .sub(list("list"))
-        .sub(list("ls"))
-        .sub(
+        .subcommand(list("list"))
+        .subcommand(list("ls"))
+        .subcommand(
             Command::new("rename", "Rename a keypair.")
                 .arg(Arg::text("name", "Name of key to rename.").required())
                 .arg(Arg::text("newName", "New name of the key.").required())
@@ -69,7 +69,7 @@ pub(super) fn command() -> Command {
                 .opt(ipns_base())
                 .planned(super::planned::NOT_YET),
         )
-        .sub(
+        .subcommand(
             Command::new("rm", "Remove a keypair.")
                 .arg(Arg::text("name", "Names of keys to remove.").required().variadic().stdin())
                 .opt(Opt::bool("l", "Show extra information about keys."))

@@ -16,6 +16,7 @@ pub(super) fn ls() -> Command {
         .opt(Opt::bool("size", "Resolve linked objects to find out their file size.").default(true))
         .opt(Opt::bool("stream s", "Stream directory entries, unsorted, as they are found."))
         .opt(Opt::bool("long l", "Print mode and modification time too."))
+        .always_text()
         .planned(super::planned::NOT_YET)
 }
 
@@ -32,7 +33,7 @@ pub(super) fn refs() -> Command {
         .opt(Opt::bool("recursive r", "Recursively list links of child nodes."))
         .opt(Opt::int("max-depth", "Only for recursive refs, limits fetch and listing to the given depth.").default(-1))
         .planned(super::planned::NOT_YET)
-        .sub(
+        .subcommand(
             Command::new("local", "List all local references.")
                 .help("Lists the CID (version 1, codec raw) of every block in the repository.")
                 .planned(super::planned::NOT_YET),

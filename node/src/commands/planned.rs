@@ -279,9 +279,10 @@ fn connect() -> Command {
         .run(|_, request| {
             let address = request.arg(0);
             let peer = address.rsplit("/p2p/").next().unwrap_or_default();
-            let error = match address.contains("/p2p/") && !peer.is_empty() {
-                true => CommandError::new(format!("connect {peer} failure: {OFFLINE_ACTION}")),
-                false => CommandError::new(OFFLINE_ACTION),
+            let error = if address.contains("/p2p/") && !peer.is_empty() {
+                CommandError::new(format!("connect {peer} failure: {OFFLINE_ACTION}"))
+            } else {
+                CommandError::new(OFFLINE_ACTION)
             };
             std::future::ready(Err(error))
         })

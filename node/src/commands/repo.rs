@@ -4,9 +4,9 @@ use super::registry::{Command, Needs, Opt};
 
 pub(super) fn command() -> Command {
     Command::new("repo", "Manipulate the IPFS repo.")
-        .sub(Command::new("ls", "List all local references.").planned(super::planned::NOT_YET))
-        .sub(stat("stat"))
-        .sub(
+        .subcommand(Command::new("ls", "List all local references.").planned(super::planned::NOT_YET))
+        .subcommand(stat("stat"))
+        .subcommand(
             Command::new("verify", "Verify all blocks in repo are not corrupted.")
                 .help("Reads every block and compares it with its hash. --drop removes what is damaged.")
                 .opt(Opt::bool("drop", "Remove corrupt blocks from datastore."))
@@ -17,7 +17,7 @@ pub(super) fn command() -> Command {
                 .opt(Opt::string("heal-timeout", "Maximum time to wait for each block heal.").default("30s"))
                 .planned(super::planned::NOT_YET),
         )
-        .sub(
+        .subcommand(
             Command::new("version", "Show the repo version.")
                 .opt(Opt::bool("quiet q", "Write minimal output."))
                 .needs(Needs::Nothing)
