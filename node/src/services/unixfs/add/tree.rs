@@ -122,7 +122,7 @@ impl Closing<'_> {
     /// Closes the directories in `directory` except `kept`, in the order of their names.
     fn close_others(
         &mut self,
-        directory: &mut Directory<'a>,
+        directory: &mut Directory<'_>,
         kept: Option<&[u8]>,
         path: &mut Vec<u8>,
     ) -> Result<(), ImportError> {
@@ -140,7 +140,7 @@ impl Closing<'_> {
         Ok(())
     }
 
-    fn close(&mut self, mut directory: Directory<'a>, path: &mut Vec<u8>) -> Result<Imported, ImportError> {
+    fn close(&mut self, mut directory: Directory<'_>, path: &mut Vec<u8>) -> Result<Imported, ImportError> {
         self.close_others(&mut directory, None, path)?;
         directory.builder.finish(self.sink)
     }
