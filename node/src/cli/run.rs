@@ -11,7 +11,6 @@ use crate::commands::{Context, ContextParams, Terminal};
 
 use super::input::{self, Stdin};
 use super::parse::{Line, parse};
-use super::walk::Skipped;
 use super::{Environment, help, output};
 
 /// What a process that was interrupted ends with: 128 and the number of the signal.
@@ -138,15 +137,14 @@ fn context(call: &Call, environment: &Environment) -> Context {
 pub async fn execute(job: Job<'_>, terminal: &mut Terminal) -> u8 {
     let name = job.path.words().join(" ");
     let program = job.program.clone();
-    let skipped = Skipped::default();
     let outcome = tokio::select! {
-        outcome = run(job, terminal, &skipped) => outcome,
+        outcome = run(job, terminal) => outcome,
         signal = tokio::signal::ctrl_c() => match signal {
             Ok(()) => return EXIT_INTERRUPTED,
             Err(error) => Err(error.into()),
         },
     };
-    let code = match outcome {
+    match outcome {
         Ok(()) => 0,
         Err(error) => {
             let code = fail(terminal, &error);
@@ -156,28 +154,17 @@ pub async fn execute(job: Job<'_>, terminal: &mut Terminal) -> u8 {
             }
             code
         }
-    };
-    let (count, named) = skipped.take();
-    for reason in &named {
-        terminal.eprint(format!("skipped: {reason}\n"));
     }
-    if count > 0 {
-        return fail(
-            terminal,
-            &CommandError::new(format!("{count} file(s) or directories could not be read")),
-        );
-    }
-    code
 }
 
-async fn run(job: Job<'_>, terminal: &mut Terminal, skipped: &Skipped) -> Result<(), CommandError> {
+async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> {
     let Job { command, path, call, files, stdin, file_argument, context, .. } = job;
     call.encoding()?;
     let timeout = call.timeout()?;
     let input = match &file_argument {
         Some(argument) => {
             let measure = terminal.err_is_terminal;
-            input::open(argument, files, stdin, &call, measure, skipped)?
+            input::open(argument, files, stdin, &call, measure)?
         }
         None => Input::none(),
     };
@@ -193,7 +180,7 @@ async fn run(job: Job<'_>, terminal: &mut Terminal, skipped: &Skipped) -> Result
     }
     let request = Request::new(call.clone(), input);
     let answer = async {
-        let Some(running) = command.start(context, request) else {
+        let Some(running) = command.start(context.clone(), request) else {
             return Err(CommandError::client(
                 "This command can't be called directly. Try one of its subcommands.",
             ));
@@ -201,12 +188,14 @@ async fn run(job: Job<'_>, terminal: &mut Terminal, skipped: &Skipped) -> Result
         let response = running.await?;
         output::show(terminal, command, &call, response).await
     };
-    match timeout {
+    let outcome = match timeout {
         None => answer.await,
         Some(limit) => tokio::time::timeout(limit, answer)
             .await
             .unwrap_or_else(|_| Err(CommandError::new("context deadline exceeded"))),
-    }
+    };
+    let closed = context.close().await;
+    outcome.and(closed)
 }
 
 /// Reports an error, and answers with the exit code. A reader that went away is no error.

@@ -37,6 +37,8 @@ pub struct WalkOptions {
     pub ignore: Vec<String>,
     /// A file with such patterns. Default: none.
     pub ignore_rules_path: Option<PathBuf>,
+    /// What a top-level symlink points to is added instead of the symlink. Default: no.
+    pub dereference_args: bool,
     /// What a symlink points to is added instead of the symlink. Default: no.
     pub dereference_symlinks: bool,
     /// Mode and modification time are read, which costs a system call an entry. Default: no.
@@ -127,8 +129,12 @@ impl DiskSource {
                 }
                 Root::Path(path) => {
                     let path = clean(&path);
-                    let metadata = fs::symlink_metadata(&path)
+                    let mut metadata = fs::symlink_metadata(&path)
                         .map_err(|error| SourceError(go_error("lstat", &path, &error)))?;
+                    if metadata.is_symlink() && (options.dereference_args || options.dereference_symlinks) {
+                        metadata = fs::metadata(&path)
+                            .map_err(|error| SourceError(go_error("stat", &path, &error)))?;
+                    }
                     if metadata.is_dir() && !options.recursive {
                         let path = path.display();
                         return Err(SourceError(format!(
