@@ -59,11 +59,6 @@ impl Context {
         self.inner.params.config_file.as_deref()
     }
 
-    /// The config file that was named by `--config-file`, if any.
-    pub fn config_file(&self) -> Option<&Path> {
-        self.inner.config_file.as_deref()
-    }
-
     /// The config file.
     pub fn config_path(&self) -> PathBuf {
         self.inner.params.config_file.clone().unwrap_or_else(|| self.repo_dir().join("config"))
