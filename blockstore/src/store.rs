@@ -96,7 +96,7 @@ impl Store {
         let epoch = epoch.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))).unwrap_or(1);
         drop(handle);
         let inner = Arc::new(Inner {
-            buffers: BufferPool::new(config.budget().buffer_bytes),
+            buffers: BufferPool::new(config.budget().read_buffers),
             reserve: config.reserve(),
             config,
             index,

@@ -35,7 +35,7 @@ fn worker() {
                     let base = (seed << 32) + (thread << 24) + round * 64;
                     // Mostly new leaves, and some that all threads of all runs have in common.
                     let len = |n: u64| [100, 5000, 262_144, 40_000][((base + n) % 4) as usize];
-                    let mut leaves: Vec<_> = (0..1 + base % 9).map(|n| leaf(base + n, len(n))).collect();
+                    let mut leaves: Vec<_> = (0..=base % 9).map(|n| leaf(base + n, len(n))).collect();
                     leaves.push(leaf(round % 5, 9000));
                     let root = node(&leaves.iter().map(|leaf| leaf.cid).collect::<Vec<_>>());
                     let writer = store.writer();
