@@ -73,7 +73,7 @@ pub(crate) struct Budget {
 
 /// RocksDB's log may grow to this many bytes before families are flushed so that it can be dropped: it bounds the
 /// time to open.
-pub(crate) const WAL_BYTES_MAX: u64 = 32 << 20;
+pub(crate) const WAL_BYTES_MAX: u64 = 16 << 20;
 
 impl StoreConfig {
     pub(crate) fn budget(&self) -> Budget {
