@@ -9,7 +9,7 @@ mod value;
 use crate::node::Node;
 
 pub use complete::IncompleteError;
-pub use export::{Export, ExportError};
+pub use export::{Export, ExportError, ExportOptions};
 pub use import::{ImportEvent, ImportOptions, ImportStream, DagImportError};
 pub use stat::{DagStat, DagStatError, DagStats, DagStatStream};
 pub use value::{DagGetError, DagPutError, DagPutOptions};
