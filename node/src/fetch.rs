@@ -144,7 +144,10 @@ pub(crate) fn known_block(cid: &Cid) -> Option<Bytes> {
     if let Some(data) = identity_data(cid) {
         return Some(Bytes::copy_from_slice(data));
     }
-    EMPTY_BLOCKS.iter().find(|(digest, _)| is_sha2_256(cid.hash(), digest)).map(|(_, block)| Bytes::from_static(block))
+    EMPTY_BLOCKS
+        .iter()
+        .find(|(digest, _)| is_sha2_256(cid.hash(), digest))
+        .map(|(_, block)| Bytes::from_static(block))
 }
 
 fn is_sha2_256(hash: &Multihash, digest: &[u8; 32]) -> bool {

@@ -141,7 +141,8 @@ impl Pool {
         let cancelled = Arc::new(AtomicBool::new(false));
         let output = Output { values, cancelled: Arc::clone(&cancelled) };
         let pool = self.clone();
-        let end = async move { pool.operation(move || work(&output)).await.unwrap_or_else(|e| Err(e.into())) };
+        let end =
+            async move { pool.operation(move || work(&output)).await.unwrap_or_else(|e| Err(e.into())) };
         OperationStream { received, cancelled, end: Some(Box::pin(end)), outcome: None }
     }
 }

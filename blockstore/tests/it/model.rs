@@ -43,7 +43,7 @@ fn universe() -> Vec<Block> {
     let mut blocks: Vec<Block> =
         (0..LEAVES).map(|n| leaf(n as u64 + 1, sizes[n % sizes.len()] + n)).collect();
     for n in 0..NODES {
-        let children: Vec<_> = (0..4).map(|k| blocks[(n * 5 + k * 3) % blocks.len()].cid).collect();
+        let children: Vec<_> = (0..n + 2).map(|k| blocks[(n * 5 + k * 3) % blocks.len()].cid).collect();
         blocks.push(node(&children));
     }
     blocks

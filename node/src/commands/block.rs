@@ -101,7 +101,7 @@ async fn put(context: Context, mut request: Request) -> Result<Response, Command
     let state = (node, request.take_input(), false);
     let values = try_unfold(state, move |(node, mut input, any)| async move {
         let read = move || {
-            let block = input.next_bytes("data", bytes_max);
+            let block = input.read_optional_file("data", bytes_max);
             (input, block)
         };
         let (input, block) = node.pool().operation(read).await.map_err(CommandError::from_error)?;

@@ -106,6 +106,11 @@ impl Context {
         &self.inner.program
     }
 
+    /// The config file that was named by `--config-file`, if any.
+    pub fn config_file(&self) -> Option<&Path> {
+        self.inner.config_file.as_deref()
+    }
+
     /// The config file.
     pub fn config_path(&self) -> PathBuf {
         self.inner.config_file.clone().unwrap_or_else(|| self.inner.repo_dir.join("config"))

@@ -90,7 +90,7 @@ async fn put(context: Context, mut request: Request) -> Result<Response, Command
     let state = (node, request.take_input(), false);
     let values = try_unfold(state, move |(node, mut input, any)| async move {
         let read = move || {
-            let object = input.next_bytes("object data", INPUT_BYTES_MAX);
+            let object = input.read_optional_file("object data", INPUT_BYTES_MAX);
             (input, object)
         };
         let (input, object) = node.pool().operation(read).await.map_err(CommandError::from_error)?;

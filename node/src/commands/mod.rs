@@ -55,6 +55,8 @@
 
 mod add;
 mod block;
+mod blocking;
+mod bootstrap;
 mod cat;
 mod catalog;
 mod cid;
@@ -66,6 +68,7 @@ mod context;
 mod dag;
 mod dag_car;
 mod get;
+mod identity;
 mod key;
 mod layout;
 mod list;

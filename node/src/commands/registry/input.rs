@@ -168,7 +168,7 @@ impl Input {
     }
 
     /// The next file as a whole, if there is one, up to `bytes_max`. `argument` is named in errors. Blocking.
-    pub fn next_bytes(&mut self, argument: &'static str, bytes_max: u64) -> Result<Option<Vec<u8>>, InputError> {
+    pub fn read_optional_file(&mut self, argument: &'static str, bytes_max: u64) -> Result<Option<Vec<u8>>, InputError> {
         let Some(reader) = self.next_file()? else { return Ok(None) };
         let mut data = Vec::new();
         reader
@@ -180,7 +180,7 @@ impl Input {
 
     /// The next file as a whole, up to `bytes_max`; an error that names `argument` where there is none. Blocking.
     pub fn read_file(&mut self, argument: &'static str, bytes_max: u64) -> Result<Vec<u8>, InputError> {
-        self.next_bytes(argument, bytes_max)?.ok_or(InputError::Missing(argument))
+        self.read_optional_file(argument, bytes_max)?.ok_or(InputError::Missing(argument))
     }
 }
 

@@ -264,7 +264,11 @@ impl Intake<'_> {
     fn push(&mut self, cid: Box<Cid>, data: Bytes) -> Result<(), DagImportError> {
         self.batch_bytes += data.len();
         self.batch.push((cid, data));
-        if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_BLOCKS { self.flush() } else { Ok(()) }
+        if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_BLOCKS {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> Result<(), DagImportError> {
@@ -291,7 +295,9 @@ fn read_archive(
     let (mut in_header, mut previous) = (true, None);
     loop {
         let event = reader.next_event().map_err(|error| match error {
-            CarError::BlockTooLarge { cid, .. } => DagImportError::Block { cid, reason: BIG_BLOCK.to_owned() },
+            CarError::BlockTooLarge { cid, .. } => {
+                DagImportError::Block { cid, reason: BIG_BLOCK.to_owned() }
+            }
             error if in_header => DagImportError::Header(error),
             error => DagImportError::Archive { previous: previous.take(), error },
         })?;

@@ -227,7 +227,8 @@ impl Extraction<'_> {
             NodeKind::Symlink => {
                 remove(dir, name, path)?;
                 let link = OsStr::from_bytes(info.target.as_deref().unwrap_or_default());
-                rustix::fs::symlinkat(link, dir, name).map_err(|errno| disk("symlink", path, &errno.into()))?;
+                rustix::fs::symlinkat(link, dir, name)
+                    .map_err(|errno| disk("symlink", path, &errno.into()))?;
                 if let Some(mtime) = info.mtime {
                     rustix::fs::utimensat(dir, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
                         .map_err(|errno| disk("utimensat", path, &errno.into()))?;

@@ -240,7 +240,9 @@ impl DiskSource {
     fn next_root(&mut self) -> Option<Found> {
         let (name, root, metadata) = self.roots.pop_front()?;
         Some(match root {
-            Root::Reader { reader, .. } => Found::Entry(Entry::new(name, Body::Reader { reader, size: None })),
+            Root::Reader { reader, .. } => {
+                Found::Entry(Entry::new(name, Body::Reader { reader, size: None }))
+            }
             Root::Path(disk) => {
                 let kind = metadata.as_ref().map_or(Kind::Other, |metadata| Kind::of(metadata.file_type()));
                 self.found(disk, name, kind, metadata)
@@ -282,7 +284,10 @@ fn ignore_rules(options: &WalkOptions) -> Result<Gitignore, SourceError> {
 }
 
 fn add_rule(builder: &mut GitignoreBuilder, line: &str) -> Result<(), SourceError> {
-    builder.add_line(None, line).map(drop).map_err(|error| SourceError(format!("ignore rule {line:?}: {error}")))
+    builder
+        .add_line(None, line)
+        .map(drop)
+        .map_err(|error| SourceError(format!("ignore rule {line:?}: {error}")))
 }
 
 /// A path without `.` and doubled slashes; `..` is kept, since symlinks give it a meaning of its own.

@@ -76,7 +76,10 @@ struct Told {
 impl Told {
     fn pins(&self, options: &AddOptions) -> Vec<PinChange> {
         let name = &options.pin_name;
-        self.roots.iter().map(|root| PinChange::Set(Pin::new(root.cid, PinKind::Recursive, name.clone()))).collect()
+        self.roots
+            .iter()
+            .map(|root| PinChange::Set(Pin::new(root.cid, PinKind::Recursive, name.clone())))
+            .collect()
     }
 }
 
@@ -168,7 +171,12 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         }
         let jobs = match &self.jobs {
             Some(jobs) => jobs,
-            None => self.jobs.insert(start_workers(self.scope, &self.new_worker, self.workers_max, &mut self.ends)),
+            None => self.jobs.insert(start_workers(
+                self.scope,
+                &self.new_worker,
+                self.workers_max,
+                &mut self.ends,
+            )),
         };
         let (done, in_work) = sync_channel(1);
         if let Err(refused) = jobs.send((batch, done)) {
@@ -186,7 +194,9 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         self.jobs = None;
         self.own.flush().map_err(ImportError::Sink)?;
         for end in self.ends {
-            end.join().map_err(|_| AddError::Pool(crate::pool::PoolError::Panicked))?.map_err(ImportError::Sink)?;
+            end.join()
+                .map_err(|_| AddError::Pool(crate::pool::PoolError::Panicked))?
+                .map_err(ImportError::Sink)?;
         }
         Ok(())
     }
@@ -303,7 +313,10 @@ impl<'a> Engine<'a> {
                             ImportError::Read(error) => go_error("read", &disk, error),
                             other => other.to_string(),
                         };
-                        self.left_out(&heading.path, Unreadable { path: disk.display().to_string(), error: text })
+                        self.left_out(
+                            &heading.path,
+                            Unreadable { path: disk.display().to_string(), error: text },
+                        )
                     }
                     outcome => self.stored(heading, outcome?),
                 },
@@ -441,7 +454,13 @@ impl<'a> Engine<'a> {
         Heading { path: Vec::new(), mode, mtime }
     }
 
-    fn added(&mut self, name: String, imported: &Imported, top: &Heading, is_root: bool) -> Result<(), AddError> {
+    fn added(
+        &mut self,
+        name: String,
+        imported: &Imported,
+        top: &Heading,
+        is_root: bool,
+    ) -> Result<(), AddError> {
         let Heading { mode, mtime, .. } = *top;
         let added = Added { name, cid: imported.cid, size: imported.tsize, mode, mtime };
         let waits = (is_root || !self.told.held.is_empty()) && self.told.held.len() < HELD_EVENTS_MAX;

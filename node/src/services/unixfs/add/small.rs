@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use holdfast_dag::block::Block;
 use holdfast_dag::import::{
-    BlockSink, FileMeta, INLINE_FILE_BYTES_MAX, ImportError, ImportPool, Imported, SinkError,
-    import_file, import_symlink,
+    BlockSink, FileMeta, INLINE_FILE_BYTES_MAX, ImportError, ImportPool, Imported, SinkError, import_file,
+    import_symlink,
 };
 use holdfast_dag::unixfs::Mtime;
 
@@ -61,7 +61,7 @@ impl<'a> Worker<'a> {
 
     /// Hands the blocks that are still here to the store.
     pub(super) fn flush(&mut self) -> Result<(), SinkError> {
-        self.collected.put(self.sink, 0, 0)
+        self.collected.pass_on(self.sink, 0, 0)
     }
 
     fn entry(&mut self, entry: Entry) -> Done {
@@ -101,7 +101,7 @@ impl<'a> Worker<'a> {
     }
 
     fn stored(&mut self, imported: Result<Imported, AddError>, file_bytes: Option<u64>) -> Outcome {
-        let put = self.collected.put(self.sink, BATCH_BYTES, BATCH_BLOCKS);
+        let put = self.collected.pass_on(self.sink, BATCH_BYTES, BATCH_BLOCKS);
         match (imported, put) {
             (Ok(imported), Ok(())) => Outcome::Stored { imported, file_bytes },
             (Err(error), _) => Outcome::Failed(error),
@@ -127,7 +127,7 @@ impl BlockSink for Collector {
 
 impl Collector {
     /// Passes on what is held, if it has at least so many bytes or blocks.
-    fn put(&mut self, sink: &dyn BlockSink, bytes_min: usize, blocks_min: usize) -> Result<(), SinkError> {
+    fn pass_on(&mut self, sink: &dyn BlockSink, bytes_min: usize, blocks_min: usize) -> Result<(), SinkError> {
         let (blocks, bytes) = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
         if blocks.is_empty() || (*bytes < bytes_min && blocks.len() < blocks_min) {
             return Ok(());
