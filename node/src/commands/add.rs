@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use holdfast_dag::import::{ImportParams, Layout, SizeEstimation};
-use holdfast_dag::unixfs::Mtime;
 use serde_json::{Map, Value, json};
 
 use super::cid_text::CidText;
 use super::registry::{Arg, Call, Command, CommandError, Opt, Request, Response, TextForm};
 use super::upload::Upload;
 use super::{Context, Terminal};
-use crate::config::{AddFlags, HamtEstimation, ImportLayout, ResolvedImport, resolve_import};
+use crate::config::{AddFlags, ResolvedImport, resolve_import};
 use crate::services::unixfs::add::{AddEvent, AddOptions, Added};
 
 pub(super) fn command() -> Command {
@@ -29,8 +27,10 @@ pub(super) fn command() -> Command {
         .opts(dag_options())
         .opts(meta_options())
         .opts(fast_provide_options())
-        .always_text()
-        .planned(super::planned::NOT_YET)
+        .run(run)
+        .text_with(AddText::new)
+        .pre_run(before)
+        .terminal(|terminal, call, response| Box::pin(show(terminal, call, response)))
 }
 
 /// What is read, and from where.
@@ -136,7 +136,7 @@ async fn run(context: Context, mut request: Request) -> Result<Response, Command
     let config = node.config().import().map_err(CommandError::from_error)?;
     let flags = flags(&request)?;
     let resolved = resolve_import(&config, &flags).map_err(CommandError::from_error)?;
-    let options = options(&request, resolved)?;
+    let options = options(&request, resolved);
     let events = node.unixfs().add(Upload(request.take_input()), options);
     Ok(Response::Stream(Box::pin(events.map(move |event| match event {
         Ok(event) => Ok(value(event, cids)),
@@ -181,39 +181,20 @@ fn flags(call: &Call) -> Result<AddFlags, CommandError> {
     })
 }
 
-fn options(call: &Call, resolved: ResolvedImport) -> Result<AddOptions, CommandError> {
-    let import = ImportParams {
-        cid: resolved.cid,
-        raw_leaves: resolved.raw_leaves,
-        chunker: resolved.chunker.parse().map_err(CommandError::from_error)?,
-        layout: match resolved.layout {
-            ImportLayout::Balanced => Layout::Balanced,
-            ImportLayout::Trickle => Layout::Trickle,
-        },
-        file_links_max: resolved.file_links_max,
-        directory_links_max: resolved.directory_links_max,
-        hamt_fanout: resolved.hamt_fanout,
-        hamt_threshold_bytes: resolved.hamt_threshold_bytes,
-        hamt_estimation: match resolved.hamt_estimation {
-            HamtEstimation::Links => SizeEstimation::Links,
-            HamtEstimation::Block => SizeEstimation::Block,
-            HamtEstimation::Disabled => SizeEstimation::Disabled,
-        },
-        inline_bytes_max: resolved.inline_bytes_max,
-    };
-    Ok(AddOptions {
-        import,
+fn options(call: &Call, resolved: ResolvedImport) -> AddOptions {
+    AddOptions {
+        import: resolved.import,
         only_hash: call.bool("only-hash"),
         pin: resolved.pin,
-        pin_name: resolved.pin_name.unwrap_or_default(),
+        pin_name: resolved.pin_name,
         wrap: call.bool("wrap-with-directory"),
         empty_dirs: call.bool_opt("empty-dirs").unwrap_or(true),
         preserve_mode: resolved.preserve_mode,
         preserve_mtime: resolved.preserve_mtime,
         mode: resolved.mode,
-        mtime: resolved.mtime.map(|(seconds, nanos)| Mtime { seconds, nanos: (nanos > 0).then_some(nanos) }),
+        mtime: resolved.mtime,
         progress: call.bool("progress"),
-    })
+    }
 }
 
 /// An event as Kubo tells it. What cannot be read has no event there: it gets its own.

@@ -25,7 +25,6 @@ use holdfast_dag::import::{FileMeta, ImportError, ImportParams};
 use holdfast_dag::unixfs::Mtime;
 
 pub use disk::{DiskSource, Root, WalkOptions, measure};
-pub(crate) use source::go_error;
 pub use source::{Body, Entry, Found, Source, SourceError, Unreadable};
 
 use super::Unixfs;
