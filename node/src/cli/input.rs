@@ -2,10 +2,13 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::{fs, thread};
 
-use crate::commands::registry::{Arg, Call, CommandError, Input};
-use crate::services::unixfs::add::{DiskSource, Root, WalkOptions, measure};
+use crate::commands::registry::{
+    Arg, Call, CommandError, Entry, EntryKind, Input, InputError, ModeAndTime, SizeHint,
+};
+use crate::services::unixfs::add::{self, Body, DiskSource, Found, Root, Source as _, WalkOptions};
 
 /// Most bytes of arguments that are read from standard input: they are held in memory.
 const ARGUMENT_BYTES_MAX: u64 = 64 << 20;
@@ -44,8 +47,7 @@ impl Stdin {
         let mut reader = self.into_reader().take(ARGUMENT_BYTES_MAX + 1);
         reader.read_to_string(&mut text)?;
         if text.len() as u64 > ARGUMENT_BYTES_MAX {
-            let words = format!("standard input holds more than {ARGUMENT_BYTES_MAX} bytes of arguments");
-            return Err(CommandError::new(words));
+            return Err(InputError::TooLarge { bytes_max: ARGUMENT_BYTES_MAX }.into());
         }
         Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
     }
@@ -65,64 +67,145 @@ impl Read for NotedReader {
     }
 }
 
-/// The files named by `words` (`-` is standard input) or, without any, standard input if it is given.
+/// Opens the files named by `words` (`-` is standard input) or, without any, standard input if it is given.
 ///
-/// Every word is looked at before anything is read. `measured` asks for the total size for progress, also where that
-/// means a walk of its own. Blocking.
+/// `measure` has the total size worked out beside, also where that means a walk of its own.
 pub(super) fn open(
     argument: &Arg,
     words: Vec<OsString>,
     mut stdin: Option<Stdin>,
     call: &Call,
-    measured: bool,
+    measure: bool,
 ) -> Result<Input, CommandError> {
+    let hint = SizeHint::default();
     let words = if words.is_empty() && stdin.is_some() { vec![OsString::from("-")] } else { words };
-    let options = walk_options(call);
-    let (mut roots, mut paths) = (Vec::new(), Vec::new());
+    let (mut roots, mut paths) = (Vec::with_capacity(words.len()), Some(Vec::new()));
     for word in words {
         if word == "-" {
-            let reader =
-                stdin.take().ok_or_else(|| CommandError::client("standard input was given twice"))?;
-            roots.push(Root::Reader {
-                name: call.text("stdin-name").to_owned(),
-                reader: reader.into_reader(),
-            });
+            let stdin = stdin.take().ok_or_else(|| CommandError::client("standard input was given twice"))?;
+            roots.push(Root::Reader { name: call.text("stdin-name").to_owned(), reader: stdin.into_reader() });
+            paths = None;
             continue;
         }
-        let path = PathBuf::from(word);
-        if !argument.recursive && path.is_dir() {
-            let (path, name) = (path.display(), argument.name);
-            let words = format!("Invalid path '{path}', argument '{name}' does not support directories");
-            return Err(CommandError::new(words));
-        }
-        paths.push(path.clone());
+        let path = clean(Path::new(&word));
+        check(&path, argument)?;
+        paths = paths.map(|mut paths| {
+            paths.push(path.clone());
+            paths
+        });
         roots.push(Root::Path(path));
     }
-    // What comes from standard input has no size, and makes the total worthless.
-    let all_paths = paths.len() == roots.len();
-    let source = DiskSource::new(roots, options.clone()).map_err(CommandError::from_error)?;
-    let bytes = if measured && all_paths {
-        Some(measure(paths, options).map_err(CommandError::from_error)?.1)
-    } else {
-        None
+    let options = walk_options(call, argument);
+    if let Some(paths) = paths.filter(|paths| measure && !paths.is_empty()) {
+        let (hint, options) = (hint.clone(), options.clone());
+        // Nobody waits for it: it only adds a percentage to a progress line.
+        let _ = thread::Builder::new().name("measure".to_owned()).spawn(move || {
+            if let Ok((_, bytes)) = add::measure(paths, options) {
+                hint.set(bytes);
+            }
+        });
+    }
+    let source = DiskSource::new(roots, options).map_err(CommandError::from_error)?;
+    Ok(Input::new(Entries(source)).with_size_hint(hint))
+}
+
+/// Checks a path for commands that take files alone. What the walk itself refuses is left to it.
+fn check(path: &Path, argument: &Arg) -> Result<(), CommandError> {
+    if argument.recursive {
+        return Ok(());
+    }
+    let failed = |operation| {
+        move |error| InputError::Io { operation, path: path.display().to_string(), error }
     };
-    Ok(Input::new(source).with_bytes_hint(bytes))
+    fs::symlink_metadata(path).map_err(failed("lstat"))?;
+    if fs::metadata(path).map_err(failed("stat"))?.is_dir() {
+        let (shown, name) = (path.display(), argument.name);
+        let text = format!("Invalid path '{shown}', argument '{name}' does not support directories");
+        return Err(CommandError::new(text));
+    }
+    fs::File::open(path).map_err(failed("open"))?;
+    Ok(())
 }
 
 /// What the call's options say about walking. Commands without such options walk plainly.
-fn walk_options(call: &Call) -> WalkOptions {
+fn walk_options(call: &Call, argument: &Arg) -> WalkOptions {
     WalkOptions {
-        recursive: call.bool("recursive"),
+        recursive: argument.recursive && call.bool("recursive"),
         hidden: call.bool("hidden"),
         ignore: call.list("ignore").to_vec(),
-        ignore_rules_path: call
-            .text_opt("ignore-rules-path")
-            .filter(|path| !path.is_empty())
-            .map(|path| Path::new(path).to_owned()),
-        dereference_args: call.bool("dereference-args"),
+        ignore_rules_path: call.text_opt("ignore-rules-path").filter(|path| !path.is_empty()).map(PathBuf::from),
         dereference_symlinks: call.bool("dereference-symlinks"),
+        dereference_roots: !argument.recursive || call.bool("dereference-args"),
         metadata: call.bool("preserve-mode") || call.bool("preserve-mtime"),
     }
+}
+
+/// What lies on the disk, as the entries of an upload.
+struct Entries(DiskSource);
+
+impl Iterator for Entries {
+    type Item = Result<Entry, InputError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(match self.0.next()? {
+            Ok(Found::Entry(entry)) => Ok(upload(entry)),
+            Ok(Found::Unreadable(unreadable)) => Err(InputError::Entry(unreadable.error)),
+            Err(error) => Err(InputError::Other(error.to_string())),
+        })
+    }
+}
+
+fn upload(entry: add::Entry) -> Entry {
+    let add::Entry { path, body, mode, mtime } = entry;
+    let (kind, disk_path) = match body {
+        Body::Directory => (EntryKind::Directory, None),
+        Body::Symlink(target) => (EntryKind::Symlink(target), None),
+        Body::Reader { reader, size } => (EntryKind::File { reader, size_hint: size }, None),
+        Body::File(path) => {
+            let reader = Box::new(FileOnDisk { path: path.clone(), file: None });
+            (EntryKind::File { reader, size_hint: None }, Some(path))
+        }
+    };
+    let meta = ModeAndTime {
+        mode,
+        mtime: mtime.map(|mtime| mtime.seconds),
+        mtime_nanos: mtime.and_then(|mtime| mtime.nanos),
+    };
+    Entry { path, kind, meta, disk_path }
+}
+
+/// A file that is opened when it is first read: `add` opens many at once by their paths instead.
+struct FileOnDisk {
+    path: PathBuf,
+    file: Option<fs::File>,
+}
+
+impl Read for FileOnDisk {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.file {
+            Some(file) => file.read(buffer),
+            None => self.file.insert(fs::File::open(&self.path)?).read(buffer),
+        }
+    }
+}
+
+/// A path without `.`, double separators and `x/..`, by its text alone.
+fn clean(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => match out.components().next_back() {
+                Some(Component::Normal(_)) => {
+                    out.pop();
+                }
+                Some(Component::RootDir) => {}
+                _ => out.push(component),
+            },
+            other => out.push(other),
+        }
+    }
+    if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
 }
 
 #[cfg(test)]
@@ -130,9 +213,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn paths_are_cleaned_by_their_text() {
+        for (given, cleaned) in [
+            ("a//b/./c/", "a/b/c"),
+            ("./a", "a"),
+            (".", "."),
+            ("a/..", "."),
+            ("../x", "../x"),
+            ("/../x", "/x"),
+        ] {
+            assert_eq!(clean(Path::new(given)), Path::new(cleaned), "{given}");
+        }
+    }
+
+    #[test]
     fn lines_become_arguments() {
-        let reader = Box::new(io::Cursor::new(b" a \r\n\nb".to_vec()));
-        let stdin = Stdin { reader, is_terminal: false, program: String::new() };
+        let stdin = Stdin {
+            reader: Box::new(io::Cursor::new(b" a \r\n\nb".to_vec())),
+            is_terminal: false,
+            program: String::new(),
+        };
         assert_eq!(stdin.arguments().unwrap(), ["a", "b"]);
     }
 }

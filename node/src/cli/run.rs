@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::commands::registry::{
     Arg, ArgError, ArgKind, Call, Command, CommandError, Door, ErrorKind, Input, Needs, Path, Registry,
@@ -15,6 +16,8 @@ use super::{Environment, help, output};
 
 /// What a process that was interrupted ends with: 128 and the number of the signal.
 const EXIT_INTERRUPTED: u8 = 130;
+/// How long an interrupted command may take to stop.
+const STOPPING_MAX: Duration = Duration::from_secs(2);
 
 /// A command line that can be run.
 pub struct Job<'r> {
@@ -131,20 +134,26 @@ fn context(call: &Call, environment: &Environment) -> Context {
             .map(|path| environment.expand_home(&path)),
         program: environment.program.clone(),
     })
+    .at_terminal()
 }
 
 /// Runs a job to its end, and answers with the exit code.
 pub async fn execute(job: Job<'_>, terminal: &mut Terminal) -> u8 {
     let name = job.path.words().join(" ");
-    let program = job.program.clone();
+    let (program, context) = (job.program.clone(), job.context.clone());
     let outcome = tokio::select! {
         outcome = run(job, terminal) => outcome,
         signal = tokio::signal::ctrl_c() => match signal {
-            Ok(()) => return EXIT_INTERRUPTED,
+            Ok(()) => {
+                // What was running is cancelled by now; what was never acknowledged is left as it is.
+                let _ = tokio::time::timeout(STOPPING_MAX, context.stopped()).await;
+                return EXIT_INTERRUPTED;
+            }
             Err(error) => Err(error.into()),
         },
     };
-    match outcome {
+    let closed = context.close().await.map_err(CommandError::from_error);
+    match outcome.and(closed) {
         Ok(()) => 0,
         Err(error) => {
             let code = fail(terminal, &error);
@@ -168,6 +177,7 @@ async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> 
         }
         None => Input::none(),
     };
+    terminal.upload = input.size_hint();
     if command.needs != Needs::Nothing {
         if call.is_given("api") {
             return Err(CommandError::new(if path.terminal_only() {
@@ -180,7 +190,7 @@ async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> 
     }
     let request = Request::new(call.clone(), input);
     let answer = async {
-        let Some(running) = command.start(context.clone(), request) else {
+        let Some(running) = command.start(context, request) else {
             return Err(CommandError::client(
                 "This command can't be called directly. Try one of its subcommands.",
             ));
@@ -188,14 +198,12 @@ async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> 
         let response = running.await?;
         output::show(terminal, command, &call, response).await
     };
-    let outcome = match timeout {
+    match timeout {
         None => answer.await,
         Some(limit) => tokio::time::timeout(limit, answer)
             .await
             .unwrap_or_else(|_| Err(CommandError::new("context deadline exceeded"))),
-    };
-    let closed = context.close().await;
-    outcome.and(closed)
+    }
 }
 
 /// Reports an error, and answers with the exit code. A reader that went away is no error.

@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use super::{Environment, execute, prepare};
 use crate::commands::Terminal;
 use crate::commands::registry::{
-    Arg, Call, Command, CommandError, Needs, Opt, Registry, Request, Response, TextForm,
+    Arg, Call, Command, CommandError, EntryKind, Needs, Opt, Registry, Request, Response, TextForm,
 };
-use crate::services::unixfs::add::{Body, Found, Source};
 
 #[derive(Clone, Default)]
 struct Caught(Arc<Mutex<Vec<u8>>>);
@@ -134,16 +133,14 @@ fn registry() -> Registry {
                     .needs(Needs::Nothing)
                     .run(|_, mut request: Request| async move {
                         let mut lines = Vec::new();
-                        let mut input = request.take_input();
-                        while let Some(found) = Source::next(&mut input) {
-                            let Found::Entry(entry) = found.map_err(CommandError::from_error)? else {
-                                continue;
-                            };
-                            let kind = match entry.body {
-                                Body::File(path) => std::fs::read(path)?.len().to_string(),
-                                Body::Directory => "directory".to_owned(),
-                                Body::Symlink(target) => String::from_utf8_lossy(&target).into_owned(),
-                                Body::Reader { .. } => "reader".to_owned(),
+                        for entry in request.take_input() {
+                            let entry = entry?;
+                            let kind = match entry.kind {
+                                EntryKind::File { mut reader, .. } => {
+                                    io::copy(&mut reader, &mut io::sink())?.to_string()
+                                }
+                                EntryKind::Directory => "directory".to_owned(),
+                                EntryKind::Symlink(target) => String::from_utf8_lossy(&target).into_owned(),
                             };
                             lines.push(json!(format!("{} {kind}", String::from_utf8_lossy(&entry.path))));
                         }

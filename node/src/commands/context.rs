@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_blockstore::repo::RepoError;
-use tokio::sync::Mutex;
+use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::registry::CommandError;
 use crate::config::Config;
-use crate::node::Node;
+use crate::node::{Node, NodeError};
 
 /// Where a context finds its repo.
 #[derive(Debug, Clone)]
@@ -21,83 +21,119 @@ pub struct ContextParams {
     pub program: String,
 }
 
+/// Why there is no repo to work on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepoError {
+    /// Nobody ran `init` there.
+    #[error("no IPFS repo found in {repo_dir}.\nplease run: 'ipfs init'")]
+    NotInitialized {
+        /// The folder.
+        repo_dir: String,
+    },
+}
+
+impl From<RepoError> for CommandError {
+    fn from(error: RepoError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
 /// What commands run in. It is cheap to clone; everything in it is opened when first asked for.
 #[derive(Debug, Clone)]
 pub struct Context {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    params: ContextParams,
-    node: Mutex<Option<Node>>,
+    inner: Arc<ContextParams>,
+    node: Arc<OnceCell<Node>>,
+    at_terminal: bool,
 }
 
 impl Context {
     /// A context on a repo folder that need not exist.
     pub fn new(params: ContextParams) -> Self {
-        Self { inner: Arc::new(Inner { params, node: Mutex::new(None) }) }
+        Self { inner: Arc::new(params), node: Arc::default(), at_terminal: false }
     }
 
-    /// A context on a node that is open already: for doors that live as long as a node does.
-    pub fn with_node(params: ContextParams, node: Node) -> Self {
-        Self { inner: Arc::new(Inner { params, node: Mutex::new(Some(node)) }) }
+    /// Says that whoever calls sits at this machine, with this process's rights: `get` may write files there.
+    #[must_use]
+    pub fn at_terminal(mut self) -> Self {
+        self.at_terminal = true;
+        self
+    }
+
+    /// Whether whoever calls sits at this machine.
+    pub fn is_at_terminal(&self) -> bool {
+        self.at_terminal
+    }
+
+    /// The node on this repo: opened when it is first asked for, the same from then on.
+    pub async fn node(&self) -> Result<&Node, CommandError> {
+        self.node.get_or_try_init(|| self.open()).await
+    }
+
+    async fn open(&self) -> Result<Node, CommandError> {
+        self.require_repo()?;
+        let mut builder = Node::builder().repo(self.repo_dir());
+        if let Some(path) = self.inner.config_file.clone() {
+            let config = tokio::task::spawn_blocking(move || Config::load(&path)).await;
+            builder = builder.config(config.map_err(CommandError::from_error)?.map_err(CommandError::from_error)?);
+        }
+        builder.open().await.map_err(CommandError::from_error)
+    }
+
+    /// Makes everything that was written durable, if a node was opened. For the end of a process; the repo is let go
+    /// of when the last context and stream are dropped.
+    pub async fn close(&self) -> Result<(), NodeError> {
+        match self.node.get() {
+            Some(node) => node.clone().close().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the operations that were cancelled have stopped, if a node was opened.
+    pub async fn stopped(&self) {
+        if let Some(node) = self.node.get() {
+            node.pool().idle().await;
+        }
     }
 
     /// The repo folder.
     pub fn repo_dir(&self) -> &Path {
-        &self.inner.params.repo_dir
+        &self.inner.repo_dir
     }
 
     /// The name that texts call the program by.
     pub fn program(&self) -> &str {
-        &self.inner.params.program
+        &self.inner.program
     }
 
     /// The config file that was named by `--config-file`, if any.
     pub fn config_file(&self) -> Option<&Path> {
-        self.inner.params.config_file.as_deref()
+        self.inner.config_file.as_deref()
     }
 
     /// The config file.
     pub fn config_path(&self) -> PathBuf {
-        self.inner.params.config_file.clone().unwrap_or_else(|| self.repo_dir().join("config"))
+        self.inner.config_file.clone().unwrap_or_else(|| self.inner.repo_dir.join("config"))
     }
 
     /// Checks that there is a repo, in Kubo's words if there is none.
-    pub fn require_repo(&self) -> Result<(), CommandError> {
+    pub fn require_repo(&self) -> Result<(), RepoError> {
         if self.config_path().is_file() {
             return Ok(());
         }
-        Err(CommandError::from_error(RepoError::NotFound { path: self.repo_dir().to_owned() }))
+        let repo_dir = self.inner.repo_dir.display().to_string();
+        Err(RepoError::NotInitialized { repo_dir })
     }
 
     /// The config as it stands in the file. Blocking.
-    pub fn read_config(&self) -> Result<Config, CommandError> {
+    pub fn read_config(&self) -> Result<Value, CommandError> {
         self.require_repo()?;
-        Config::load(&self.config_path()).map_err(CommandError::from_error)
-    }
-
-    /// The node: opened, and its repo locked, when it is first asked for.
-    pub async fn node(&self) -> Result<Node, CommandError> {
-        let mut node = self.inner.node.lock().await;
-        if let Some(node) = &*node {
-            return Ok(node.clone());
-        }
-        let mut builder = Node::builder().repo(self.repo_dir());
-        if self.inner.params.config_file.is_some() {
-            builder = builder.config(self.read_config()?);
-        }
-        let opened = builder.open().await.map_err(CommandError::from_error)?;
-        *node = Some(opened.clone());
-        Ok(opened)
-    }
-
-    /// Closes the node, if it was opened: what was written is durable afterwards.
-    pub async fn close(&self) -> Result<(), CommandError> {
-        match self.inner.node.lock().await.take() {
-            Some(node) => node.close().await.map_err(CommandError::from_error),
-            None => Ok(()),
-        }
+        let path = self.config_path();
+        let text = std::fs::read(&path).map_err(|error| {
+            CommandError::new(format!("open {}: {}", path.display(), super::registry::errno_text(&error)))
+        })?;
+        serde_json::from_slice(&text).map_err(|error| {
+            CommandError::new(format!("failure to decode config {}: {error}", path.display()))
+        })
     }
 }

@@ -49,7 +49,7 @@ async fn run_init(context: Context, mut request: Request) -> Result<Response, Co
         given_config: None,
     };
     blocking(move || {
-        if let Some(config) = input.read_optional_file(CONFIG_BYTES_MAX)? {
+        if let Some(config) = input.read_optional_file("default-config", CONFIG_BYTES_MAX)? {
             params.given_config = Some(String::from_utf8_lossy(&config).into_owned());
         }
         let mut lines = Vec::new();

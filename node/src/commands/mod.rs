@@ -40,11 +40,9 @@
 //!   does not have it.
 //! - Options are read from the request by main name: `request.bool("loud")`, `text`, `int`, `list`, and `_opt` forms
 //!   that tell "not given". Global ones have methods of their own: `cid_base()`, `offline()`, ....
-//! - Files: `request.take_input()` is a source that [`Unixfs::add`](crate::services::unixfs::Unixfs::add) takes as it is,
-//!   and that gives files one by one to others; it blocks, so read it on the node's pool. At the terminal the walk
+//! - Files: `request.take_input()` is an iterator of entries, read on the blocking pool. At the terminal the walk
 //!   follows the options `recursive`, `hidden`, `ignore`, `ignore-rules-path`, `dereference-args`,
-//!   `dereference-symlinks`, `preserve-mode`, `preserve-mtime` and `stdin-name`, if the command has them.
-//! - The node: `context.node().await?` opens it when it is first asked for; it is closed after the response was shown.
+//!   `dereference-symlinks` and `stdin-name`, if the command has them.
 //! - The text form is a function of call and value alone, so that it also works on values that came over RPC. Without
 //!   one, text is JSON. [`registry::Command::text_with`] is for forms with state (table heads, "last value only").
 //! - What only the terminal does (write files, draw progress) is a [`registry::Command::terminal`] view of the
@@ -62,24 +60,34 @@ mod bootstrap;
 mod cat;
 mod catalog;
 mod cid;
+mod cid_text;
+mod codecs;
 mod completion;
 mod config;
 mod context;
 mod dag;
+mod dag_car;
+mod get;
 mod identity;
 mod key;
+mod layout;
 mod list;
 mod ls;
 mod multibase;
+mod object;
+mod paths;
 mod planned;
 mod progress;
+mod refs;
 pub mod registry;
 mod repo;
 mod root;
 mod terminal;
+mod time;
+mod upload;
 mod version;
 
-pub use context::{Context, ContextParams};
+pub use context::{Context, ContextParams, RepoError};
 pub use progress::Progress;
 pub use root::registry;
 pub use terminal::{Terminal, escape};
