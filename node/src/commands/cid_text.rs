@@ -47,7 +47,9 @@ impl CidText {
             _ => *cid,
         };
         match (self.base, cid.version()) {
-            (Some(base), Version::V1) => String::from_utf8_lossy(&base::encode(base, &cid.to_bytes())).into_owned(),
+            (Some(base), Version::V1) => {
+                String::from_utf8_lossy(&base::encode(base, &cid.to_bytes())).into_owned()
+            }
             _ => cid.to_string(),
         }
     }

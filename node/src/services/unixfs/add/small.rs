@@ -127,7 +127,12 @@ impl BlockSink for Collector {
 
 impl Collector {
     /// Passes on what is held, if it has at least so many bytes or blocks.
-    fn pass_on(&mut self, sink: &dyn BlockSink, bytes_min: usize, blocks_min: usize) -> Result<(), SinkError> {
+    fn pass_on(
+        &mut self,
+        sink: &dyn BlockSink,
+        bytes_min: usize,
+        blocks_min: usize,
+    ) -> Result<(), SinkError> {
         let (blocks, bytes) = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
         if blocks.is_empty() || (*bytes < bytes_min && blocks.len() < blocks_min) {
             return Ok(());
