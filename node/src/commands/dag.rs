@@ -1,5 +1,7 @@
 //! `dag`: single objects, and what a DAG is made of. Archives are in [`super::dag_car`].
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use futures_util::stream::try_unfold;
@@ -235,16 +237,17 @@ impl TextForm for StatText {
         let mut lines = format!("\n{:width$}\t{:15}\tSize\n", "CID", "Blocks");
         for dag in &dags {
             let (blocks, size) = (number(dag, "NumBlocks"), number(dag, "Size"));
-            lines.push_str(&format!("{}\t{blocks:<15}\t{size}\n", text(dag, "Cid")));
+            let _ = writeln!(lines, "{}\t{blocks:<15}\t{size}", text(dag, "Cid"));
         }
         let (total, shared) = (number(&self.last, "TotalSize"), number(&self.last, "SharedSize"));
         let ratio = self.last.get("Ratio").and_then(Value::as_f64).unwrap_or_default();
-        lines.push_str(&format!(
+        let _ = write!(
+            lines,
             "\nSummary\nTotal Size: {total} ({})\nUnique Blocks: {}\nShared Size: {shared} ({})\nRatio: {ratio:.6}\n\n\n",
             human_bytes(total),
             number(&self.last, "UniqueBlocks"),
             human_bytes(shared),
-        ));
+        );
         out.extend_from_slice(lines.as_bytes());
         Ok(())
     }
