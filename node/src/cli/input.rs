@@ -83,7 +83,8 @@ pub(super) fn open(
     for word in words {
         if word == "-" {
             let stdin = stdin.take().ok_or_else(|| CommandError::client("standard input was given twice"))?;
-            roots.push(Root::Reader { name: call.text("stdin-name").to_owned(), reader: stdin.into_reader() });
+            roots
+                .push(Root::Reader { name: call.text("stdin-name").to_owned(), reader: stdin.into_reader() });
             paths = None;
             continue;
         }
@@ -114,9 +115,8 @@ fn check(path: &Path, argument: &Arg) -> Result<(), CommandError> {
     if argument.recursive {
         return Ok(());
     }
-    let failed = |operation| {
-        move |error| InputError::Io { operation, path: path.display().to_string(), error }
-    };
+    let failed =
+        |operation| move |error| InputError::Io { operation, path: path.display().to_string(), error };
     fs::symlink_metadata(path).map_err(failed("lstat"))?;
     if fs::metadata(path).map_err(failed("stat"))?.is_dir() {
         let (shown, name) = (path.display(), argument.name);
@@ -133,7 +133,10 @@ fn walk_options(call: &Call, argument: &Arg) -> WalkOptions {
         recursive: argument.recursive && call.bool("recursive"),
         hidden: call.bool("hidden"),
         ignore: call.list("ignore").to_vec(),
-        ignore_rules_path: call.text_opt("ignore-rules-path").filter(|path| !path.is_empty()).map(PathBuf::from),
+        ignore_rules_path: call
+            .text_opt("ignore-rules-path")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
         dereference_symlinks: call.bool("dereference-symlinks"),
         dereference_roots: !argument.recursive || call.bool("dereference-args"),
         metadata: call.bool("preserve-mode") || call.bool("preserve-mtime"),

@@ -145,8 +145,11 @@ pub async fn execute(job: Job<'_>, terminal: &mut Terminal) -> u8 {
         outcome = run(job, terminal) => outcome,
         signal = tokio::signal::ctrl_c() => match signal {
             Ok(()) => {
-                // What was running is cancelled by now; what was never acknowledged is left as it is.
-                let _ = tokio::time::timeout(STOPPING_MAX, context.stopped()).await;
+                // What was running is cancelled by now, and nothing of it will be pinned. A second signal does not wait.
+                tokio::select! {
+                    _ = tokio::time::timeout(STOPPING_MAX, context.stopped()) => {}
+                    _ = tokio::signal::ctrl_c() => {}
+                }
                 return EXIT_INTERRUPTED;
             }
             Err(error) => Err(error.into()),

@@ -97,7 +97,10 @@ fn dag_options() -> Vec<Opt> {
         Opt::bool("inline", "Inline small blocks into CIDs."),
         Opt::int("inline-limit", "Largest block to inline, in bytes, at most 128.").default(32),
         Opt::bool("nocopy", "Add the file using filestore. Not available: blocks are always copied."),
-        Opt::bool("fscache", "Check the filestore for blocks that are there already. Not available: as above."),
+        Opt::bool(
+            "fscache",
+            "Check the filestore for blocks that are there already. Not available: as above.",
+        ),
     ]
 }
 

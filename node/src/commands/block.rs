@@ -109,7 +109,9 @@ async fn put(context: Context, mut request: Request) -> Result<Response, Command
             Ok(Some(block)) => block,
             Ok(None) if any => return Ok(None),
             Ok(None) => return Err(InputError::Missing("data").into()),
-            Err(InputError::TooLarge { .. }) if !options.allow_big => return Err(CommandError::new(BIG_BLOCK)),
+            Err(InputError::TooLarge { .. }) if !options.allow_big => {
+                return Err(CommandError::new(BIG_BLOCK));
+            }
             Err(error) => return Err(error.into()),
         };
         let stat = node.blocks().put(Bytes::from(block), options).await.map_err(CommandError::from_error)?;
@@ -121,7 +123,8 @@ async fn put(context: Context, mut request: Request) -> Result<Response, Command
 
 fn put_options(node: &Node, call: &Call) -> Result<BlockPutOptions, CommandError> {
     let config = node.config().import().map_err(CommandError::from_error)?;
-    let hash_name = call.text_opt("mhtype").map(str::to_owned).filter(|name| !name.is_empty()).or(config.hash);
+    let hash_name =
+        call.text_opt("mhtype").map(str::to_owned).filter(|name| !name.is_empty()).or(config.hash);
     let hash_name = hash_name.unwrap_or_else(|| "sha2-256".to_owned());
     let hash = HashKind::from_name(&hash_name)
         .ok_or_else(|| CommandError::new(format!("unrecognized multihash function: {hash_name}")))?;
@@ -158,7 +161,8 @@ async fn remove(context: Context, request: Request) -> Result<Response, CommandE
     for arg in request.args() {
         cids.push(block_of(node, arg).await?);
     }
-    let removed = node.blocks().remove(cids, request.bool("force")).await.map_err(CommandError::from_error)?;
+    let removed =
+        node.blocks().remove(cids, request.bool("force")).await.map_err(CommandError::from_error)?;
     let quiet = request.bool("quiet");
     let values = removed.into_iter().filter_map(move |block| {
         let hash = text.text(&block.cid);

@@ -3,7 +3,9 @@
 use super::registry::CommandError;
 
 /// Runs `work` on the runtime's threads for blocking work, so that no async task waits for a disk.
-pub(super) async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, CommandError>
+pub(super) async fn blocking<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, CommandError>
 where
     T: Send + 'static,
     E: Into<CommandError> + Send + 'static,

@@ -47,7 +47,9 @@ impl CidText {
             _ => *cid,
         };
         match (self.base, cid.version()) {
-            (Some(base), Version::V1) => String::from_utf8_lossy(&base::encode(base, &cid.to_bytes())).into_owned(),
+            (Some(base), Version::V1) => {
+                String::from_utf8_lossy(&base::encode(base, &cid.to_bytes())).into_owned()
+            }
             _ => cid.to_string(),
         }
     }
@@ -60,5 +62,45 @@ impl CidText {
     /// A CID as DAG-JSON writes links.
     pub(super) fn link(self, cid: &Cid) -> Value {
         json!({ "/": self.text(cid) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::registry::{Command, Door, Opt, RawOption, Registry};
+
+    const V0: &str = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn";
+    const V1: &str = "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354";
+
+    fn call(options: &[(&str, &str)]) -> Call {
+        let root = Command::new("", "")
+            .opt(Opt::string("cid-base", ""))
+            .opt(Opt::bool("upgrade-cidv0-in-output", ""));
+        let options: Vec<_> = options.iter().map(|(name, value)| RawOption::new(*name, *value)).collect();
+        let registry = Registry::new(root);
+        Registry::call(&registry.root(), &options, Door::Http).unwrap()
+    }
+
+    #[test]
+    fn the_options_decide_base_and_version() {
+        let text = |options: &[(&str, &str)], cid: &str| CidText::of_call(&call(options)).unwrap().again(cid);
+        assert_eq!(text(&[], V0), V0);
+        assert_eq!(text(&[], V1), V1);
+        assert_eq!(text(&[("cid-base", "base32")], V0), V1);
+        assert_eq!(text(&[("cid-base", "base58btc")], V0), V0);
+        assert_eq!(text(&[("upgrade-cidv0-in-output", "true")], V0), V1);
+        assert!(text(&[("cid-base", "base58btc")], V1).starts_with('z'));
+        let unknown = CidText::of_call(&call(&[("cid-base", "nope")])).unwrap_err();
+        assert_eq!(unknown.message, "unsupported multibase encoding: nope");
+    }
+
+    #[test]
+    fn a_path_lends_its_base() {
+        let text = |path: &str, cid: &str| CidText::of_path(&call(&[]), path).unwrap().again(cid);
+        assert_eq!(text(&format!("/ipfs/{V1}/a"), V0), V1);
+        assert_eq!(text(&format!("{V1}/a"), V0), V1);
+        assert_eq!(text(&format!("/ipfs/{V0}/a"), V0), V0);
+        assert_eq!(text("/ipns/name/a", V0), V0);
     }
 }

@@ -5,9 +5,9 @@ use std::process::Command as Process;
 
 use serde_json::{Value, json};
 
+use super::Context;
 use super::blocking::blocking;
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
-use super::Context;
 use crate::config::{Config, apply_profile, changes, human_output, parse_argument};
 
 /// Largest file that `config replace` takes.
@@ -135,7 +135,8 @@ fn profile_apply() -> Command {
 
 /// One line a key that differs.
 fn profile_text(_: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {
-    let (old, new) = (value.get("OldCfg").unwrap_or(&Value::Null), value.get("NewCfg").unwrap_or(&Value::Null));
+    let (old, new) =
+        (value.get("OldCfg").unwrap_or(&Value::Null), value.get("NewCfg").unwrap_or(&Value::Null));
     let shown = |value: Option<Value>| value.map_or("(not set)".to_owned(), |value| value.to_string());
     for change in changes(old, new) {
         line(out, &format!("{}: {} -> {}", change.key, shown(change.old), shown(change.new)))?;

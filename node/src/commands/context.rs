@@ -75,7 +75,8 @@ impl Context {
         let mut builder = Node::builder().repo(self.repo_dir());
         if let Some(path) = self.inner.config_file.clone() {
             let config = tokio::task::spawn_blocking(move || Config::load(&path)).await;
-            builder = builder.config(config.map_err(CommandError::from_error)?.map_err(CommandError::from_error)?);
+            builder =
+                builder.config(config.map_err(CommandError::from_error)?.map_err(CommandError::from_error)?);
         }
         builder.open().await.map_err(CommandError::from_error)
     }

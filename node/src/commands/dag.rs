@@ -1,16 +1,20 @@
 //! `dag`: single objects, and what a DAG is made of. Archives are in [`super::dag_car`].
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use futures_util::stream::try_unfold;
 use holdfast_dag::block::BLOCK_BYTES_MAX;
-use holdfast_dag::ipld::codec_by_name;
 use holdfast_dag::hash::HashKind;
+use holdfast_dag::ipld::codec_by_name;
 use serde_json::{Map, Value, json};
 
 use super::cid_text::CidText;
 use super::layout::human_bytes;
-use super::registry::{Arg, Call, Command, CommandError, InputError, Opt, Request, Response, TextForm, quote};
+use super::registry::{
+    Arg, Call, Command, CommandError, InputError, Opt, Request, Response, TextForm, quote,
+};
 use super::{Context, Terminal, codecs, dag_car, paths};
 use crate::node::Node;
 use crate::services::blocks::BIG_BLOCK;
@@ -98,7 +102,9 @@ async fn put(context: Context, mut request: Request) -> Result<Response, Command
             Ok(Some(object)) => object,
             Ok(None) if any => return Ok(None),
             Ok(None) => return Err(InputError::Missing("object data").into()),
-            Err(InputError::TooLarge { .. }) if !options.allow_big => return Err(CommandError::new(BIG_BLOCK)),
+            Err(InputError::TooLarge { .. }) if !options.allow_big => {
+                return Err(CommandError::new(BIG_BLOCK));
+            }
             Err(error) => return Err(error.into()),
         };
         let cid = node.dag().put(Bytes::from(object), options).await.map_err(CommandError::from_error)?;
@@ -223,22 +229,25 @@ impl TextForm for StatText {
 
     fn end(&mut self, _call: &Call, out: &mut Vec<u8>) -> Result<(), CommandError> {
         let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_u64).unwrap_or_default();
-        let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |value: &Value, name: &str| {
+            value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
         let dags = self.last.get("DagStats").and_then(Value::as_array).cloned().unwrap_or_default();
         let width = dags.first().map_or(0, |dag| text(dag, "Cid").len());
         let mut lines = format!("\n{:width$}\t{:15}\tSize\n", "CID", "Blocks");
         for dag in &dags {
             let (blocks, size) = (number(dag, "NumBlocks"), number(dag, "Size"));
-            lines.push_str(&format!("{}\t{blocks:<15}\t{size}\n", text(dag, "Cid")));
+            let _ = writeln!(lines, "{}\t{blocks:<15}\t{size}", text(dag, "Cid"));
         }
         let (total, shared) = (number(&self.last, "TotalSize"), number(&self.last, "SharedSize"));
         let ratio = self.last.get("Ratio").and_then(Value::as_f64).unwrap_or_default();
-        lines.push_str(&format!(
+        let _ = write!(
+            lines,
             "\nSummary\nTotal Size: {total} ({})\nUnique Blocks: {}\nShared Size: {shared} ({})\nRatio: {ratio:.6}\n\n\n",
             human_bytes(total),
             number(&self.last, "UniqueBlocks"),
             human_bytes(shared),
-        ));
+        );
         out.extend_from_slice(lines.as_bytes());
         Ok(())
     }

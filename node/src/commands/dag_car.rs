@@ -121,7 +121,8 @@ fn import_text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), Comm
     }
     if let Some(stats) = value.get("Stats").filter(|stats| !stats.is_null()) {
         let number = |name: &str| stats.get(name).and_then(Value::as_u64).unwrap_or_default();
-        let line = format!("Imported {} blocks ({} bytes)\n", number("BlockCount"), number("BlockBytesCount"));
+        let line =
+            format!("Imported {} blocks ({} bytes)\n", number("BlockCount"), number("BlockBytesCount"));
         out.extend_from_slice(line.as_bytes());
     }
     Ok(())

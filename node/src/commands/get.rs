@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 
-use super::registry::{
-    Arg, ByteStream, Call, Command, CommandError, InputError, Opt, Request, Response,
-};
+use super::registry::{Arg, ByteStream, Call, Command, CommandError, InputError, Opt, Request, Response};
 use super::{Context, Terminal, paths};
 use crate::services::unixfs::{ExtractOptions, GetOptions};
 
@@ -119,7 +117,12 @@ fn say(terminal: &mut Terminal, what: &str, path: &Path) -> Result<(), CommandEr
     terminal.flush()
 }
 
-async fn save(terminal: &mut Terminal, call: &Call, path: &Path, mut bytes: ByteStream) -> Result<(), CommandError> {
+async fn save(
+    terminal: &mut Terminal,
+    call: &Call,
+    path: &Path,
+    mut bytes: ByteStream,
+) -> Result<(), CommandError> {
     let failed = |operation| {
         let path = path.display().to_string();
         move |error| CommandError::from(InputError::Io { operation, path, error })

@@ -124,6 +124,9 @@ fn id_text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandE
             out.extend_from_slice(info.format(format).as_bytes());
             Ok(())
         }
-        None => line(out, &serde_json::to_string_pretty(value).map_err(CommandError::from_error)?.replace("  ", "\t")),
+        None => line(
+            out,
+            &serde_json::to_string_pretty(value).map_err(CommandError::from_error)?.replace("  ", "\t"),
+        ),
     }
 }

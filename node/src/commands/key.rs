@@ -48,14 +48,18 @@ fn import() -> Command {
         .arg(Arg::file("key", "Key provided by generate or export.").required())
         .opt(ipns_base())
         .opt(
-            Opt::string("format f", "The format of the private key to import: libp2p-protobuf-cleartext or pem-pkcs8-cleartext.")
-                .default("libp2p-protobuf-cleartext"),
+            Opt::string(
+                "format f",
+                "The format of the private key to import: libp2p-protobuf-cleartext or pem-pkcs8-cleartext.",
+            )
+            .default("libp2p-protobuf-cleartext"),
         )
         .opt(Opt::bool("allow-any-key-type", "Allow importing any key type."))
         .needs(Needs::Config)
         .run(|context, mut request| async move {
             let (base, name) = (base(&request)?, request.arg(0).to_owned());
-            let format = ExportFormat::for_import(request.text("format")).map_err(CommandError::from_error)?;
+            let format =
+                ExportFormat::for_import(request.text("format")).map_err(CommandError::from_error)?;
             let (any, mut input) = (request.bool("allow-any-key-type"), request.take_input());
             let key = in_store(&context, move |store| {
                 let bytes = input.read_file("key", ENCODED_BYTES_MAX as u64)?;
@@ -73,14 +77,18 @@ fn export() -> Command {
         .arg(Arg::text("name", "Name of key to export.").required())
         .opt(Opt::string("output o", "The path where the output should be stored."))
         .opt(
-            Opt::string("format f", "The format of the exported private key: libp2p-protobuf-cleartext or pem-pkcs8-cleartext.")
-                .default("libp2p-protobuf-cleartext"),
+            Opt::string(
+                "format f",
+                "The format of the exported private key: libp2p-protobuf-cleartext or pem-pkcs8-cleartext.",
+            )
+            .default("libp2p-protobuf-cleartext"),
         )
         .needs(Needs::Config)
         .terminal_only()
         .run(|context, request| async move {
             let name = request.arg(0).to_owned();
-            let format = ExportFormat::for_export(request.text("format")).map_err(CommandError::from_error)?;
+            let format =
+                ExportFormat::for_export(request.text("format")).map_err(CommandError::from_error)?;
             let default = PathBuf::from(format!("{name}.{}", format.file_ending()));
             let output = request.text_opt("output").map_or(default, PathBuf::from);
             in_store(&context, move |store| {

@@ -24,11 +24,15 @@ fn widths<C: AsRef<str>>(lines: &[Vec<C>], width_min: usize) -> Vec<Vec<usize>> 
     let columns = |line: &Vec<C>| line.len().saturating_sub(1);
     let mut widths: Vec<Vec<usize>> = lines.iter().map(|line| Vec::with_capacity(columns(line))).collect();
     for column in 0..lines.iter().map(columns).max().unwrap_or(0) {
-        for block in lines.iter().zip(&mut widths).collect::<Vec<_>>().chunk_by_mut(|a, b| {
-            (columns(a.0) > column) == (columns(b.0) > column)
-        }) {
+        for block in lines
+            .iter()
+            .zip(&mut widths)
+            .collect::<Vec<_>>()
+            .chunk_by_mut(|a, b| (columns(a.0) > column) == (columns(b.0) > column))
+        {
             let cells = block.iter().filter(|(line, _)| columns(line) > column);
-            let widest = cells.filter_map(|(line, _)| line.get(column)).map(|cell| cell.as_ref().chars().count() + 1);
+            let widest =
+                cells.filter_map(|(line, _)| line.get(column)).map(|cell| cell.as_ref().chars().count() + 1);
             let width = widest.max().unwrap_or(0).max(width_min);
             for (_, widths) in block.iter_mut().filter(|(line, _)| columns(line) > column) {
                 widths.push(width);

@@ -121,7 +121,9 @@ struct Table {
 
 impl TextForm for Table {
     fn value(&mut self, call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {
-        let list = |value: &Value, name: &str| value.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+        let list = |value: &Value, name: &str| {
+            value.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
+        };
         let width_min = if call.bool("stream") { STREAM_COLUMN_MIN } else { 1 };
         let mut lines: Vec<Vec<String>> = Vec::new();
         for object in list(value, "Objects") {
@@ -183,7 +185,9 @@ fn mode_text(mode: u32) -> String {
         _ => '-',
     };
     let mut out = String::from(kind);
-    for (shift, special, letter) in [(6, GO_MODE_SETUID, 's'), (3, GO_MODE_SETGID, 's'), (0, GO_MODE_STICKY, 't')] {
+    for (shift, special, letter) in
+        [(6, GO_MODE_SETUID, 's'), (3, GO_MODE_SETGID, 's'), (0, GO_MODE_STICKY, 't')]
+    {
         let bits = mode >> shift;
         out.push(if bits & 4 != 0 { 'r' } else { '-' });
         out.push(if bits & 2 != 0 { 'w' } else { '-' });
@@ -224,6 +228,9 @@ mod tests {
         assert_eq!(time_text(time, 1_700_000_000), "Nov 14 22:13");
         assert_eq!(time_text(time, 1_800_000_000), "Nov 14  2023");
         assert_eq!(time_text("0001-01-01T00:00:00Z", 1_700_000_000), "-");
-        assert_eq!(rfc3339(Mtime { seconds: 1_700_000_000, nanos: Some(120_000_000) }), "2023-11-14T22:13:20.12Z");
+        assert_eq!(
+            rfc3339(Mtime { seconds: 1_700_000_000, nanos: Some(120_000_000) }),
+            "2023-11-14T22:13:20.12Z"
+        );
     }
 }

@@ -7,8 +7,6 @@ use super::{Context, object, repo};
 
 /// Why commands that need the network are not there.
 pub(super) const NETWORK: &str = "it needs the network, which this version has not";
-/// Why commands whose definition is there are not: until their `run` is written.
-pub(super) const NOT_YET: &str = "it is not written yet";
 /// Why commands of the daemon are not there.
 const DAEMON: &str = "this version has no daemon";
 /// Why the mutable file system is not there.

@@ -30,6 +30,7 @@ fn convert(entry: Entry) -> add::Entry {
         (EntryKind::File { .. }, Some(path)) => Body::File(path),
         (EntryKind::File { reader, size_hint }, None) => Body::Reader { reader, size: size_hint },
     };
-    let mtime = meta.mtime.map(|seconds| Mtime { seconds, nanos: meta.mtime_nanos.filter(|nanos| *nanos > 0) });
+    let mtime =
+        meta.mtime.map(|seconds| Mtime { seconds, nanos: meta.mtime_nanos.filter(|nanos| *nanos > 0) });
     add::Entry { path, body, mode: meta.mode, mtime }
 }

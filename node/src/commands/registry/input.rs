@@ -168,13 +168,18 @@ impl Input {
     }
 
     /// The next file as a whole, if there is one, up to `bytes_max`. `argument` is named in errors. Blocking.
-    pub fn read_optional_file(&mut self, argument: &'static str, bytes_max: u64) -> Result<Option<Vec<u8>>, InputError> {
+    pub fn read_optional_file(
+        &mut self,
+        argument: &'static str,
+        bytes_max: u64,
+    ) -> Result<Option<Vec<u8>>, InputError> {
         let Some(reader) = self.next_file()? else { return Ok(None) };
         let mut data = Vec::new();
-        reader
-            .take(bytes_max.saturating_add(1))
-            .read_to_end(&mut data)
-            .map_err(|error| InputError::Io { operation: "read", path: argument.to_owned(), error })?;
+        reader.take(bytes_max.saturating_add(1)).read_to_end(&mut data).map_err(|error| InputError::Io {
+            operation: "read",
+            path: argument.to_owned(),
+            error,
+        })?;
         if data.len() as u64 > bytes_max { Err(InputError::TooLarge { bytes_max }) } else { Ok(Some(data)) }
     }
 
