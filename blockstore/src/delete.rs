@@ -52,8 +52,12 @@ impl Store {
         for chunk in cids.chunks(CHUNK) {
             let mut results = inner.delete_chunk(chunk)?;
             for _ in 1..TRIES {
-                let again: Vec<usize> =
-                    results.iter().enumerate().filter(|(_, result)| result.is_none()).map(|(at, _)| at).collect();
+                let again: Vec<usize> = results
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, result)| result.is_none())
+                    .map(|(at, _)| at)
+                    .collect();
                 if again.is_empty() {
                     break;
                 }
@@ -178,7 +182,9 @@ impl Inner {
                 Err(error) => Err(error),
             };
             if let Err(error) = given {
-                tracing::warn!("could not give back the space of deleted blocks in segment {segment}: {error}");
+                tracing::warn!(
+                    "could not give back the space of deleted blocks in segment {segment}: {error}"
+                );
             }
         }
     }
@@ -189,7 +195,8 @@ impl Inner {
             return Ok(false);
         }
         let index = self.index.get().map_err(io::Error::other)?;
-        let live = counter(&index, &stats_key::of_segment(stats_key::LIVE, segment)).map_err(io::Error::other)?;
+        let live =
+            counter(&index, &stats_key::of_segment(stats_key::LIVE, segment)).map_err(io::Error::other)?;
         if live > 0 {
             return Ok(false);
         }

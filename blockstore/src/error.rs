@@ -62,7 +62,9 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A later program wrote this store.
-    #[error("the store has format {found}, this program knows up to {known}: use a newer holdfast; nothing was changed")]
+    #[error(
+        "the store has format {found}, this program knows up to {known}: use a newer holdfast; nothing was changed"
+    )]
     NewerFormat {
         /// Format on disk.
         found: u32,
@@ -136,7 +138,9 @@ pub enum WriteError {
         needed_bytes: u64,
     },
     /// A write of someone else failed while this operation ran, and took with it what this one relied on.
-    #[error("the store recovered from a failed write while this operation ran: nothing of it is kept, run it again")]
+    #[error(
+        "the store recovered from a failed write while this operation ran: nothing of it is kept, run it again"
+    )]
     Generation,
     /// The file system refused something.
     #[error("{action} {path}: {source}")]

@@ -46,8 +46,10 @@ impl Store {
     /// block was first written under another codec. Raw blocks have none by rule.
     pub fn links(&self, cid: &Cid) -> Result<Option<Vec<Cid>>, ReadError> {
         let decode = |block: &[u8]| {
-            let malformed =
-                |error: ipld::DecodeError| ReadError::Malformed { cid: Box::new(*cid), reason: error.to_string() };
+            let malformed = |error: ipld::DecodeError| ReadError::Malformed {
+                cid: Box::new(*cid),
+                reason: error.to_string(),
+            };
             if ipld::has_decoder(cid.codec()) {
                 ipld::links(cid.codec(), block).map_err(malformed)
             } else {

@@ -29,9 +29,9 @@ pub(crate) struct Tuning {
 
 impl Tuning {
     pub(crate) fn new(budget: Budget) -> Self {
-        let cache = Cache::new_lru_cache(budget.cache_bytes);
+        let cache = Cache::new_lru_cache(budget.cache);
         let memtables =
-            WriteBufferManager::new_write_buffer_manager_with_cache(budget.memtable_bytes, false, cache.clone());
+            WriteBufferManager::new_write_buffer_manager_with_cache(budget.memtables, false, cache.clone());
         Self { budget, cache, memtables }
     }
 
@@ -54,7 +54,9 @@ impl Tuning {
         // What RocksDB has to say goes to the program's log, not to files that grow beside the data.
         options.set_info_logger(rocksdb::InfoLogger::new_callback_logger(LogLevel::Warn, |level, text| {
             match level {
-                LogLevel::Error | LogLevel::Fatal => tracing::error!(target: "holdfast_blockstore::rocksdb", "{text}"),
+                LogLevel::Error | LogLevel::Fatal => {
+                    tracing::error!(target: "holdfast_blockstore::rocksdb", "{text}");
+                }
                 LogLevel::Header | LogLevel::Debug | LogLevel::Info => {}
                 LogLevel::Warn => tracing::warn!(target: "holdfast_blockstore::rocksdb", "{text}"),
             }
@@ -82,7 +84,7 @@ impl Tuning {
         }
         options.set_block_based_table_factory(&table);
         let large = [family::META, family::LINKS, family::RLINKS].contains(&name);
-        let memtable = if large { self.budget.memtable_bytes / 3 } else { self.budget.memtable_bytes / 16 };
+        let memtable = if large { self.budget.memtables / 3 } else { self.budget.memtables / 16 };
         options.set_write_buffer_size(memtable.clamp(256 << 10, 16 << 20));
         options.set_max_write_buffer_number(3);
         options.set_target_file_size_base(16 << 20);

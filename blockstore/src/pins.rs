@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use holdfast_dag::cid::Cid;
 
 use crate::error::{IndexError, ReadError, WriteError};
-use crate::index::{Index, after};
+use crate::index::{Index, Rows, after};
 use crate::rows::{decode_pin, decode_pin_key, family, pin_key, pin_prefix, split_links_key};
 use crate::store::Store;
 
@@ -154,7 +154,13 @@ impl Pins<'_> {
     /// memory is one page, and what changes meanwhile may or may not be seen.
     pub fn iter(&self, kind: Option<PinKind>) -> PinIter {
         let prefix = kind.map_or_else(Vec::new, |kind| vec![kind.code()]);
-        PinIter { store: self.store.clone(), from: prefix.clone(), prefix, page: Vec::new().into_iter(), end: false }
+        PinIter {
+            store: self.store.clone(),
+            from: prefix.clone(),
+            prefix,
+            page: Vec::new().into_iter(),
+            end: false,
+        }
     }
 
     /// Through what a block is pinned, under whatever CID; `None` if nothing holds it. The cost is that of climbing
@@ -169,7 +175,7 @@ pub struct PinIter {
     store: Store,
     prefix: Vec<u8>,
     from: Vec<u8>,
-    page: std::vec::IntoIter<(Box<[u8]>, Box<[u8]>)>,
+    page: <Rows as IntoIterator>::IntoIter,
     end: bool,
 }
 

@@ -19,8 +19,8 @@ use crate::options::Tuning;
 use crate::pending::{NewValue, Row};
 use crate::rows::{encode_links, family, stats_key};
 use crate::segment::{
-    MULTIHASH_BYTES_MAX, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES, multihash_from,
-    record_header, record_is_sound,
+    MULTIHASH_BYTES_MAX, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES,
+    multihash_from, record_header, record_is_sound,
 };
 use crate::segments::SegmentDir;
 use crate::store::{Store, db_path};
@@ -92,7 +92,7 @@ pub fn rebuild_index(repo: &Path, config: StoreConfig) -> Result<RebuildReport, 
 
 fn move_aside(repo: &Path) -> Result<PathBuf, OpenError> {
     let db = db_path(repo);
-    let free = (1..).map(|n| repo.join(format!("db.damaged-{n}"))).find(|path| !path.exists());
+    let free = (1..=u16::MAX).map(|n| repo.join(format!("db.damaged-{n}"))).find(|path| !path.exists());
     let aside = free.unwrap_or_else(|| repo.join("db.damaged"));
     std::fs::rename(&db, &aside).map_err(OpenError::io("move aside", db))?;
     Ok(aside)
@@ -226,7 +226,8 @@ impl Scan {
     fn record_at(&self, offset: u64) -> io::Result<Option<Record>> {
         let mut head = [0; RECORD_HEADER_BYTES + MULTIHASH_BYTES_MAX];
         let head = read_up_to(&self.file, &mut head, offset)?;
-        let Some(header) = record_header(head).filter(|header| record_is_sound(self.segment, offset, head, header))
+        let Some(header) =
+            record_header(head).filter(|header| record_is_sound(self.segment, offset, head, header))
         else {
             return Ok(None);
         };

@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn links_keep_order_repeats_and_versions() {
-        let children = [cid(codec::RAW, Version::V1), cid(codec::DAG_PB, Version::V0), cid(codec::RAW, Version::V1)];
+        let children =
+            [cid(codec::RAW, Version::V1), cid(codec::DAG_PB, Version::V0), cid(codec::RAW, Version::V1)];
         let bytes = encode_links(&children);
         assert_eq!(decode_links(&bytes).unwrap(), children);
         assert_eq!(decode_links(&encode_links(&[])).unwrap(), []);
@@ -224,7 +225,9 @@ mod tests {
 
     #[test]
     fn a_pin_row_gives_its_pin_back() {
-        for cid in [cid(codec::DAG_PB, Version::V0), cid(codec::DAG_PB, Version::V1), cid(codec::RAW, Version::V1)] {
+        for cid in
+            [cid(codec::DAG_PB, Version::V0), cid(codec::DAG_PB, Version::V1), cid(codec::RAW, Version::V1)]
+        {
             let pin = Pin { cid, kind: PinKind::Direct, name: "a name".to_owned(), created_unix_ms: 5 };
             let back = decode_pin(&pin_key(pin.kind, &cid), &pin_value(&pin)).unwrap();
             assert_eq!(back, pin);

@@ -38,7 +38,8 @@ impl SegmentDir {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             let name = entry.file_name();
-            let number = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|name| name.parse().ok());
+            let number =
+                name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|name| name.parse().ok());
             if let Some(segment) = number {
                 found.push((segment, entry.metadata()?.len()));
             }

@@ -20,7 +20,12 @@ pub(crate) fn check(path: &Path, bytes: u64, reserve: u64) -> Result<(), WriteEr
 }
 
 /// The error for a write that met a full disk in spite of the gate, or any other error.
-pub(crate) fn write_error(action: &'static str, path: &Path, error: std::io::Error, bytes: u64) -> WriteError {
+pub(crate) fn write_error(
+    action: &'static str,
+    path: &Path,
+    error: std::io::Error,
+    bytes: u64,
+) -> WriteError {
     let full = [std::io::ErrorKind::StorageFull, std::io::ErrorKind::QuotaExceeded].contains(&error.kind());
     if full {
         let free_bytes = free_bytes(path).unwrap_or(0);

@@ -50,11 +50,19 @@ impl Store {
         let inner = self.inner();
         let (blocks, value_bytes) = inner.counts()?;
         let closed = |error: std::io::Error| ReadError::Index(IndexError::Closed(error.to_string()));
-        let on_disk = inner.segments.disk_bytes().and_then(|bytes| Ok(bytes + dir_disk_bytes(inner.index.path())?));
+        let on_disk =
+            inner.segments.disk_bytes().and_then(|bytes| Ok(bytes + dir_disk_bytes(inner.index.path())?));
         let segments = inner.segments.list().map_err(closed)?.len() as u64;
         let damaged_blocks = read(&inner.damaged).len() as u64;
         let disk_bytes = on_disk.map_err(closed)?;
-        Ok(StoreStat { blocks, value_bytes, disk_bytes, damaged_blocks, segments, generation: inner.generation() })
+        Ok(StoreStat {
+            blocks,
+            value_bytes,
+            disk_bytes,
+            damaged_blocks,
+            segments,
+            generation: inner.generation(),
+        })
     }
 
     /// All blocks and their sizes: first those that are not in the index yet, then the others in the order of their
@@ -137,7 +145,9 @@ impl Iterator for Blocks {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some((key, size)) = self.fresh.next() {
-                return Some(decode_meta_key(&key).map(|hash| (hash, u64::from(size))).map_err(ReadError::from));
+                return Some(
+                    decode_meta_key(&key).map(|hash| (hash, u64::from(size))).map_err(ReadError::from),
+                );
             }
             if let Some((key, value)) = self.page.next() {
                 self.from = after(&key);

@@ -138,8 +138,8 @@ impl Writer {
             inner.look(&key)?
         };
         let codec = block.cid.codec();
-        let wants_links = codec != codec::RAW
-            && (matches!(seen, Seen::Absent) || !inner.has_links(&key, codec)?);
+        let wants_links =
+            codec != codec::RAW && (matches!(seen, Seen::Absent) || !inner.has_links(&key, codec)?);
         let links = if wants_links {
             children(codec, &block.data.to_bytes()).map(|children| (codec, encode_links(&children)))
         } else {

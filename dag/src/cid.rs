@@ -70,14 +70,25 @@ pub fn parse_cid(text: &str) -> Result<Cid, CidError> {
     }
     if text.len() != CID_V0_CHARS || !text.starts_with("Qm") {
         let (_, bytes) = base::decode(text.as_bytes()).map_err(|error| invalid(error.to_string()))?;
-        return cid_from_bytes(&bytes);
+        return cast(&bytes);
     }
     let bytes = base::Base::Base58Btc.decode(text).map_err(|error| invalid(error.to_string()))?;
-    match cid_from_bytes(&bytes)? {
+    match cast(&bytes)? {
         cid if cid.version() == Version::V0 => Ok(cid),
         _ => Err(invalid("invalid hash for cidv0".to_owned())),
     }
 }
+
+/// Parses what a text decoded to. Kubo says "invalid cid" once for the text and once for the bytes.
+fn cast(bytes: &[u8]) -> Result<Cid, CidError> {
+    cid_from_bytes(bytes).map_err(|error| match error {
+        CidError::Invalid(words) if words == TRAILING => CidError::Invalid(words),
+        other => CidError::Invalid(other.to_string()),
+    })
+}
+
+/// What is wrong with a CID that has more bytes than it needs.
+const TRAILING: &str = "trailing bytes in data buffer passed to cid Cast";
 
 /// Parses a binary CID that fills `bytes` completely, without a multibase prefix or padding.
 pub fn cid_from_bytes(bytes: &[u8]) -> Result<Cid, CidError> {
@@ -86,7 +97,7 @@ pub fn cid_from_bytes(bytes: &[u8]) -> Result<Cid, CidError> {
     }
     match cid_prefix(bytes)? {
         (cid, len) if len == bytes.len() => Ok(cid),
-        _ => Err(CidError::Invalid("trailing bytes".to_owned())),
+        _ => Err(CidError::Invalid(TRAILING.to_owned())),
     }
 }
 
@@ -94,6 +105,17 @@ pub fn cid_from_bytes(bytes: &[u8]) -> Result<Cid, CidError> {
 pub fn cid_prefix(bytes: &[u8]) -> Result<(Cid, usize), CidError> {
     let mut rest = bytes.get(..CID_BYTES_MAX).unwrap_or(bytes);
     let whole = rest.len();
+    match (rest, unsigned_varint::decode::u64(rest)) {
+        ([], _) => return Err(CidError::Invalid("cid too short".to_owned())),
+        ([0x12, 0x20, hash @ ..], _) if hash.len() < 32 => {
+            return Err(CidError::Invalid("not enough bytes for cid v0".to_owned()));
+        }
+        ([0x12, 0x20, ..], _) | (_, Ok((1, _)) | Err(_)) => {}
+        (_, Ok((version, _))) => {
+            let words = format!("expected 1 as the cid version number, got: {version}");
+            return Err(CidError::Invalid(words));
+        }
+    }
     let cid = Cid::read_bytes(&mut rest).map_err(|error| CidError::Invalid(error.to_string()))?;
     Ok((cid, whole - rest.len()))
 }

@@ -17,6 +17,7 @@ pub mod block;
 pub mod car;
 pub mod chunker;
 pub mod cid;
+pub mod cid_text;
 pub mod hamt;
 pub mod hash;
 pub mod import;

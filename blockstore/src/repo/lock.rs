@@ -27,7 +27,9 @@ impl RepoLock {
                 drop(file.read_to_string(&mut text));
                 return Err(RepoError::Locked { path: path.to_owned(), pid: text.trim().parse().ok() });
             }
-            Err(error) => return Err(RepoError::Io { action: "lock", path: path.to_owned(), source: error.into() }),
+            Err(error) => {
+                return Err(RepoError::Io { action: "lock", path: path.to_owned(), source: error.into() });
+            }
         }
         let text = format!("{}\n", std::process::id());
         let noted = file

@@ -256,7 +256,8 @@ fn tidy(paths: &RepoPaths) -> Result<(), RepoError> {
 
 fn private(path: &Path, mode: u32) -> Result<(), RepoError> {
     use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(RepoError::io("set the mode of", path))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(RepoError::io("set the mode of", path))
 }
 
 fn write_if_differs(path: &Path, text: &str) -> Result<(), RepoError> {
@@ -276,7 +277,8 @@ pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     beside.push(format!(".{}{}", std::process::id(), name::TEMPORARY));
     let beside = folder.join(beside);
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&beside, path));
+    let written =
+        file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&beside, path));
     if let Err(error) = written {
         drop(fs::remove_file(&beside));
         return Err(error);

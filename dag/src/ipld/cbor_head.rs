@@ -159,8 +159,8 @@ impl Head<'_> {
             Self::Float(_) => "float",
             Self::Bytes(_) | Self::Link(_) => "bytes",
             Self::Text(_) => "string",
-            Self::List(_) => "arrOpen",
-            Self::Map(_) => "mapOpen",
+            Self::List(_) => "array open",
+            Self::Map(_) => "map open",
         }
     }
 }

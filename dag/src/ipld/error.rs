@@ -73,9 +73,6 @@ pub enum EncodeError {
         /// The codec.
         codec: &'static str,
     },
-    /// A map that would read back as a link or as bytes.
-    #[error("a map with the only key \"/\" is reserved in dag-json")]
-    Reserved,
     /// The value does not have the form that the codec demands.
     #[error("{0}")]
     Form(String),

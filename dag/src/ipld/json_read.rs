@@ -3,6 +3,7 @@
 //! It takes what Kubo's reader takes, trailing commas included. Lone surrogates in escapes become U+FFFD, as there.
 
 use super::budget::{Budget, DEPTH_MAX, LIST_ENTRY_COST, MAP_ENTRY_COST};
+use super::json_write::float_text;
 use super::{DecodeError, Map, Value};
 use crate::cid::parse_cid;
 
@@ -361,7 +362,11 @@ impl Text<'_> {
         }
         match text.parse::<i128>() {
             Ok(int) if (-(1 << 64)..1 << 64).contains(&int) => Ok(Value::Int(int)),
-            _ => Err(out_of_range()),
+            // From 2^64 up to 1e21 floats are written like integers; no other such integer is let through.
+            _ => match text.parse() {
+                Ok(float) if float_text(float) == text => Ok(Value::Float(float)),
+                _ => Err(out_of_range()),
+            },
         }
     }
 

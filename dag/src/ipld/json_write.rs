@@ -41,7 +41,7 @@ impl Writer {
                     self.before_entry(index, depth);
                     self.value(item, depth + 1)?;
                 }
-                self.close(b']', depth);
+                self.close(b']', items.is_empty(), depth);
             }
             Value::Map(map) => self.map(map, depth)?,
             Value::Link(cid) if self.style == Style::Dag => {
@@ -66,19 +66,16 @@ impl Writer {
         }
         let mut entries: Vec<_> = map.iter().collect();
         if self.style == Style::Dag {
-            if is_reserved(&entries) {
-                return Err(EncodeError::Reserved);
-            }
             entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         }
         self.out.push(b'{');
         for (index, (key, value)) in entries.into_iter().enumerate() {
             self.before_entry(index, depth);
             self.string(key);
-            self.out.push(b':');
+            self.text(if self.style == Style::Dag { ":" } else { ": " });
             self.value(value, depth + 1)?;
         }
-        self.close(b'}', depth);
+        self.close(b'}', map.is_empty(), depth);
         Ok(())
     }
 
@@ -89,8 +86,10 @@ impl Writer {
         self.line(depth + 1);
     }
 
-    fn close(&mut self, bracket: u8, depth: usize) {
-        self.line(depth);
+    fn close(&mut self, bracket: u8, is_empty: bool, depth: usize) {
+        if !is_empty {
+            self.line(depth);
+        }
         self.out.push(bracket);
     }
 
@@ -109,42 +108,31 @@ impl Writer {
         Ok(())
     }
 
-    /// ECMAScript's number to string: decimal from 1e-6 up to 1e21, else with an exponent.
     fn float(&mut self, float: f64) -> Result<(), EncodeError> {
         if !float.is_finite() {
             return Err(EncodeError::Float(float.to_string()));
         }
-        let magnitude = float.abs();
-        if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
-            let text = format!("{float:e}");
-            match text.split_once('e') {
-                Some((digits, exponent)) if !exponent.starts_with('-') => {
-                    self.text(digits);
-                    self.text("e+");
-                    self.text(exponent);
-                }
-                _ => self.text(&text),
-            }
-        } else {
-            self.text(&float.to_string());
-        }
+        self.text(&float_text(float));
         Ok(())
     }
 
     /// Escapes what JSON demands, and the two line separators that are not JavaScript.
     fn string(&mut self, text: &str) {
+        let escaped = |char: char| matches!(char, '"' | '\\' | '\0'..='\x1f' | '\u{2028}' | '\u{2029}');
         self.out.push(b'"');
-        for character in text.chars() {
-            match character {
+        for run in text.split_inclusive(escaped) {
+            let Some(last) = run.chars().next_back().filter(|char| escaped(*char)) else {
+                self.text(run);
+                continue;
+            };
+            self.text(run.strip_suffix(last).unwrap_or(run));
+            match last {
                 '"' => self.text("\\\""),
                 '\\' => self.text("\\\\"),
                 '\n' => self.text("\\n"),
                 '\r' => self.text("\\r"),
                 '\t' => self.text("\\t"),
-                '\0'..='\x1f' | '\u{2028}' | '\u{2029}' => {
-                    self.text(&format!("\\u{:04x}", u32::from(character)));
-                }
-                _ => self.text(character.encode_utf8(&mut [0; 4])),
+                other => self.text(&format!("\\u{:04x}", u32::from(other))),
             }
         }
         self.out.push(b'"');
@@ -155,13 +143,55 @@ impl Writer {
     }
 }
 
-/// Whether a map would read back as a link or as bytes.
-fn is_reserved(entries: &[&(String, Value)]) -> bool {
-    match entries {
-        [(key, Value::String(_))] => key == "/",
-        [(key, Value::Map(inner))] if key == "/" => {
-            inner.len() == 1 && matches!(inner.get("bytes"), Some(Value::String(_)))
+/// ECMAScript's number to string: decimal from 1e-6 up to 1e21, else with an exponent.
+pub(super) fn float_text(float: f64) -> String {
+    let scientific = shortest(float);
+    let magnitude = float.abs();
+    if magnitude == 0.0 || (1e-6..1e21).contains(&magnitude) {
+        return decimal(&scientific);
+    }
+    match scientific.split_once('e') {
+        Some((digits, exponent)) if !exponent.starts_with('-') => format!("{digits}e+{exponent}"),
+        _ => scientific,
+    }
+}
+
+/// The shortest digits that give a float back, in scientific notation; of two equally near, those that end evenly.
+fn shortest(float: f64) -> String {
+    let text = format!("{float:e}");
+    let digits = text.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
+    // Rust takes the upper of two equally near, Go and ECMAScript the even one. They are equally near only where the
+    // exact value is one digit longer and ends in 5: no double has more than 767 digits.
+    let exact = format!("{float:.767e}");
+    let Some((mantissa, exponent)) = exact.split_once('e') else { return text };
+    let mantissa = mantissa.trim_end_matches('0');
+    if mantissa.bytes().filter(u8::is_ascii_digit).count() != digits + 1 {
+        return text;
+    }
+    match mantissa.strip_suffix('5') {
+        Some(lower) if lower.ends_with(['0', '2', '4', '6', '8']) => {
+            let lower = format!("{lower}e{exponent}");
+            if lower.parse() == Ok(float) { lower } else { text }
         }
-        _ => false,
+        _ => text,
+    }
+}
+
+/// A number in scientific notation, written without an exponent.
+fn decimal(scientific: &str) -> String {
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let shift: i64 = exponent.parse().unwrap_or(0);
+    let digits = format!("{whole}{fraction}");
+    let (Ok(point), length) = (usize::try_from(shift + 1), digits.len()) else {
+        let zeros = "0".repeat(usize::try_from(-shift - 1).unwrap_or(0));
+        return format!("{sign}0.{zeros}{digits}");
+    };
+    match digits.split_at_checked(point) {
+        Some(("", fraction)) => format!("{sign}0.{fraction}"),
+        Some((whole, "")) => format!("{sign}{whole}"),
+        Some((whole, fraction)) => format!("{sign}{whole}.{fraction}"),
+        None => format!("{sign}{digits}{}", "0".repeat(point - length)),
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use futures_util::TryStreamExt as _;
-use holdfast::services::dag::{DagImportError, ImportEvent, ImportOptions};
+use holdfast::services::dag::{DagImportError, ExportOptions, ImportEvent, ImportOptions};
 use holdfast::services::unixfs::CatOptions;
 use holdfast::services::unixfs::add::AddOptions;
 use holdfast_dag::cid::Cid;
@@ -11,7 +11,7 @@ use holdfast_dag::cid::Cid;
 use crate::support::{TestNode, noise};
 
 async fn export(test: &TestNode, root: Cid) -> Vec<u8> {
-    let archive = test.node.dag().export(&root).await.unwrap();
+    let archive = test.node.dag().export(&root, ExportOptions::default()).await.unwrap();
     archive.try_collect::<Vec<_>>().await.unwrap().concat()
 }
 

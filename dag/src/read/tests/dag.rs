@@ -202,6 +202,33 @@ fn a_look_ahead_does_not_wait_for_what_is_slow() {
 }
 
 #[test]
+fn blocks_that_wait_for_their_turn_count_in_the_window() {
+    // The first child never comes; what is held meanwhile must not grow, whether links tell sizes or not.
+    for tsize in [0, 100_000] {
+        let mut blocks = Blocks::default();
+        let mut children = vec![Child::named("slow", blocks.leaf(b"slow"))];
+        for number in 0..100_u8 {
+            let leaf = blocks.raw(&vec![number; 100_000]);
+            children.push(Child { size: tsize, ..Child::named([number], leaf) });
+        }
+        let root = blocks.dir(&children);
+        let mut dag = DagWalk::new([root]);
+        let (mut wants, mut held_bytes) = (Vec::new(), 0);
+        assert_eq!(dag.step().unwrap(), Step::Need);
+        dag.wants(1_000_000, &mut wants);
+        while let Some(cid) = wants.pop() {
+            if cid != children[0].cid {
+                held_bytes += blocks.get(&cid).len();
+                dag.supply(&cid, blocks.get(&cid));
+                let _ = dag.step().unwrap();
+                dag.wants(1_000_000, &mut wants);
+            }
+        }
+        assert!((500_000..2_500_000).contains(&held_bytes), "{held_bytes} bytes held");
+    }
+}
+
+#[test]
 fn links_of_other_codecs_are_followed() {
     let mut blocks = Blocks::default();
     let (one, two) = (blocks.leaf(b"1"), blocks.raw(b"2"));

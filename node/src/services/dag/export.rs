@@ -17,6 +17,13 @@ const SMALL_BLOCK_BYTES: usize = 16 << 10;
 /// See [`SMALL_BLOCK_BYTES`].
 const GATHERED_BYTES: usize = 64 << 10;
 
+/// What is exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ExportOptions {
+    /// Leave out what is not stored here, instead of failing. Default: no.
+    pub local_only: bool,
+}
+
 /// Why an export ends early.
 pub type ExportError = WalkError<ReadError>;
 
@@ -33,9 +40,12 @@ pub struct Export {
 
 impl Dag {
     /// The archive of the DAG below `root`. Fails at once if the root cannot be had.
-    pub async fn export(&self, root: &Cid) -> Result<Export, FetchError> {
+    pub async fn export(&self, root: &Cid, options: ExportOptions) -> Result<Export, FetchError> {
         self.node.fetch().get(root).await?;
-        let walk = self.node.fetch().walk(DagWalk::new([*root]), WINDOW_BYTES);
+        let mut walk = self.node.fetch().walk(DagWalk::new([*root]), WINDOW_BYTES);
+        if options.local_only {
+            walk = walk.without_missing(DagWalk::supply_missing);
+        }
         let gathered = BytesMut::from(&encode_header(&[*root])[..]);
         Ok(Export { walk, gathered, block: None, ended: false, failed: None })
     }

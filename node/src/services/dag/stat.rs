@@ -31,6 +31,8 @@ pub struct DagStats {
     pub shared_size: u64,
     /// Each DAG by itself, in the order in which they were asked for.
     pub dags: Vec<DagStat>,
+    /// Whether everything is counted.
+    pub is_final: bool,
 }
 
 impl DagStats {
@@ -101,6 +103,7 @@ impl Dag {
                 }
                 stats.dags.push(dag);
             }
+            stats.is_final = true;
             Ok(output.send(stats)?)
         })
     }

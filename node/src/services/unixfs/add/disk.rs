@@ -28,7 +28,6 @@ pub enum Root {
 
 /// What of a directory is added, and how.
 #[derive(Debug, Clone, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct WalkOptions {
     /// Directories may be given at all. Default: no.
     pub recursive: bool,
@@ -40,6 +39,8 @@ pub struct WalkOptions {
     pub ignore_rules_path: Option<PathBuf>,
     /// What a symlink points to is added instead of the symlink. Default: no.
     pub dereference_symlinks: bool,
+    /// The same for the top-level entries alone. Default: no.
+    pub dereference_roots: bool,
     /// Mode and modification time are read, which costs a system call an entry. Default: no.
     pub metadata: bool,
 }
@@ -128,8 +129,12 @@ impl DiskSource {
                 }
                 Root::Path(path) => {
                     let path = clean(&path);
-                    let metadata = fs::symlink_metadata(&path)
+                    let mut metadata = fs::symlink_metadata(&path)
                         .map_err(|error| SourceError(go_error("lstat", &path, &error)))?;
+                    if metadata.is_symlink() && (options.dereference_roots || options.dereference_symlinks) {
+                        metadata = fs::metadata(&path)
+                            .map_err(|error| SourceError(go_error("stat", &path, &error)))?;
+                    }
                     if metadata.is_dir() && !options.recursive {
                         let path = path.display();
                         return Err(SourceError(format!(
@@ -153,8 +158,8 @@ impl DiskSource {
         !self.ignore.is_empty() && self.ignore.matched(inner, kind == Kind::Directory).is_ignore()
     }
 
-    fn found(&mut self, disk: &Path, path: Vec<u8>, kind: Kind, known: Option<Metadata>) -> Found {
-        match self.entry(disk, &path, kind, known) {
+    fn found(&mut self, disk: PathBuf, path: Vec<u8>, kind: Kind, known: Option<Metadata>) -> Found {
+        match self.entry(&disk, &path, kind, known) {
             Ok((body, metadata)) => {
                 let mode = metadata.as_ref().map(|metadata| metadata.mode() & 0o7777);
                 let mtime = metadata.as_ref().and_then(mtime_of);
@@ -225,7 +230,7 @@ impl Source for DiskSource {
             let (name, disk) = (name.to_owned(), listing.disk.join(OsStr::from_bytes(name)));
             let path = [&listing.path, &b"/"[..], &name].concat();
             if !self.excluded(&path, &name, kind) {
-                return Some(Ok(self.found(&disk, path, kind, None)));
+                return Some(Ok(self.found(disk, path, kind, None)));
             }
         }
     }
@@ -240,7 +245,7 @@ impl DiskSource {
             }
             Root::Path(disk) => {
                 let kind = metadata.as_ref().map_or(Kind::Other, |metadata| Kind::of(metadata.file_type()));
-                self.found(&disk, name, kind, metadata)
+                self.found(disk, name, kind, metadata)
             }
         })
     }

@@ -1,0 +1,4 @@
+//! Runs [`holdfast_fuzz::dag_json`] under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| holdfast_fuzz::dag_json(data));

@@ -1,0 +1,30 @@
+//! Fuzz targets: one plain function a decoder, which feeds it arbitrary bytes and asserts what must hold.
+//!
+//! A target panics when a property is broken; that an input is refused is never a finding. `tests/replay.rs` runs
+//! every target over its corpus and over small mutations of it in each test run; `make fuzz` runs them under
+//! libFuzzer with coverage (feature `libfuzzer`). An input that once broke something stays in `corpus/<target>/`.
+
+mod archives;
+mod directories;
+mod formats;
+mod names;
+
+pub use archives::car;
+pub use directories::hamt;
+pub use formats::{dag_cbor, dag_json, dag_pb, unixfs};
+pub use names::{cid, path};
+
+/// A target.
+pub type Target = fn(&[u8]);
+
+/// Every target by the name of its corpus.
+pub const TARGETS: [(&str, Target); 8] = [
+    ("car", car),
+    ("cid", cid),
+    ("dag_cbor", dag_cbor),
+    ("dag_json", dag_json),
+    ("dag_pb", dag_pb),
+    ("hamt", hamt),
+    ("path", path),
+    ("unixfs", unixfs),
+];
