@@ -90,6 +90,9 @@ impl Inner {
     }
 
     fn run(&self, mut round: Round) {
+        if let Err(error) = self.heal() {
+            return self.fail(round, Failure::Index(error));
+        }
         let generation = self.generation();
         let (current, stale): (Vec<_>, Vec<_>) =
             round.commits.drain(..).partition(|commit| commit.generation == generation);
@@ -113,15 +116,12 @@ impl Inner {
 
     fn sync_and_index(&self, round: &Round) -> Result<(), Failure> {
         let power = self.config.durability == Durability::Power;
-        if self.reopen.load(Ordering::Acquire) {
-            self.reopen_index().map_err(Failure::Index)?;
-        }
         if power {
             self.sync_segments(&round.touched).map_err(Failure::Segment)?;
         }
         let write = || -> Result<(), IndexError> {
             let index = self.index.get()?;
-            let batch = self.batch(&index, round);
+            let batch = round_batch(&index, round);
             let sync = power && !round.commits.is_empty();
             match (batch.is_empty(), sync) {
                 (true, true) => index.sync_log(),
@@ -144,32 +144,6 @@ impl Inner {
             self.segments.sync().map_err(|error| WriteError::io("sync", path, error))?;
         }
         Ok(())
-    }
-
-    /// Everything a round tells the index: rows, counters, committed lengths, pins. All of it or nothing survives.
-    fn batch(&self, index: &Index, round: &Round) -> WriteBatch {
-        let mut batch = WriteBatch::default();
-        let stats = index.family(family::STATS);
-        let mut deltas = Deltas::default();
-        for row in &round.rows {
-            put_row(&mut batch, index, row, &mut deltas);
-            if row.value.is_some_and(|value| value.replaces.is_some()) {
-                batch.delete_cf(stats, stats_key::of_damaged(&row.key));
-            }
-        }
-        deltas.put(&mut batch, index);
-        for touched in &round.touched {
-            let key = stats_key::of_segment(stats_key::COMMITTED, touched.segment);
-            batch.put_cf(stats, key, touched.end.to_le_bytes());
-        }
-        let pins = index.family(family::PINS);
-        for change in round.commits.iter().flat_map(|commit| &commit.pins) {
-            match change {
-                PinRow::Put(key, value) => batch.put_cf(pins, key, value),
-                PinRow::Delete(key) => batch.delete_cf(pins, key),
-            }
-        }
-        batch
     }
 
     /// Blocks that were damaged and are written anew are whole again.
@@ -197,8 +171,10 @@ impl Inner {
         let mut reread = true;
         if values_safe {
             self.reopen.store(true, Ordering::Release);
-            // A full disk heals without reopening, which would need space itself: wait until there is some.
-            reread = !matches!(error, WriteError::DiskFull { .. }) && self.reopen_index().is_ok();
+            // Opening it again needs space itself, and was just tried if that is what failed.
+            let later =
+                matches!(error, WriteError::DiskFull { .. } | WriteError::Index(IndexError::Closed(_)));
+            reread = !later && self.reopen_index().is_ok();
         }
         let touched = round.touched.iter().chain(&after.touched).map(|touched| touched.segment);
         if reread {
@@ -225,11 +201,22 @@ impl Inner {
         }
     }
 
-    /// Opens the index again after a failed write, once there is space for it.
-    pub(crate) fn reopen_index(&self) -> Result<(), WriteError> {
+    /// Opens the index again if a write to it failed before.
+    pub(crate) fn heal(&self) -> Result<(), WriteError> {
+        if !self.reopen.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _tail = lock(&self.tail);
+        if self.reopen.load(Ordering::Acquire) { self.reopen_index() } else { Ok(()) }
+    }
+
+    /// To be called with the tail's lock held. Rows that were in the index but whose log was not synced may be gone
+    /// afterwards: operations that found them are of an older generation.
+    fn reopen_index(&self) -> Result<(), WriteError> {
         space::check(self.segments.path(), 0, self.reserve / 2)?;
         self.index.reopen(self.config.reopen_wait)?;
         self.reopen.store(false, Ordering::Release);
+        self.generation.fetch_add(1, Ordering::AcqRel);
         tracing::info!("the index was opened again after a failed write");
         Ok(())
     }
@@ -250,12 +237,12 @@ impl Inner {
     /// Whether enough waits for a round, although nobody waits for it.
     pub(crate) fn is_due(&self, tail: &Tail) -> bool {
         let bytes = self.config.sync_bytes.min(self.config.unsynced_bytes_max / 2);
-        tail.waiting.bytes >= bytes || tail.rows_bytes >= self.config.budget().pending_bytes / 2
+        tail.waiting.bytes >= bytes || tail.rows_bytes >= self.config.budget().pending_rows / 2
     }
 
     /// Waits until there is room for more unsynced bytes and rows.
     pub(crate) fn wait_for_room<'a>(&'a self, mut tail: MutexGuard<'a, Tail>) -> MutexGuard<'a, Tail> {
-        let rows_max = self.config.budget().pending_bytes;
+        let rows_max = self.config.budget().pending_rows;
         while !tail.stop
             && (tail.unsynced_bytes >= self.config.unsynced_bytes_max || tail.rows_bytes >= rows_max)
         {
@@ -264,6 +251,32 @@ impl Inner {
         }
         tail
     }
+}
+
+/// Everything a round tells the index: rows, counters, committed lengths, pins. All of it or nothing survives.
+fn round_batch(index: &Index, round: &Round) -> WriteBatch {
+    let mut batch = WriteBatch::default();
+    let stats = index.family(family::STATS);
+    let mut deltas = Deltas::default();
+    for row in &round.rows {
+        put_row(&mut batch, index, row, &mut deltas);
+        if row.value.is_some_and(|value| value.replaces.is_some()) {
+            batch.delete_cf(stats, stats_key::of_damaged(&row.key));
+        }
+    }
+    deltas.put(&mut batch, index);
+    for touched in &round.touched {
+        let key = stats_key::of_segment(stats_key::COMMITTED, touched.segment);
+        batch.put_cf(stats, key, touched.end.to_le_bytes());
+    }
+    let pins = index.family(family::PINS);
+    for change in round.commits.iter().flat_map(|commit| &commit.pins) {
+        match change {
+            PinRow::Put(key, value) => batch.put_cf(pins, key, value),
+            PinRow::Delete(key) => batch.delete_cf(pins, key),
+        }
+    }
+    batch
 }
 
 fn answer(commits: Vec<Commit>, result: &Result<(), WriteError>) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use holdfast_dag::cid::{Cid, Multihash, codec, identity_data};
+use holdfast_dag::ipld;
 
 use crate::error::ReadError;
 use crate::pending::Row;
@@ -15,19 +16,7 @@ const IDENTITY_DEPTH_MAX: usize = 8;
 
 /// The children of a block, as written. `None`: it does not decode under this codec, or there is no decoder.
 pub(crate) fn children(codec: u64, block: &[u8]) -> Option<Vec<Cid>> {
-    decode(codec, block)?.ok()
-}
-
-/// Decodes links. `None`: no decoder.
-fn decode(codec: u64, block: &[u8]) -> Option<Result<Vec<Cid>, String>> {
-    match codec {
-        codec::RAW => Some(Ok(Vec::new())),
-        codec::DAG_PB => {
-            let node = holdfast_dag::pb::decode(block).map_err(|error| error.to_string());
-            Some(node.map(|node| node.links.iter().map(|link| link.cid).collect()))
-        }
-        _ => None,
-    }
+    if ipld::has_decoder(codec) { ipld::links(codec, block).ok() } else { None }
 }
 
 /// Keys of the `rlinks` rows of a `links` row. Children of identity children count as the block's own, because
@@ -56,10 +45,19 @@ impl Store {
     /// The children of a block, exactly as written; `None` if the block is not here. Reads no value, unless the
     /// block was first written under another codec. Raw blocks have none by rule.
     pub fn links(&self, cid: &Cid) -> Result<Option<Vec<Cid>>, ReadError> {
-        let malformed = |reason| ReadError::Malformed { cid: Box::new(*cid), reason };
+        let decode = |block: &[u8]| {
+            let malformed = |error: ipld::DecodeError| ReadError::Malformed {
+                cid: Box::new(*cid),
+                reason: error.to_string(),
+            };
+            if ipld::has_decoder(cid.codec()) {
+                ipld::links(cid.codec(), block).map_err(malformed)
+            } else {
+                Err(ReadError::NoDecoder { codec: cid.codec() })
+            }
+        };
         if let Some(data) = identity_data(cid) {
-            let links = decode(cid.codec(), data).ok_or(ReadError::NoDecoder { codec: cid.codec() })?;
-            return Ok(Some(links.map_err(malformed)?));
+            return decode(data).map(Some);
         }
         let key = cid.hash().to_bytes();
         if self.inner().find(&key)?.is_none() {
@@ -72,8 +70,7 @@ impl Store {
             return Ok(Some(decode_links(&row)?));
         }
         let Some(data) = self.get(cid)? else { return Ok(None) };
-        let links = decode(cid.codec(), &data).ok_or(ReadError::NoDecoder { codec: cid.codec() })?;
-        let links = links.map_err(malformed)?;
+        let links = decode(&data)?;
         // The row is derived: losing it costs another decoding, so its way into the index is not waited for.
         let row = Row { key: key.into(), value: None, links: Some((cid.codec(), encode_links(&links))) };
         self.inner().enqueue_derived(Arc::new(row));

@@ -92,7 +92,7 @@ pub fn rebuild_index(repo: &Path, config: StoreConfig) -> Result<RebuildReport, 
 
 fn move_aside(repo: &Path) -> Result<PathBuf, OpenError> {
     let db = db_path(repo);
-    let free = (1..).map(|n| repo.join(format!("db.damaged-{n}"))).find(|path| !path.exists());
+    let free = (1..=u16::MAX).map(|n| repo.join(format!("db.damaged-{n}"))).find(|path| !path.exists());
     let aside = free.unwrap_or_else(|| repo.join("db.damaged"));
     std::fs::rename(&db, &aside).map_err(OpenError::io("move aside", db))?;
     Ok(aside)
@@ -124,8 +124,11 @@ pub(crate) fn index_segment(
     report: &mut RebuildReport,
 ) -> Result<(), RebuildError> {
     let file = segments.file(segment)?;
-    let mut scan =
-        Scan { end: file.metadata()?.len(), file, segment, at: from.max(SEGMENT_HEADER_BYTES as u64) };
+    let end = file.metadata()?.len();
+    if end < SEGMENT_HEADER_BYTES as u64 {
+        return Ok(segments.remove(segment)?);
+    }
+    let mut scan = Scan { end, file, segment, at: from.max(SEGMENT_HEADER_BYTES as u64) };
     let mut rows: Vec<Row> = Vec::new();
     let mut sound_end = scan.at;
     let mut more = true;

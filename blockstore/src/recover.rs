@@ -57,7 +57,8 @@ pub(crate) fn recover(
             index_segment(index, segments, *segment, known, &mut restored)
                 .map_err(OpenError::from_rebuild(segments))?;
             report.restored_blocks += restored.blocks;
-        } else if *len > known {
+        } else if *len > known || known == 0 {
+            // A segment that the index does not know goes as a whole, even if a power cut left only its name.
             report.cut_bytes += len - known;
             cut(segments, *segment, known).map_err(io("cut off the tail of a segment in"))?;
         } else if *len < known {
@@ -83,9 +84,8 @@ pub(crate) fn recover(
             "the store was not closed in order"
         );
     }
-    let active = list.last().and_then(|(segment, _)| {
-        let end = committed.get(segment)?.cast_unsigned();
-        reopen_active(segments, *segment, end, config.segment_bytes_max)
+    let active = committed.last_key_value().and_then(|(segment, end)| {
+        reopen_active(segments, *segment, end.cast_unsigned(), config.segment_bytes_max)
     });
     Ok(Recovered { report, tail: Tail::new(active, newest + 1) })
 }

@@ -52,6 +52,10 @@ impl Store {
     /// Begins an operation that writes.
     pub fn writer(&self) -> Writer {
         let inner = self.inner();
+        if let Err(error) = inner.heal() {
+            // Finding still works; the first put or commit says what is wrong.
+            tracing::warn!("the index cannot be opened again yet: {error}");
+        }
         Writer { store: self.clone(), shield: inner.protection.open(), generation: inner.generation() }
     }
 }

@@ -45,9 +45,16 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod fetch;
+pub mod go_text;
+pub mod identify;
 pub mod keys;
 pub mod node;
 pub mod pool;
+pub mod repo_init;
 pub mod services;
+
+pub(crate) mod fsutil;
+#[cfg(test)]
+pub(crate) mod test_data;
 
 pub use node::{Node, NodeBuilder, NodeError};

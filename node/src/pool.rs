@@ -41,6 +41,7 @@ pub enum PoolError {
 pub struct Pool {
     jobs: mpsc::Sender<Job>,
     operations: Arc<Semaphore>,
+    operations_max: usize,
 }
 
 impl Pool {
@@ -65,7 +66,8 @@ impl Pool {
         if started == 0 {
             return Err(PoolError::NoThread);
         }
-        Ok(Self { jobs, operations: Arc::new(Semaphore::new(operations_max.max(1))) })
+        let operations_max = operations_max.max(1);
+        Ok(Self { jobs, operations: Arc::new(Semaphore::new(operations_max)), operations_max })
     }
 
     /// Queues short work at once, if the queue has room, and gives a future of its result.
@@ -117,6 +119,12 @@ impl Pool {
             })
             .map_err(|_| PoolError::NoThread)?;
         result.await.map_err(|_| PoolError::Panicked)
+    }
+
+    /// Waits until no long operation runs. Those that begin meanwhile are waited for too.
+    pub async fn idle(&self) {
+        let all = u32::try_from(self.operations_max).unwrap_or(u32::MAX);
+        drop(self.operations.acquire_many(all).await);
     }
 
     /// Runs a long operation that gives values as it goes, and streams them.

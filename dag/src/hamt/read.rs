@@ -57,7 +57,7 @@ impl ShardLevel {
     }
 
     /// The position of a name in a shard at this level, as it stands in link names.
-    pub fn prefix_of(self, name: &[u8]) -> String {
+    fn prefix_of(self, name: &[u8]) -> String {
         let position = place(name_hash(name), u32::from(self.depth), self.fanout);
         self.prefix(position.expect("invariant: a level is made only where the hash has bits left"))
     }

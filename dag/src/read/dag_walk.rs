@@ -6,13 +6,10 @@ use super::error::ReadError;
 use super::ipld;
 use super::links::LinkTable;
 use super::ordered::{Admission, Ordered, Piece, Plan};
+use super::typical::TypicalSize;
 use super::visited::Visited;
-use crate::block::BLOCK_BYTES_MAX;
-use crate::cid::{Cid, codec, identity_data};
+use crate::cid::{Cid, identity_data};
 use crate::walk::{Step, Walker};
-
-/// What a block counts in a window if nobody says how large it is.
-const BLOCK_BYTES_ESTIMATE: u64 = 256 << 10;
 
 /// Walks a DAG depth first, parents before children and children in link order, and gives each block at its first
 /// sight: the order of Kubo's CAR export.
@@ -29,7 +26,7 @@ pub struct DagWalk {
 impl DagWalk {
     /// Walks everything below these roots, in their order; what they share is given once.
     pub fn new(roots: impl IntoIterator<Item = Cid>) -> Self {
-        let nodes = roots.into_iter().map(|cid| DagNode { cid, estimate: BLOCK_BYTES_ESTIMATE });
+        let nodes = roots.into_iter().map(|cid| DagNode { cid, estimate: 0 });
         Self { walk: Ordered::new(DagPlan::default(), nodes) }
     }
 
@@ -71,6 +68,7 @@ struct DagNode {
 #[derive(Default)]
 struct DagPlan {
     visited: Visited,
+    typical: TypicalSize,
     identity: bool,
 }
 
@@ -87,22 +85,14 @@ impl Plan for DagPlan {
         node.estimate
     }
 
-    fn item_bytes(item: &(Cid, Bytes)) -> u64 {
-        item.1.len() as u64
-    }
-
     fn open(&mut self, node: &DagNode, block: &Bytes) -> Result<LinkTable, ReadError> {
+        self.typical.learn(block.len());
         ipld::links(&node.cid, block)
     }
 
     fn next(&self, links: &mut LinkTable) -> Option<Piece<DagNode, (Cid, Bytes)>> {
         let link = links.take()?;
-        // A Tsize covers the whole subtree, and 0 means that there is none.
-        let estimate = match link.size {
-            0 => BLOCK_BYTES_ESTIMATE,
-            size if link.cid.codec() == codec::RAW => size.min(BLOCK_BYTES_MAX as u64),
-            size => size.min(BLOCK_BYTES_ESTIMATE),
-        };
+        let estimate = self.typical.estimate(&link.cid, link.size);
         Some(Piece::Node(DagNode { cid: link.cid, estimate }))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::cid::Cid;
 use crate::hamt::read::ShardError;
+use crate::ipld::DecodeError;
 use crate::path::quote;
 use crate::pb::PbError;
 use crate::unixfs::UnixFsError;
@@ -68,12 +69,12 @@ pub enum ReadError {
         source: UnixFsError,
     },
     /// A block of another codec that does not decode, or whose codec is unknown.
-    #[error("{cid}: {reason}")]
+    #[error("{cid}: {source}")]
     Ipld {
         /// The block.
         cid: Box<Cid>,
         /// What is wrong.
-        reason: String,
+        source: DecodeError,
     },
     /// A node of a sharded directory that is not sound.
     #[error("{cid}: {source}")]

@@ -207,10 +207,6 @@ impl Plan for FilePlan {
         node.estimate()
     }
 
-    fn item_bytes(item: &Bytes) -> u64 {
-        item.len() as u64
-    }
-
     fn open(&mut self, node: &FileNode, block: &Bytes) -> Result<FileRun, ReadError> {
         let (run, size) = node.open(block, self.range)?;
         self.size.get_or_insert(size);

@@ -20,6 +20,7 @@ mod ordered;
 mod refs;
 mod resolve;
 mod tar;
+mod typical;
 mod visited;
 mod window;
 

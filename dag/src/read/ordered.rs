@@ -18,11 +18,11 @@ use crate::walk::{Step, Walker};
 /// Most bytes of links that a walker holds for the blocks between the root and its position: 64 MiB.
 pub const HELD_BYTES_MAX: usize = 64 << 20;
 
-/// What one wanted block counts in a window at least: bounds the blocks in flight where sizes are unknown or lie.
-const WANT_BYTES_MIN: u64 = 4 << 10;
+/// What a block counts in a window at least: bounds the blocks in flight where sizes are unknown or lie.
+const BLOCK_BYTES_MIN: u64 = 4 << 10;
 
-/// What any other node that was looked at ahead of its turn counts at least: about the memory that it takes.
-const NODE_BYTES_MIN: u64 = 512;
+/// What a node without a block counts in a window: about the memory that it takes.
+const NODE_BYTES: u64 = 512;
 
 /// What an opened block gives next.
 pub(crate) enum Piece<N, I> {
@@ -55,8 +55,10 @@ pub(crate) trait Plan {
     /// Expected size of the block in bytes.
     fn estimate(node: &Self::Node) -> u64;
 
-    /// What an item that is ready ahead of its turn counts in the window, in bytes.
-    fn item_bytes(item: &Self::Item) -> u64;
+    /// What an item that is ready ahead of its turn takes beside the block that it is from, in bytes.
+    fn item_bytes(_item: &Self::Item) -> u64 {
+        0
+    }
 
     /// Decodes a block. May happen ahead of its turn.
     fn open(&mut self, node: &Self::Node, block: &Bytes) -> Result<Self::Run, ReadError>;
@@ -174,39 +176,40 @@ impl<P: Plan> Pending<P> {
         }
     }
 
-    /// Looks ahead in this node and says what it costs by itself.
+    /// Looks ahead in this node and says what it counts in the window by itself.
     fn look_ahead(&mut self, look: &mut LookAhead<'_, P>) -> u64 {
         if look.plan.passes_over(&self.node) {
-            return NODE_BYTES_MIN;
+            return NODE_BYTES;
         }
-        if self.opened.is_none() {
-            match self.block(look.plan) {
-                Some(Supplied::Block(block)) => {
-                    let opened = if look.nesting < AHEAD_NESTING_MAX {
-                        look.plan.open(&self.node, &block).ok()
-                    } else {
-                        None
-                    };
-                    // What does not open now fails, or is opened, when its turn comes.
-                    let Some(run) = opened else { return NODE_BYTES_MIN.max(block.len() as u64) };
-                    self.opened = Some(Frame::new(run));
+        let block = match self.block(look.plan) {
+            Some(Supplied::Block(block)) => block,
+            Some(Supplied::Missing) => return NODE_BYTES,
+            None => {
+                if self.want.ask() {
+                    look.wants.push(*P::cid(&self.node));
                 }
-                Some(Supplied::Missing) => return NODE_BYTES_MIN,
-                None => {
-                    if self.want.ask() {
-                        look.wants.push(*P::cid(&self.node));
-                    }
-                    return P::estimate(&self.node).max(WANT_BYTES_MIN);
-                }
+                return P::estimate(&self.node).max(BLOCK_BYTES_MIN);
             }
+        };
+        if self.opened.is_none() && look.nesting < AHEAD_NESTING_MAX {
+            // What does not open now fails when its turn comes.
+            self.opened = look.plan.open(&self.node, &block).ok().map(Frame::new);
         }
         if let Some(frame) = &mut self.opened {
-            look.spend(frame.held as u64);
             look.nesting += 1;
             frame.look_ahead(look);
             look.nesting -= 1;
         }
-        NODE_BYTES_MIN
+        if look.plan.needs_block(&self.node) { BLOCK_BYTES_MIN.max(block.len() as u64) } else { NODE_BYTES }
+    }
+
+    /// What the node counted in the window at most, now that it leaves it.
+    fn passed_bytes(&self, plan: &P, block: &Bytes) -> u64 {
+        if plan.needs_block(&self.node) {
+            P::estimate(&self.node).max(block.len() as u64).max(BLOCK_BYTES_MIN)
+        } else {
+            NODE_BYTES
+        }
     }
 }
 
@@ -217,10 +220,13 @@ pub(crate) struct Ordered<P: Plan> {
     stack: Vec<Frame<P>>,
     held: usize,
     failed: Option<ReadError>,
-    /// Since wants were last collected: whether the walk stands still, whether a block came, and bytes given out.
-    waiting: bool,
+    /// Whether the walk stands before a block that it has not asked for.
+    starved: bool,
+    /// Of the last look ahead: whether the window was not filled.
+    slack: bool,
+    /// Since then: whether a block came, and what the pieces that were passed counted in the window.
     arrived: bool,
-    given_bytes: u64,
+    passed_bytes: u64,
 }
 
 impl<P: Plan> Ordered<P> {
@@ -228,7 +234,17 @@ impl<P: Plan> Ordered<P> {
         let mut window = Window::default();
         let ahead = roots.into_iter().map(|root| Ahead::pending(root, &mut window)).collect();
         let stack = vec![Frame { ahead, run: None, held: 0 }];
-        Self { plan, window, stack, held: 0, failed: None, waiting: false, arrived: true, given_bytes: 0 }
+        Self {
+            plan,
+            window,
+            stack,
+            held: 0,
+            failed: None,
+            starved: false,
+            slack: true,
+            arrived: true,
+            passed_bytes: 0,
+        }
     }
 
     pub(crate) fn plan(&self) -> &P {
@@ -257,16 +273,19 @@ impl<P: Plan> Ordered<P> {
                 Some(Ahead::Item(item)) => return Ok(Step::Item(item)),
                 Some(Ahead::Node(pending)) => {
                     if self.plan.passes_over(&pending.node) {
+                        self.passed_bytes += NODE_BYTES;
                         continue;
                     }
                     let block = match pending.block(&self.plan) {
                         Some(Supplied::Block(block)) => block,
                         Some(Supplied::Missing) => continue,
                         None => {
+                            self.starved = !pending.want.is_asked();
                             frame.ahead.push_front(Ahead::Node(pending));
                             return Ok(Step::Need);
                         }
                     };
+                    self.passed_bytes += pending.passed_bytes(&self.plan, &block);
                     if let Some(item) = self.enter(*pending, &block)? {
                         return Ok(Step::Item(item));
                     }
@@ -304,20 +323,21 @@ impl<P: Plan> Walker for Ordered<P> {
     type Error = ReadError;
 
     fn wants(&mut self, window_bytes: u64, wants: &mut Vec<Cid>) {
-        // Looking again pays only if something has moved; a caller may ask after every item.
-        let moved = self.waiting || self.arrived || self.given_bytes >= window_bytes / 8;
-        if !moved || self.failed.is_some() {
+        // A look ahead visits the whole window, and a caller may ask after every item: it has to pay.
+        let progress = self.passed_bytes >= window_bytes / 8;
+        if self.failed.is_some() || !(self.starved || progress || (self.slack && self.arrived)) {
             return;
         }
-        (self.waiting, self.arrived, self.given_bytes) = (false, false, 0);
+        (self.starved, self.arrived, self.passed_bytes) = (false, false, 0);
         let (plan, window, budget) = (&mut self.plan, &mut self.window, window_bytes.max(1));
         let mut look = LookAhead { plan, window, wants, budget, nesting: 0 };
         for frame in self.stack.iter_mut().rev() {
             frame.look_ahead(&mut look);
             if look.budget == 0 {
-                return;
+                break;
             }
         }
+        self.slack = look.budget > 0;
     }
 
     fn supply(&mut self, cid: &Cid, block: Bytes) {
@@ -330,9 +350,8 @@ impl<P: Plan> Walker for Ordered<P> {
         }
         let step = self.advance();
         match &step {
-            Ok(Step::Item(item)) => self.given_bytes += P::item_bytes(item),
-            Ok(Step::Need) => self.waiting = true,
-            Ok(Step::Done) => {}
+            Ok(Step::Item(item)) => self.passed_bytes += P::item_bytes(item),
+            Ok(_) => {}
             Err(error) => {
                 self.failed = Some(error.clone());
                 self.stack = Vec::new();

@@ -8,11 +8,9 @@ use super::error::ReadError;
 use super::ipld;
 use super::links::LinkTable;
 use super::ordered::{Admission, Ordered, Piece, Plan};
+use super::typical::TypicalSize;
 use crate::cid::{Cid, codec};
 use crate::walk::{Step, Walker};
-
-/// What a block counts in a window if nobody says how large it is.
-const BLOCK_BYTES_ESTIMATE: u64 = 64 << 10;
 
 /// A link from one block to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,10 +54,11 @@ impl Refs {
     pub fn new(roots: impl IntoIterator<Item = Cid>, options: RefsOptions) -> Self {
         let max_depth = if options.recursive { options.max_depth } else { Some(1) };
         let seen = options.unique.then(HashMap::new);
-        let plan = RefsPlan { max_depth, fetch_listed: options.fetch_listed, seen };
+        let plan =
+            RefsPlan { max_depth, fetch_listed: options.fetch_listed, typical: TypicalSize::default(), seen };
         let nodes = roots.into_iter().map(|dst| RefsNode {
             link: Ref { src: dst, dst, link_name: Bytes::new(), depth: 0 },
-            estimate: BLOCK_BYTES_ESTIMATE,
+            estimate: 0,
         });
         Self { walk: Ordered::new(plan, nodes) }
     }
@@ -97,6 +96,7 @@ struct RefsRun {
 struct RefsPlan {
     max_depth: Option<u64>,
     fetch_listed: bool,
+    typical: TypicalSize,
     /// Least depth at which a target was seen, if each is listed once. CIDs as written: Kubo tells versions apart.
     seen: Option<HashMap<Box<[u8]>, u64>>,
 }
@@ -124,11 +124,10 @@ impl Plan for RefsPlan {
         node.estimate
     }
 
-    fn item_bytes(item: &Ref) -> u64 {
-        (size_of::<Ref>() + item.link_name.len()) as u64
-    }
-
     fn open(&mut self, node: &RefsNode, block: &Bytes) -> Result<RefsRun, ReadError> {
+        if self.needs_block(node) {
+            self.typical.learn(block.len());
+        }
         let links = if self.goes_below(&node.link) {
             ipld::links(&node.link.dst, block)?
         } else {
@@ -139,8 +138,7 @@ impl Plan for RefsPlan {
 
     fn next(&self, run: &mut RefsRun) -> Option<Piece<RefsNode, Ref>> {
         let link = run.links.take()?;
-        let estimate =
-            if link.size == 0 { BLOCK_BYTES_ESTIMATE } else { link.size.min(BLOCK_BYTES_ESTIMATE) };
+        let estimate = self.typical.estimate(&link.cid, link.size);
         let link = Ref { src: run.src, dst: link.cid, link_name: link.name, depth: run.depth + 1 };
         Some(Piece::Node(RefsNode { link, estimate }))
     }

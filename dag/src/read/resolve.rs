@@ -5,8 +5,10 @@ use bytes::Bytes;
 use super::dir::shard_error;
 use super::error::ReadError;
 use super::info::decode_pb;
+use super::ipld;
 use crate::cid::{Cid, codec, identity_data};
 use crate::hamt::read::{Lookup, ShardLevel, check_shard, lookup};
+use crate::ipld::Value;
 use crate::pb::PbNodeRef;
 use crate::unixfs::{NodeType, UnixFs};
 use crate::walk::{Step, Walker};
@@ -130,12 +132,34 @@ impl Resolver {
         })
     }
 
-    /// Follows segments through the values of a block of any codec, to a link or to the end of the path.
-    fn enter_value(&mut self, _block: &Bytes) -> Result<Option<Vec<String>>, ReadError> {
-        match (self.at.codec(), self.rest.pop()) {
-            (_, None) => Ok(Some(Vec::new())),
-            (codec::RAW, Some(_)) if self.rest.is_empty() => Err(ReadError::WrongKind { kind: "bytes" }),
-            (_, Some(name)) => Err(ReadError::NoLink { name, node: Box::new(self.node) }),
+    /// Follows segments through the values of a block, to a link or to the end of the path: then gives what was
+    /// walked inside the block.
+    fn enter_value(&mut self, block: &Bytes) -> Result<Option<Vec<String>>, ReadError> {
+        let root = ipld::value(&self.at, block)?;
+        let (mut value, mut walked) = (&root, Vec::new());
+        while let Some(segment) = self.rest.pop() {
+            value = match value.get(&segment) {
+                Some(child) => child,
+                None => return Err(self.absent(value, segment)),
+            };
+            if let Value::Link(cid) = value {
+                self.go_to(**cid, None);
+                return Ok(None);
+            }
+            walked.push(segment);
+        }
+        Ok(Some(walked))
+    }
+
+    /// The error of a segment that is not in `parent`: Kubo has other words for the last one.
+    fn absent(&self, parent: &Value, segment: String) -> ReadError {
+        let of_pb = self.at.codec() == codec::DAG_PB && matches!(parent, Value::Map(_));
+        if !self.rest.is_empty() || of_pb {
+            return ReadError::NoLink { name: segment, node: Box::new(self.node) };
+        }
+        match parent {
+            Value::Map(_) | Value::List(_) => ReadError::KeyNotFound { key: segment },
+            other => ReadError::WrongKind { kind: other.kind() },
         }
     }
 }

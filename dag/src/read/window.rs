@@ -33,6 +33,11 @@ impl Want {
         self.supplied.get()
     }
 
+    /// Whether it was asked for.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
     /// Whether this is the first time that it is asked for.
     pub(crate) fn ask(&self) -> bool {
         !self.asked.swap(true, Ordering::Relaxed)
@@ -68,7 +73,7 @@ impl Window {
     /// Hands in a block; says whether anyone waits for it. What was not asked for is ignored.
     pub(crate) fn supply(&mut self, cid: &Cid, supplied: Supplied) -> bool {
         match self.wants.get(cid).and_then(Weak::upgrade) {
-            Some(want) if want.asked.load(Ordering::Relaxed) => want.supplied.set(supplied).is_ok(),
+            Some(want) if want.is_asked() => want.supplied.set(supplied).is_ok(),
             _ => false,
         }
     }

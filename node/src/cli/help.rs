@@ -1,5 +1,7 @@
 //! Help texts, made from the registry.
 
+use std::fmt::Write as _;
+
 use crate::commands::registry::{Arg, Command, Opt, OptKind, OptValue, Path, Status};
 
 /// Width that texts are wrapped to.
@@ -63,7 +65,7 @@ fn root(program: &str, path: &Path<'_>) -> String {
     let mut text = format!("USAGE\n{INDENT}{program} <command> [options] - {}\n", path.command().tagline);
     let mut named = Vec::new();
     for (title, names) in GROUPS {
-        let lines = names.iter().filter_map(|name| path.command().subcommand(name)).collect::<Vec<_>>();
+        let lines = names.iter().filter_map(|name| path.command().child(name)).collect::<Vec<_>>();
         let rows = lines.iter().map(|command| (head(command), line_about(command))).collect();
         section(&mut text, title, &table(rows, WIDTH));
         named.extend_from_slice(names);
@@ -96,8 +98,7 @@ fn opening(program: &str, path: &Path<'_>) -> String {
         (Status::Active, None) => String::new(),
     };
     let words = path.words().join(" ");
-    let usage: String = command.args.iter().map(|arg| format!(" {}", usage(arg))).collect();
-    text.push_str(&format!("USAGE\n{INDENT}{program} {words}{usage} - {}\n", command.tagline));
+    let _ = writeln!(text, "USAGE\n{INDENT}{program} {words}{} - {}", usages(&command.args), command.tagline);
     text
 }
 
@@ -122,12 +123,16 @@ fn subcommands(text: &mut String, program: &str, path: &Path<'_>) {
 
 /// A command's name and arguments.
 fn head(command: &Command) -> String {
-    let usage: String = command.args.iter().map(|arg| format!(" {}", usage(arg))).collect();
-    format!("{}{usage}", command.name)
+    format!("{}{}", command.name, usages(&command.args))
 }
 
 fn line_about(command: &Command) -> String {
     if command.is_available() { command.tagline.to_owned() } else { format!("{} (not yet)", command.tagline) }
+}
+
+/// Arguments, with a space before each.
+fn usages(args: &[Arg]) -> String {
+    args.iter().flat_map(|arg| [" ".to_owned(), usage(arg)]).collect()
 }
 
 fn usage(arg: &Arg) -> String {
@@ -165,7 +170,7 @@ fn option_usage(option: &Opt) -> String {
         (OptKind::Bool, Some(OptValue::Bool(true))) => format!("[{}=false]", flag(option.name())),
         (OptKind::Bool, _) => format!("[{}]", names.join(" | ")),
         _ => {
-            let rest: String = names.iter().skip(1).map(|name| format!(" | {name}")).collect();
+            let rest: String = names.iter().skip(1).flat_map(|name| [" | ", name]).collect();
             format!("[{}=<{}>{rest}]{more}", flag(option.name()), option.name())
         }
     }

@@ -7,13 +7,15 @@
 
 mod env;
 mod help;
-mod ignore;
 mod input;
 mod output;
 mod parse;
 mod run;
+#[cfg(test)]
+mod run_tests;
 mod suggest;
-mod walk;
+#[cfg(test)]
+mod tests;
 
 pub use env::Environment;
 pub use parse::{Line, ParseError, parse};

@@ -1,12 +1,9 @@
 //! Writing a response out.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
-use crate::commands::Terminal;
 use crate::commands::registry::{ByteStream, Call, Command, CommandError, Encoding, Response, TextForm};
+use crate::commands::{Terminal, escape};
 
 /// Writes a response the way the call asks for.
 pub(super) async fn show(
@@ -24,7 +21,7 @@ pub(super) async fn show(
         return terminal.flush();
     }
     let text = match encoding {
-        Some(Encoding::Json) => None,
+        Some(Encoding::Json) if call.json_lines() || !command.always_text => None,
         _ => command.text_form(call),
     };
     let mut writer =
@@ -70,16 +67,13 @@ struct ValueWriter {
 impl ValueWriter {
     fn write(&mut self, terminal: &mut Terminal, call: &Call, value: Value) -> Result<(), CommandError> {
         self.buffer.clear();
-        match &mut self.text {
-            Some(form) => {
-                let value = if self.escape { escaped(value) } else { value };
-                form.value(call, &value, &mut self.buffer)?;
-            }
+        if let Some(form) = &mut self.text {
+            let value = if self.escape { escaped(value) } else { value };
+            form.value(call, &value, &mut self.buffer)?;
+        } else {
             // JSON escapes control characters by itself.
-            None => {
-                serde_json::to_writer(&mut self.buffer, &value).map_err(CommandError::from_error)?;
-                self.buffer.push(b'\n');
-            }
+            serde_json::to_writer(&mut self.buffer, &value).map_err(CommandError::from_error)?;
+            self.buffer.push(b'\n');
         }
         terminal.print(&self.buffer)
     }
@@ -103,29 +97,6 @@ fn escaped(value: Value) -> Value {
         ),
         other => other,
     }
-}
-
-/// A text with its control characters as escapes: `\n`, `\x1b`, `\u{9b}`.
-pub(super) fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(|c: char| c.is_control()) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c {
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_ascii_control() => {
-                let _ = write!(out, "\\x{:02x}", u32::from(c));
-            }
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    Cow::Owned(out)
 }
 
 #[cfg(test)]

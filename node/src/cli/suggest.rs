@@ -62,8 +62,9 @@ mod tests {
         assert_eq!(distance("ad", "add"), 1);
         assert_eq!(distance("ct", "cat"), 1);
         assert_eq!(distance("adds", "add"), 3);
-        let root = Command::new("", "").sub(Command::new("add", "")).sub(Command::new("cat", ""));
-        assert_eq!(similar("ad", &root), ["add"]);
+        let root =
+            Command::new("", "").subcommand(Command::new("add", "")).subcommand(Command::new("cat", ""));
+        assert_eq!(similar("ad", &root), ["add", "cat"]);
         assert_eq!(similar("nosuchcmd", &root), Vec::<String>::new());
         assert_eq!(text(&["add".to_owned()]), "\nDid you mean this?\n\n\tadd");
     }

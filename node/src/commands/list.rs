@@ -12,13 +12,13 @@ pub(super) fn command() -> Command {
         .needs(Needs::Nothing)
         .run(run)
         .text(text)
-        .sub(
+        .subcommand(
             Command::new("completion", "Generate shell completions.")
                 .needs(Needs::Nothing)
                 .terminal_only()
-                .sub(shell("bash", "Generate bash shell completions.", BASH, completion::bash))
-                .sub(shell("fish", "Generate fish shell completions.", FISH, completion::fish))
-                .sub(shell("zsh", "Generate zsh shell completions.", ZSH, completion::zsh)),
+                .subcommand(shell("bash", "Generate bash shell completions.", BASH, completion::bash))
+                .subcommand(shell("fish", "Generate fish shell completions.", FISH, completion::fish))
+                .subcommand(shell("zsh", "Generate zsh shell completions.", ZSH, completion::zsh)),
         )
 }
 

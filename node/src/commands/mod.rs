@@ -46,30 +46,49 @@
 //! - The text form is a function of call and value alone, so that it also works on values that came over RPC. Without
 //!   one, text is JSON. [`registry::Command::text_with`] is for forms with state (table heads, "last value only").
 //! - What only the terminal does (write files, draw progress) is a [`registry::Command::terminal`] view of the
-//!   response; what the terminal adds to the call before it runs is a [`registry::Command::pre_run`] hook.
+//!   response; texts from elsewhere go through [`Terminal::safe`] or [`Terminal::print_line`] there. Where Kubo prints
+//!   text even with `--enc=json`, [`registry::Command::always_text`] does too. What the terminal adds to the call before it runs is a [`registry::Command::pre_run`] hook.
 //! - An option that Kubo has and we refuse: [`registry::Opt::refused`] with a sentence that says why.
+
+// Text forms and runs have one signature, also where nothing can go wrong in them.
+#![allow(clippy::unnecessary_wraps)]
 
 mod add;
 mod block;
+mod blocking;
+mod bootstrap;
 mod cat;
 mod catalog;
+mod cid;
+mod cid_text;
+mod codecs;
 mod completion;
 mod config;
 mod context;
 mod dag;
+mod dag_car;
+mod get;
+mod identity;
 mod key;
+mod layout;
 mod list;
 mod ls;
+mod multibase;
+mod object;
+mod paths;
 mod planned;
 mod progress;
+mod refs;
 pub mod registry;
 mod repo;
 mod root;
 mod terminal;
+mod time;
+mod upload;
 mod version;
 
 pub use context::{Context, ContextParams, RepoError};
 pub use progress::Progress;
 pub use root::registry;
-pub use terminal::Terminal;
+pub use terminal::{Terminal, escape};
 pub use version::{KUBO_VERSION, REPO_VERSION};

@@ -3,7 +3,7 @@
 //! Some of them have one right answer on a node that is not online: the error that Kubo gives there.
 
 use super::registry::{Arg, ArgKind, Command, CommandError, Needs, Opt, OptKind, Request, Response, Status};
-use super::{Context, dag, repo};
+use super::{Context, object, repo};
 
 /// Why commands that need the network are not there.
 pub(super) const NETWORK: &str = "it needs the network, which this version has not";
@@ -218,7 +218,7 @@ pub(super) fn add_to(root: &mut Vec<Command>) {
     }
     insert_command(root, &["swarm"], connect());
     insert_command(root, &["stats"], repo::stat("repo"));
-    insert_command(root, &["object"], dag::object_stat());
+    insert_command(root, &["object"], object::stat());
 }
 
 fn insert(commands: &mut Vec<Command>, words: &[&'static str], row: &Row) {
@@ -279,9 +279,10 @@ fn connect() -> Command {
         .run(|_, request| {
             let address = request.arg(0);
             let peer = address.rsplit("/p2p/").next().unwrap_or_default();
-            let error = match address.contains("/p2p/") && !peer.is_empty() {
-                true => CommandError::new(format!("connect {peer} failure: {OFFLINE_ACTION}")),
-                false => CommandError::new(OFFLINE_ACTION),
+            let error = if address.contains("/p2p/") && !peer.is_empty() {
+                CommandError::new(format!("connect {peer} failure: {OFFLINE_ACTION}"))
+            } else {
+                CommandError::new(OFFLINE_ACTION)
             };
             std::future::ready(Err(error))
         })

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-/// How long a command runs before its progress is shown: short ones show nothing.
-const QUIET_FOR: Duration = Duration::from_millis(500);
+/// How long a command runs before its progress is shown, unless it moved this much before: short ones show nothing.
+const QUIET_FOR: Duration = Duration::from_millis(300);
+/// How much is moved before progress is shown in any case: 4 MiB.
+const QUIET_BYTES: u64 = 4 << 20;
 /// How often the line is drawn again.
 const REDRAW_EVERY: Duration = Duration::from_millis(100);
 
@@ -64,7 +66,7 @@ impl Progress {
         }
         let now = Instant::now();
         let due = match self.drawn {
-            None => now.duration_since(self.started) >= QUIET_FOR,
+            None => self.bytes >= QUIET_BYTES || now.duration_since(self.started) >= QUIET_FOR,
             Some(drawn) => now.duration_since(drawn) >= REDRAW_EVERY,
         };
         if due {
@@ -146,6 +148,6 @@ mod tests {
         let line = progress.line(Duration::from_secs(1));
         assert_eq!(line, "adding 2.5 MB / 10.0 MB 25% 2.5 MB/s 00:03 left, 2 files");
         progress.set_total(None);
-        assert_eq!(progress.line(Duration::from_secs(2)), "adding 2.5 MB 1.2 MB/s, 2 files");
+        assert_eq!(progress.line(Duration::from_secs(2)), "adding 2.5 MB 1.3 MB/s, 2 files");
     }
 }

@@ -5,7 +5,7 @@ use super::registry::{Command, Opt, Registry};
 /// Every command.
 pub fn registry() -> Registry {
     let groups = super::catalog::commands();
-    Registry::new(groups.into_iter().fold(root(), Command::sub))
+    Registry::new(groups.into_iter().fold(root(), Command::subcommand))
 }
 
 /// The root and the options that every command has.

@@ -1,11 +1,13 @@
 //! What a command sees of the terminal: two outputs, what they are, and progress.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 
 use super::Progress;
-use super::registry::CommandError;
+use super::registry::{CommandError, SizeHint};
 
 /// Bytes that are gathered before they are written: large enough for `cat` at disk speed.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -20,6 +22,8 @@ pub struct Terminal {
     pub err_is_terminal: bool,
     /// Whether colours are wanted: on a terminal, unless `NO_COLOR` is set or the terminal cannot.
     pub color: bool,
+    /// How many bytes the files of the command line hold, once that is known.
+    pub upload: SizeHint,
 }
 
 impl Terminal {
@@ -43,12 +47,24 @@ impl Terminal {
             out_is_terminal: false,
             err_is_terminal: false,
             color: false,
+            upload: SizeHint::default(),
         }
     }
 
     /// Writes to standard output. It may stay in a buffer until [`Terminal::flush`].
     pub fn print(&mut self, data: impl AsRef<[u8]>) -> Result<(), CommandError> {
         self.out.write_all(data.as_ref()).map_err(write_error)
+    }
+
+    /// Prints a line of text from elsewhere: see [`Terminal::safe`].
+    pub fn print_line(&mut self, text: &str) -> Result<(), CommandError> {
+        let text = self.safe(text);
+        self.out.write_all(text.as_bytes()).and_then(|()| self.out.write_all(b"\n")).map_err(write_error)
+    }
+
+    /// A text from elsewhere, without control characters if a person reads either output.
+    pub fn safe<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.out_is_terminal || self.err_is_terminal { escape(text) } else { Cow::Borrowed(text) }
     }
 
     /// Writes what [`Terminal::print`] gathered.
@@ -84,9 +100,34 @@ impl std::fmt::Debug for Terminal {
     }
 }
 
+// By value, so that it can be given to `map_err`.
+#[allow(clippy::needless_pass_by_value)]
 fn write_error(error: io::Error) -> CommandError {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return CommandError::closed_pipe();
     }
     CommandError::new(format!("write /dev/stdout: {}", super::registry::errno_text(&error)))
+}
+
+/// A text with its control characters as escapes: `\n`, `\x1b`, `\u{9b}`.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(|c: char| c.is_control()) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_ascii_control() => {
+                let _ = write!(out, "\\x{:02x}", u32::from(c));
+            }
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
 }

@@ -222,10 +222,6 @@ impl Plan for TarPlan {
         }
     }
 
-    fn item_bytes(item: &Bytes) -> u64 {
-        item.len() as u64
-    }
-
     fn open(&mut self, node: &TarNode, block: &Bytes) -> Result<TarRun, ReadError> {
         let without_header = |body| TarRun { header: Bytes::new(), body, padding: 0 };
         match node {

@@ -3,6 +3,7 @@
 use super::blocks::{Blocks, Child, identity, pb_block};
 use super::{error_of, walk};
 use crate::cid::{Cid, codec};
+use crate::ipld::{self, Value};
 use crate::read::{DagWalk, FileReader, Refs, RefsOptions};
 use crate::walk::{Step, Walker as _};
 
@@ -12,13 +13,13 @@ const ROOT: &str = "QmXWgNTNVyCmSoZxjaP6Z6TvuG53GLM7Zmzm6UvvuhYKyL";
 fn recorded_dir(blocks: &mut Blocks) -> Cid {
     blocks.v0 = true;
     let deep_bytes: Vec<u8> = (0..20).flat_map(|_| 0..=255_u8).chain(*b"holdfast").collect();
-    let mut sized = |name: &str, cid: Cid, below: u64, blocks: &Blocks| Child {
+    let sized = |name: &str, cid: Cid, below: u64, blocks: &Blocks| Child {
         size: below + blocks.get(&cid).len() as u64,
         ..Child::named(name, cid)
     };
     let c_bin = blocks.leaf(&deep_bytes);
     let c_bin = sized("c.bin", c_bin, 0, blocks);
-    let deep = blocks.dir(&[c_bin.clone()]);
+    let deep = blocks.dir(std::slice::from_ref(&c_bin));
     let deep = sized("deep", deep, c_bin.size, blocks);
     let b_txt = blocks.leaf(b"bbholdfast\n");
     let b_txt = sized("b.txt", b_txt, 0, blocks);
@@ -198,6 +199,44 @@ fn a_look_ahead_does_not_wait_for_what_is_slow() {
     }
     dag.wants(1 << 20, &mut wants);
     assert_eq!(wants, [root, files[0].0, files[1].0, files[1].1]);
+}
+
+#[test]
+fn blocks_that_wait_for_their_turn_count_in_the_window() {
+    // The first child never comes; what is held meanwhile must not grow, whether links tell sizes or not.
+    for tsize in [0, 100_000] {
+        let mut blocks = Blocks::default();
+        let mut children = vec![Child::named("slow", blocks.leaf(b"slow"))];
+        for number in 0..100_u8 {
+            let leaf = blocks.raw(&vec![number; 100_000]);
+            children.push(Child { size: tsize, ..Child::named([number], leaf) });
+        }
+        let root = blocks.dir(&children);
+        let mut dag = DagWalk::new([root]);
+        let (mut wants, mut held_bytes) = (Vec::new(), 0);
+        assert_eq!(dag.step().unwrap(), Step::Need);
+        dag.wants(1_000_000, &mut wants);
+        while let Some(cid) = wants.pop() {
+            if cid != children[0].cid {
+                held_bytes += blocks.get(&cid).len();
+                dag.supply(&cid, blocks.get(&cid));
+                let _ = dag.step().unwrap();
+                dag.wants(1_000_000, &mut wants);
+            }
+        }
+        assert!((500_000..2_500_000).contains(&held_bytes), "{held_bytes} bytes held");
+    }
+}
+
+#[test]
+fn links_of_other_codecs_are_followed() {
+    let mut blocks = Blocks::default();
+    let (one, two) = (blocks.leaf(b"1"), blocks.raw(b"2"));
+    let list = Value::List(vec![Value::link(two), Value::Int(1), Value::link(one), Value::link(two)]);
+    let root = blocks.put(codec::DAG_CBOR, ipld::encode(codec::DAG_CBOR, &list).unwrap());
+    let given = walk(&blocks, &mut DagWalk::new([root]), 0);
+    assert_eq!(given.items.iter().map(|(cid, _)| *cid).collect::<Vec<_>>(), [root, two, one]);
+    assert_eq!(refs(&blocks, root, ALL), [two, one, two].map(|cid| cid.to_string()));
 }
 
 #[test]

@@ -83,6 +83,9 @@ fn a_sharded_directory_with_colliding_names() {
 fn whole_dags_come_in_the_order_of_their_cars() {
     let cars = [
         "dir_listing/fixtures.car",
+        "extra/TestDagStat.car",
+        "path_gateway_dag/dag-cbor-traversal.car",
+        "path_gateway_dag/dag-json-traversal.car",
         "path_gateway_dag/dag-pb.car",
         "path_gateway_unixfs/dir-with-files.car",
         "path_gateway_unixfs/symlink.car",
@@ -105,6 +108,17 @@ fn a_range_is_served_though_a_block_outside_it_is_missing() {
         joined(&walk(&blocks, &mut FileReader::new(order[0], offset, Some(length)), 1 << 20).items)
     };
     assert_eq!((range(0, 1024).len(), range(2048, 1024).len()), (1024, 1024));
+}
+
+#[test]
+fn paths_through_values_end_where_the_fixtures_say() {
+    for car in ["path_gateway_dag/dag-cbor-traversal.car", "path_gateway_dag/dag-json-traversal.car"] {
+        let Some((blocks, order)) = load(car) else { return };
+        let path = ["foo", "link", "bar", "hello"].map(str::to_owned);
+        let mut resolver = Resolver::new(Namespace::Ipfs, order[0], path);
+        let resolved = walk(&blocks, &mut resolver, 1 << 20).items.remove(0);
+        assert_eq!((resolved.cid, resolved.remainder), (order[2], vec!["hello".to_owned()]));
+    }
 }
 
 #[test]

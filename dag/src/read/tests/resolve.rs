@@ -3,6 +3,7 @@
 use super::blocks::{Blocks, Child, pb_block};
 use super::{error_of, walk};
 use crate::cid::{Cid, codec};
+use crate::ipld::{self, Map, Value};
 use crate::read::{Namespace, Resolved, Resolver};
 
 fn resolver(root: Cid, path: &str) -> Resolver {
@@ -72,4 +73,59 @@ fn dag_pb_that_is_no_unixfs_resolves_by_link_name() {
     let target = blocks.raw(b"x");
     let root = blocks.put(codec::DAG_PB, pb_block(Some(b"no unixfs"), &[Child::named("name", target)]));
     assert_eq!(resolve(&blocks, root, "name").cid, target);
+}
+
+fn map(entries: Vec<(&str, Value)>) -> Value {
+    Value::Map(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Map>())
+}
+
+fn put(blocks: &mut Blocks, codec: u64, value: &Value) -> Cid {
+    let block = ipld::encode(codec, value).unwrap();
+    blocks.put(codec, block)
+}
+
+#[test]
+fn values_are_followed_to_links_and_into_remainders() {
+    for codec in [codec::DAG_CBOR, codec::DAG_JSON] {
+        let mut blocks = Blocks::default();
+        let file = blocks.leaf(b"x");
+        let dir = blocks.dir(&[Child::named("file", file)]);
+        let inner = map(vec![("x", Value::Null)]);
+        let list = Value::List(vec![Value::Int(1), Value::link(dir), inner]);
+        let root = put(&mut blocks, codec, &map(vec![("hello", Value::String("world".into())), ("n", list)]));
+        let remainder = |path: &str| {
+            let resolved = resolve(&blocks, root, path);
+            assert_eq!(resolved.cid, root);
+            resolved.remainder.join("/")
+        };
+        assert_eq!((remainder("hello").as_str(), remainder("n/2/x").as_str()), ("hello", "n/2/x"));
+        assert_eq!(resolve(&blocks, root, "n/1"), Resolved { cid: dir, remainder: vec![] });
+        assert_eq!(resolve(&blocks, root, "n/1/file").cid, file);
+        assert_eq!(words(&blocks, root, "zzz"), "key not found: \"zzz\"");
+        assert_eq!(words(&blocks, root, "n/7"), "key not found: \"7\"");
+        assert_eq!(words(&blocks, root, "zzz/more"), format!("no link named \"zzz\" under {root}"));
+        assert_eq!(words(&blocks, root, "hello/x/y"), format!("no link named \"x\" under {root}"));
+        let kind = "func called on wrong kind: \"LookupBySegment\" called on a string node (kind: string), \
+                    but only makes sense on map or list";
+        assert_eq!(words(&blocks, root, "hello/x"), kind);
+    }
+}
+
+#[test]
+fn the_ipld_namespace_sees_dag_pb_as_it_is() {
+    let mut blocks = Blocks::default();
+    let file = blocks.leaf(b"x");
+    let dir = blocks.dir(&[Child::named("file", file)]);
+    let root = put(&mut blocks, codec::DAG_CBOR, &map(vec![("dir", Value::link(dir))]));
+    let ipld = |path: &str| Resolver::new(Namespace::Ipld, root, path.split('/').map(str::to_owned));
+    let found = |path: &str| walk(&blocks, &mut ipld(path), 1 << 20).items.remove(0);
+    assert_eq!(found("dir/Links/0/Hash").cid, file);
+    assert_eq!(
+        found("dir/Links/0/Name"),
+        Resolved { cid: dir, remainder: ["Links", "0", "Name"].map(str::to_owned).to_vec() }
+    );
+    assert_eq!(found("dir/Data").remainder, ["Data"]);
+    let error = error_of(&blocks, &mut ipld("dir/file"));
+    assert_eq!(error.to_string(), format!("no link named \"file\" under {dir}"));
+    assert_eq!(words(&blocks, dir, "Links/0/Hash"), format!("no link named \"Links\" under {dir}"));
 }

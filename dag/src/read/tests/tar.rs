@@ -187,7 +187,7 @@ fn nesting_and_paths_are_limited() {
     let deep = (0..1100).fold(blocks.leaf(b"x"), |cid, _| blocks.dir(&[Child::named("d", cid)]));
     let error = error_of(&blocks, &mut TarReader::new(deep, "root", TarOptions::default()));
     assert!(matches!(error, ReadError::TooDeep { limit: 1024, .. }), "{error}");
-    let error = refusal(&mut blocks, &[b'n'; 70_000], 0);
+    let error = refusal(&mut blocks, &vec![b'n'; 70_000], 0);
     assert!(matches!(error, Some(ReadError::TooDeep { limit: 65_536, .. })), "{error:?}");
 }
 

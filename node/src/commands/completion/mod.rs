@@ -40,11 +40,11 @@ impl Flag {
 /// Every place of the tree that can be used, the root first.
 fn places(registry: &Registry) -> Vec<Place> {
     let mut out = Vec::new();
-    visit(String::new(), registry.root().command(), &mut out);
+    visit("", registry.root().command(), &mut out);
     out
 }
 
-fn visit(path: String, command: &Command, out: &mut Vec<Place>) {
+fn visit(path: &str, command: &Command, out: &mut Vec<Place>) {
     let available = || command.subcommands.iter().filter(|sub| sub.is_available());
     let flags = command.options.iter().filter(|option| !option.hidden && option.refused.is_none());
     out.push(Place {
@@ -59,11 +59,11 @@ fn visit(path: String, command: &Command, out: &mut Vec<Place>) {
             })
             .collect(),
         files: command.args.iter().any(|arg| arg.kind == ArgKind::File),
-        path: path.clone(),
+        path: path.to_owned(),
     });
     for sub in available() {
         let below = if path.is_empty() { sub.name.to_owned() } else { format!("{path} {}", sub.name) };
-        visit(below, sub, out);
+        visit(&below, sub, out);
     }
 }
 

@@ -13,6 +13,8 @@ pub enum ArgKind {
 }
 
 /// The definition of a positional argument.
+// Independent properties, each as Kubo has it.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone)]
 pub struct Arg {
     /// Its name in help and errors.
@@ -108,9 +110,6 @@ pub enum ArgError {
     /// A required text argument is missing.
     #[error("argument {} is required", go::quote(.0))]
     Missing(&'static str),
-    /// A required file argument is missing from an HTTP request.
-    #[error("file argument '{0}' is required")]
-    MissingFile(&'static str),
     /// A text argument is not UTF-8.
     #[error("argument {} is not valid UTF-8", go::quote(.0))]
     NotText(&'static str),

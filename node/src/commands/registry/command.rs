@@ -75,6 +75,8 @@ pub struct Command {
     pub subcommands: Vec<Command>,
     /// Whether its values hold text of the node's own making, with line breaks and colours that a terminal may see.
     pub plain_output: bool,
+    /// Whether the terminal shows its text form whatever `--enc` says.
+    pub always_text: bool,
     pub(crate) run: Option<RunFn>,
     pub(crate) text: Option<TextFn>,
     pub(crate) pre_run: Option<PreRunFn>,
@@ -96,6 +98,7 @@ impl Command {
             planned: None,
             subcommands: Vec::new(),
             plain_output: false,
+            always_text: false,
             run: None,
             text: None,
             pre_run: None,
@@ -168,7 +171,7 @@ impl Command {
 
     /// Adds a command below it.
     #[must_use]
-    pub fn sub(mut self, command: Command) -> Self {
+    pub fn subcommand(mut self, command: Command) -> Self {
         self.subcommands.push(command);
         self
     }
@@ -199,6 +202,13 @@ impl Command {
         self
     }
 
+    /// Shows its text form at the terminal whatever `--enc` says, as Kubo does for `ls`. `--json` still is JSON.
+    #[must_use]
+    pub fn always_text(mut self) -> Self {
+        self.always_text = true;
+        self
+    }
+
     /// Sets what happens to the call at the terminal before it is run, here or over RPC.
     #[must_use]
     pub fn pre_run(mut self, hook: fn(&mut Call, &Terminal) -> Result<(), CommandError>) -> Self {
@@ -207,7 +217,7 @@ impl Command {
     }
 
     /// Sets the command's own view of its response at the terminal. It replaces the text form there, whatever
-    /// `--enc` says (Kubo's `add` and `ls` do the same); `--json` goes around it, unless the response is bytes.
+    /// `--enc` says; `--json` goes around it, unless the response is bytes.
     #[must_use]
     pub fn terminal<F>(mut self, view: F) -> Self
     where
@@ -245,7 +255,7 @@ impl Command {
     }
 
     /// The command below it with this name.
-    pub fn subcommand(&self, name: &str) -> Option<&Command> {
+    pub fn child(&self, name: &str) -> Option<&Command> {
         self.subcommands.iter().find(|command| command.name == name)
     }
 }

@@ -44,6 +44,8 @@ impl Registry {
 
 impl<'r> Path<'r> {
     /// The command itself.
+    // A path is never empty, so the panic that it names cannot happen.
+    #[allow(clippy::missing_panics_doc)]
     pub fn command(&self) -> &'r Command {
         self.commands.last().copied().expect("invariant: a path begins with the root and only grows")
     }
@@ -55,7 +57,7 @@ impl<'r> Path<'r> {
 
     /// The path one word further down.
     pub fn child(&self, name: &str) -> Option<Self> {
-        let child = self.command().subcommand(name)?;
+        let child = self.command().child(name)?;
         let mut commands = self.commands.clone();
         commands.push(child);
         Some(Self { commands })
@@ -129,8 +131,9 @@ mod tests {
             .opt(Opt::int("depth", "Depth.").default(-1))
             .opt(Opt::strings("ignore", "Rules."))
             .opt(Opt::bool("nocopy", "No copy.").refused("there is no filestore"));
-        let files = Command::new("files", "Files.").opt(Opt::bool("flush f", "Flush.").default(true)).sub(ls);
-        Registry::new(Command::new("", "").opt(Opt::string("timeout", "Timeout.")).sub(files))
+        let files =
+            Command::new("files", "Files.").opt(Opt::bool("flush f", "Flush.").default(true)).subcommand(ls);
+        Registry::new(Command::new("", "").opt(Opt::string("timeout", "Timeout.")).subcommand(files))
     }
 
     fn call(door: Door, options: &[(&str, Option<&str>)]) -> Result<Call, OptionError> {

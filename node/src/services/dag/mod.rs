@@ -9,7 +9,7 @@ mod value;
 use crate::node::Node;
 
 pub use complete::IncompleteError;
-pub use export::{Export, ExportError};
+pub use export::{Export, ExportError, ExportOptions};
 pub use import::{DagImportError, ImportEvent, ImportOptions, ImportStream};
 pub use stat::{DagStat, DagStatError, DagStatStream, DagStats};
 pub use value::{DagGetError, DagPutError, DagPutOptions};

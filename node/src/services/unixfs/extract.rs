@@ -110,6 +110,12 @@ impl Unixfs {
             Extraction { node: &node, progress }.run(&root, &options)
         })
     }
+
+    /// Writes the file or tree with this root to disk.
+    pub fn extract_cid(&self, root: Cid, options: ExtractOptions) -> ExtractStream {
+        let node = self.node.clone();
+        self.node.pool().stream(64, move |progress| Extraction { node: &node, progress }.run(&root, &options))
+    }
 }
 
 struct Extraction<'a> {

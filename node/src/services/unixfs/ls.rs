@@ -131,7 +131,7 @@ fn links(cid: &Cid, block: &[u8]) -> Result<Vec<DirEntry>, LsError> {
         return Ok(node.links.iter().map(entry).collect());
     }
     let links = holdfast_dag::ipld::links(cid.codec(), block)
-        .map_err(|error| ReadError::Ipld { cid: Box::new(*cid), reason: error.to_string() })?;
+        .map_err(|source| ReadError::Ipld { cid: Box::new(*cid), source })?;
     Ok(links.into_iter().map(|cid| DirEntry { name: Vec::new(), cid, tsize: 0 }).collect())
 }
 

@@ -39,6 +39,8 @@ pub struct WalkOptions {
     pub ignore_rules_path: Option<PathBuf>,
     /// What a symlink points to is added instead of the symlink. Default: no.
     pub dereference_symlinks: bool,
+    /// The same for the top-level entries alone. Default: no.
+    pub dereference_roots: bool,
     /// Mode and modification time are read, which costs a system call an entry. Default: no.
     pub metadata: bool,
 }
@@ -127,8 +129,12 @@ impl DiskSource {
                 }
                 Root::Path(path) => {
                     let path = clean(&path);
-                    let metadata = fs::symlink_metadata(&path)
+                    let mut metadata = fs::symlink_metadata(&path)
                         .map_err(|error| SourceError(go_error("lstat", &path, &error)))?;
+                    if metadata.is_symlink() && (options.dereference_roots || options.dereference_symlinks) {
+                        metadata = fs::metadata(&path)
+                            .map_err(|error| SourceError(go_error("stat", &path, &error)))?;
+                    }
                     if metadata.is_dir() && !options.recursive {
                         let path = path.display();
                         return Err(SourceError(format!(

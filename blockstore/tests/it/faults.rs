@@ -1,0 +1,233 @@
+//! Failing disks: syncs and writes that fail, and a file system that is full. Nothing is acknowledged, nothing that was
+//! acknowledged is lost, reading goes on, and writing goes on afterwards in the same process.
+//!
+//! Faults are injected by a small preloaded library into a child process, which runs one story and asserts it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::common::*;
+use holdfast_blockstore::{Store, WriteError};
+
+const STORY: &str = "HOLDFAST_FAULT_STORY";
+const CONTROL: &str = "HOLDFAST_FAULT";
+const LOG: &str = "HOLDFAST_FAULT_LOG";
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+/// Builds the library that injects faults. `None`: there is no C compiler.
+fn shim(folder: &Path) -> Option<PathBuf> {
+    let library = folder.join("faults.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/faults.c");
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-w", "-o"]).arg(&library).arg(source).status();
+    match built {
+        Ok(status) if status.success() => Some(library),
+        other => {
+            cannot_run(&format!("the fault injection library does not build with cc: {other:?}"));
+            None
+        }
+    }
+}
+
+/// Runs a story of `teller` in a child process with faults.
+fn tell(story: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(library) = shim(folder.path()) else { return };
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "faults::teller", "--ignored", "--nocapture", "--test-threads=1"])
+        .env("LD_PRELOAD", library)
+        .env(STORY, story)
+        .env(CONTROL, folder.path().join("control"))
+        .env(LOG, folder.path().join("log"))
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&text));
+    assert!(String::from_utf8_lossy(&text).contains("THE END"), "the story was told to its end");
+}
+
+/// From now on, `times` calls fail on files whose path contains `part`; negative: all.
+fn fault(call: &str, part: &str, code: i32, times: i32) {
+    std::fs::write(std::env::var(CONTROL).unwrap(), format!("{call} {part} {code} {times}")).unwrap();
+}
+
+fn no_fault() {
+    std::fs::write(std::env::var(CONTROL).unwrap(), "").unwrap();
+}
+
+#[test]
+#[ignore = "the part of the child process, started by the tests below"]
+fn teller() {
+    let Ok(story) = std::env::var(STORY) else { return };
+    let repo = tempfile::tempdir().unwrap();
+    let store = open(repo.path());
+    match story.as_str() {
+        "segment-sync" => failed_commit(&store, repo.path(), "sync", ".seg"),
+        "log-sync" => failed_commit(&store, repo.path(), "sync", ".log"),
+        "log-write" => failed_commit(&store, repo.path(), "write", ".log"),
+        "folder-sync" => failed_commit(&store, repo.path(), "sync", "/segments"),
+        "append-full" => failed_append(&store, repo.path(), ENOSPC),
+        "append-io" => failed_append(&store, repo.path(), EIO),
+        "order" => order(&store),
+        "busy-reader" => busy_reader(&store),
+        other => panic!("no story {other}"),
+    }
+    println!("THE END");
+}
+
+/// A sync or a write of the log fails while someone commits.
+fn failed_commit(store: &Store, repo: &Path, call: &str, part: &str) {
+    let (old, bystander, lost, later) = (leaf(1, 9000), leaf(2, 9000), leaf(3, 9000), leaf(4, 9000));
+    if part != "/segments" {
+        put(store, std::slice::from_ref(&old));
+    }
+    let beside = store.writer();
+    beside.put([bystander.clone()]).unwrap();
+    fault(call, part, EIO, -1);
+    let writer = store.writer();
+    writer.put([lost.clone()]).unwrap();
+    let error = writer.commit(&[pin(lost.cid)]).unwrap_err();
+    assert!(!matches!(error, WriteError::Generation), "{error}");
+    no_fault();
+    // What failed is not there, and what was there is.
+    if part != "/segments" {
+        assert_has(store, &old);
+    }
+    assert!(call == "sync" && part == ".log" || is_absent(store, &lost));
+    // Whoever relied on the same segment or the same rows is told, and does not pin a DAG with a hole.
+    assert!(matches!(beside.put([later.clone()]), Err(WriteError::Generation)));
+    assert!(matches!(beside.commit(&[pin(bystander.cid)]), Err(WriteError::Generation)));
+    // And then everything works again, in the same process.
+    put(store, &[lost.clone(), bystander.clone(), later.clone()]);
+    store.writer().commit(&[pin(later.cid)]).unwrap();
+    for block in [&lost, &bystander, &later] {
+        assert_has(store, block);
+    }
+    assert!(store.stat().unwrap().generation > 0);
+    assert_consistent(store);
+    let after = tempfile::tempdir().unwrap();
+    copy_repo(repo, after.path());
+    let survivor = open(after.path());
+    assert_has(&survivor, &later);
+    assert!(survivor.pins().get(&later.cid).unwrap().is_some());
+    assert_consistent(&survivor);
+}
+
+/// An append fails after a part of it was written.
+fn failed_append(store: &Store, repo: &Path, code: i32) {
+    let (old, lost, later) = (leaf(1, 9000), leaf(2, 9000), leaf(3, 9000));
+    put(store, std::slice::from_ref(&old));
+    let writer = store.writer();
+    fault("writev", ".seg", code, 1);
+    let error = writer.put([lost.clone()]).unwrap_err();
+    assert_eq!(matches!(error, WriteError::DiskFull { .. }), code == ENOSPC, "{error}");
+    assert!(is_absent(store, &lost));
+    assert_has(store, &old);
+    // Nothing that others rely on was touched: the same writer goes on, in the same segment.
+    writer.put([later.clone()]).unwrap();
+    writer.commit(&[pin(later.cid)]).unwrap();
+    put(store, std::slice::from_ref(&lost));
+    assert_eq!(segments(repo).len(), 1);
+    assert_eq!(assert_consistent(store), 3);
+}
+
+/// The log with the rows and the pin is synced after the segment, and the folder of a new segment before it.
+fn order(store: &Store) {
+    let block = leaf(1, 9000);
+    let log = std::env::var(LOG).unwrap();
+    std::fs::remove_file(&log).unwrap();
+    let writer = store.writer();
+    writer.put([block.clone()]).unwrap();
+    writer.commit(&[pin(block.cid)]).unwrap();
+    let syncs = std::fs::read_to_string(&log).unwrap();
+    let place = |end: &str| {
+        syncs.lines().position(|line| line.ends_with(end)).unwrap_or_else(|| panic!("{end}: {syncs}"))
+    };
+    assert!(place(".seg") < place(".log") && place("/segments") < place(".log"), "{syncs}");
+    // Rows that a background round indexed are in an unsynced log. A commit that only found their block syncs it.
+    let other = leaf(2, 9000);
+    let background = store.writer();
+    background.put([other.clone()]).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::fs::remove_file(&log).unwrap();
+    let find_and_commit = || {
+        let writer = store.writer();
+        assert!(writer.find(&other.cid).unwrap().is_some());
+        writer.commit(&[]).unwrap();
+        std::fs::read_to_string(&log).unwrap_or_default()
+    };
+    let syncs = find_and_commit();
+    assert!(syncs.contains(".log") && !syncs.contains(".seg"), "{syncs}");
+    // And the next one has nothing left to wait for.
+    std::fs::remove_file(&log).unwrap();
+    assert_eq!(find_and_commit(), "");
+}
+
+/// Readers and listings that run while the index is opened again are neither broken nor in the way.
+fn busy_reader(store: &Store) {
+    let blocks: Vec<_> = (0..3000).map(|seed| leaf(seed, 50)).collect();
+    put(store, &blocks);
+    let mut listing = store.blocks();
+    let first = listing.by_ref().take(10).count();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Acquire) {
+                    for block in blocks.iter().step_by(71) {
+                        assert_has(store, block);
+                    }
+                }
+            });
+        }
+        for block in &blocks[..5] {
+            fault("sync", ".log", EIO, -1);
+            store.writer().commit(&[pin(block.cid)]).unwrap_err();
+            no_fault();
+            store.writer().commit(&[pin(block.cid)]).unwrap();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Release);
+    });
+    assert_eq!(first + listing.map(Result::unwrap).count(), blocks.len());
+}
+
+#[test]
+fn a_failed_sync_of_the_segment() {
+    tell("segment-sync");
+}
+
+#[test]
+fn a_failed_sync_of_the_log() {
+    tell("log-sync");
+}
+
+#[test]
+fn a_failed_write_of_the_log() {
+    tell("log-write");
+}
+
+#[test]
+fn a_failed_sync_of_the_folder() {
+    tell("folder-sync");
+}
+
+#[test]
+fn an_append_that_finds_no_space() {
+    tell("append-full");
+}
+
+#[test]
+fn an_append_that_fails() {
+    tell("append-io");
+}
+
+#[test]
+fn values_are_synced_before_the_index_names_them() {
+    tell("order");
+}
+
+#[test]
+fn reading_goes_on_while_the_index_is_opened_again() {
+    tell("busy-reader");
+}

@@ -1,1 +1,0 @@
-//! The key store: named private keys.
