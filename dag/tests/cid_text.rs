@@ -3,7 +3,7 @@
 #![cfg(test)]
 
 use holdfast_dag::base::{self, BASES, Base, BaseError};
-use holdfast_dag::cid::{CID_TEXT_BYTES_MAX, parse_cid};
+use holdfast_dag::cid::{CID_TEXT_BYTES_MAX, cid_from_bytes, parse_cid};
 use holdfast_dag::cid_text::{CidConversion, format_cid, inspect};
 
 const V0: &str = "QmQjsrcABHkLkuuD7yzDVTBkVRJZJ8bMFTsNxrDxde2RDi";
@@ -79,6 +79,18 @@ fn a_cid_is_one_text_and_nothing_around_it() {
     assert!(parse_cid(&identity(128)).is_ok());
     assert!(parse_cid(&identity(129)).is_err());
     assert!(parse_cid(&"z".repeat(CID_TEXT_BYTES_MAX + 1)).is_err());
+}
+
+/// A varint of ten bytes has room for 70 bits; those above the 64th were once dropped.
+#[test]
+fn a_cid_has_one_binary_form() {
+    let cid = |codec: &[u8]| cid_from_bytes(&[&[1][..], codec, &[0, 0]].concat());
+    assert!(cid(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_ok());
+    for last in [0x01, 0x02, 0x29, 0x7f] {
+        let codec = [&[0xd5][..], &[0x80; 8], &[last]].concat();
+        assert!(cid(&codec).is_err(), "{last:#x}");
+    }
+    assert!(cid(&[0xd5, 0]).is_err(), "not minimal");
 }
 
 #[test]
