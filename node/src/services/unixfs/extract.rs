@@ -269,10 +269,16 @@ impl Extraction<'_> {
         info: &NodeInfo,
         block: Bytes,
     ) -> Result<(), ExtractError> {
-        remove(dir, name, path)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o666))
-            .map_err(|errno| disk("open", path, &errno.into()))?;
+        let create = || rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o666));
+        let file = match create() {
+            Err(Errno::EXIST) => {
+                remove(dir, name, path)?;
+                create()
+            }
+            created => created,
+        };
+        let file = file.map_err(|errno| disk("open", path, &errno.into()))?;
         let mut file = File::from(file);
         let mut content = FileReader::new(*cid, 0, None);
         content.wants(1, &mut Vec::new());
