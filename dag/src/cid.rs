@@ -117,7 +117,12 @@ pub fn cid_prefix(bytes: &[u8]) -> Result<(Cid, usize), CidError> {
         }
     }
     let cid = Cid::read_bytes(&mut rest).map_err(|error| CidError::Invalid(error.to_string()))?;
-    Ok((cid, whole - rest.len()))
+    let len = whole - rest.len();
+    // The varint reader drops what does not fit 64 bits, which would give one CID several binary forms.
+    if cid.codec() >> 63 != 0 || cid.hash().code() >> 63 != 0 || cid.encoded_len() != len {
+        return Err(CidError::Invalid("varints larger than uint63 not supported".to_owned()));
+    }
+    Ok((cid, len))
 }
 
 /// How CIDs of new blocks are made: version and hash function; the codec comes with each block.

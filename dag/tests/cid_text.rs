@@ -3,7 +3,7 @@
 #![cfg(test)]
 
 use holdfast_dag::base::{self, BASES, Base, BaseError};
-use holdfast_dag::cid::{CID_TEXT_BYTES_MAX, parse_cid};
+use holdfast_dag::cid::{CID_TEXT_BYTES_MAX, cid_from_bytes, parse_cid};
 use holdfast_dag::cid_text::{CidConversion, format_cid, inspect};
 
 const V0: &str = "QmQjsrcABHkLkuuD7yzDVTBkVRJZJ8bMFTsNxrDxde2RDi";
@@ -81,12 +81,24 @@ fn a_cid_is_one_text_and_nothing_around_it() {
     assert!(parse_cid(&"z".repeat(CID_TEXT_BYTES_MAX + 1)).is_err());
 }
 
+/// A varint of ten bytes has room for 70 bits; those above the 64th were once dropped.
+#[test]
+fn a_cid_has_one_binary_form() {
+    let cid = |codec: &[u8]| cid_from_bytes(&[&[1][..], codec, &[0, 0]].concat());
+    assert!(cid(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_ok());
+    for last in [0x01, 0x02, 0x29, 0x7f] {
+        let codec = [&[0xd5][..], &[0x80; 8], &[last]].concat();
+        assert!(cid(&codec).is_err(), "{last:#x}");
+    }
+    assert!(cid(&[0xd5, 0]).is_err(), "not minimal");
+}
+
 #[test]
 fn bases_are_listed_as_kubo_lists_them() {
-    let listed: String = BASES
-        .iter()
-        .map(|(base, name)| format!("{} {:7}  {name}\n", base::base_prefix(*base), base::base_code(*base)))
-        .collect();
+    let line = |(base, name): &(Base, &str)| {
+        format!("{} {:7}  {name}\n", base::base_prefix(*base), base::base_code(*base))
+    };
+    let listed = BASES.iter().map(line).collect::<Vec<_>>().concat();
     let expected = "        0  identity\n0      48  base2\nb      98  base32\nB      66  base32upper\n\
         c      99  base32pad\nC      67  base32padupper\nf     102  base16\nF      70  base16upper\n\
         k     107  base36\nK      75  base36upper\nm     109  base64\nM      77  base64pad\n\

@@ -279,6 +279,8 @@ fn dag_json_knows_its_reserved_forms_and_only_those() {
     for text in [r#"{"/":{"bytes":"AAECAw"}}"#, r#"{ "/": {"bytes" :"AAECAw=="} }"#] {
         assert_eq!(dag_json::decode(text.as_bytes()).unwrap(), bytes);
     }
+    assert_eq!(dag_json::decode(br#"{"/":{"bytes":"AAECAw",},}"#).unwrap(), bytes, "commas change nothing");
+    assert_eq!(dag_json::decode(br#"{"/":"bafkqaaa",}"#).unwrap().kind(), "link");
     assert!(json_error(r#"{"/":"zzz"}"#).starts_with("invalid cid: "));
     assert_eq!(json_error(r#"{"/":{"bytes":"A"}}"#), "illegal base64 data");
     assert_eq!(json_error(r#"{"/":{"bytes":"AAECAw="}}"#), "illegal base64 data");

@@ -14,6 +14,9 @@ use holdfast_dag::walk::drive;
 /// Most entries that an input can make: enough for three levels of the smallest fanout.
 const ENTRIES_MAX: usize = 256;
 
+/// Most entries that are looked up one by one.
+const LOOKUPS_MAX: usize = 32;
+
 /// Entries of a stranger's directory that are read: shards that contain themselves never end.
 const STRANGER_ENTRIES_MAX: usize = 1_000;
 
@@ -83,7 +86,7 @@ pub fn hamt(data: &[u8]) {
             .map(|(name, cid)| (name.as_slice(), cid))
             .eq(entries.iter().map(|(name, cid)| (*name, cid)))
     );
-    for (name, cid) in &entries {
+    for (name, cid) in entries.iter().step_by(entries.len().div_ceil(LOOKUPS_MAX).max(1)) {
         let Ok(name) = std::str::from_utf8(name) else { continue };
         let mut found = None;
         let mut resolver = Resolver::new(Namespace::Ipfs, root, [name.to_owned()]);

@@ -1,7 +1,7 @@
 //! DAG-JSON: JSON without spaces, keys in byte order, links as `{"/":"cid"}` and bytes as `{"/":{"bytes":"base64"}}`.
 //!
-//! Two things do not survive the way there and back, as in Kubo: a float without fraction is written like an integer
-//! and reads back as one, and a map of another codec that has a reserved form reads back as a link or as bytes.
+//! Two things do not survive the way there and back, as in Kubo: a float without fraction (-0.0 too) is written
+//! like an integer and reads back as one, and a map of another codec that has a reserved form reads back as a link or as bytes.
 
 use super::json_read::{self, Forms};
 use super::json_write::{self, Style};

@@ -170,7 +170,7 @@ impl Parser<'_> {
         let (value, cost) = match ahead.token()? {
             b'"' => {
                 let text = ahead.string()?;
-                if !ahead.takes(b"}") {
+                if !ahead.closes_map() {
                     return Ok(None);
                 }
                 (Value::link(parse_cid(&text)?), text.len())
@@ -180,7 +180,7 @@ impl Parser<'_> {
                     return Ok(None);
                 }
                 let text = ahead.string()?;
-                if !ahead.takes(b"}}") {
+                if !ahead.closes_map() || !ahead.closes_map() {
                     return Ok(None);
                 }
                 (Value::Bytes(base64(&text)?), text.len())
@@ -244,6 +244,15 @@ impl Text<'_> {
     /// Whether these are the next tokens; consumes up to the first that is not.
     fn takes(&mut self, tokens: &[u8]) -> bool {
         tokens.iter().all(|token| self.token().as_ref() == Ok(token))
+    }
+
+    /// Whether a map ends here, behind a trailing comma or without; consumes up to the first token that says no.
+    fn closes_map(&mut self) -> bool {
+        match self.token() {
+            Ok(b'}') => true,
+            Ok(b',') => self.takes(b"}"),
+            _ => false,
+        }
     }
 
     fn literal(&mut self, suffix: &str) -> Result<(), DecodeError> {
