@@ -220,3 +220,109 @@ pub fn verify(cid: &Cid, parts: &[&[u8]]) -> Result<(), VerifyError> {
     };
     if matches { Ok(()) } else { Err(VerifyError::Mismatch { cid: Box::new(*cid) }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testdata::hex;
+
+    /// Longer than a block of any of the functions.
+    fn data() -> Vec<u8> {
+        (0..1000_u32).map(|at| (at % 251) as u8).collect()
+    }
+
+    /// Digests of [`data`] by Python's hashlib; Keccak by a second implementation of its specification.
+    #[rustfmt::skip]
+    const VECTORS: [(&str, &str); 18] = [
+        ("sha1", "c9c960a0b925474fab83942cc27d504fc24ac37b"),
+        ("sha2-256", "4e4c294b331f7a2099a379bec34b9f9fc03dc46ab465d998f4d683da53487e6d"),
+        ("sha2-512", "5096498d96f50f9a137c4db5b8b0cd38383ad55350fb5a98805fedc31fa1262f1f0cf4d6f12d7ecd8dedd933a4c9126344fe22e937a8ad35fdeae1e876ae698b"),
+        ("sha3-512", "b8030d306ae990bc794bfb3a6100f67851889d6c272257afac7d1077a18660d6ea8d0da5d2299c3ebaa0d34baf62cc58ac1fd4476506cf512a4897bb083a6fc4"),
+        ("sha3-384", "43e60a7ef818a0e367fcd4ede8f5fabbdb7090cb45972bb7a84038cc3abf4fc26c4f44b59d3a0306c973b66e84c8890b"),
+        ("sha3-256", "48e66a01861d0eadaacdb7a6ae7db6b9ac79242ecced4154a9fbb33c4e3cc571"),
+        ("sha3-224", "51481b8dbd6b73dd110a967f438aa22facfcdce1eb5d2b36a5ec023f"),
+        ("shake-256", "34833f03ed88bb5f083ce590c7ae5af93ede33e11f53c70e47916c7044746acbdca19a73ff13905e91f8dc25ce6e41ae59fe75441bd548dda9114aca1da71802"),
+        ("keccak-224", "bade992c46a5696b8e103d74ae6fb1fb4cddff57c276d2baf67565fc"),
+        ("keccak-256", "af692982e84a5a9688359025660a7857cd28ee7c8d867cfa1677baf2e6d1f63b"),
+        ("keccak-384", "f2c25e476fb2c046931f4cd056efaa2c85031876364a1d462c493eb2db2707805c59d7b4a23c0acd20e3ff8d20945022"),
+        ("keccak-512", "dec8169d40c30076041b00181c5fdfcc36b95f2acb6ff5bbaea772c37d91885b4c85b1463c718e9e6ffed3896c01d2aede2904c80c1fd6d6d4a5e87b991db490"),
+        ("dbl-sha2-256", "c88e98bd565d6e001a0a37ac287032e1183923f35f6fde42c14210cbe2098d7c"),
+        ("blake2b-160", "fc9a2426db78846a07219bc181a52bae9a62eacc"),
+        ("blake2b-256", "b372d0608f720c8c3dd41e9c8eecb10143b41abe520b616607e754bf79c08331"),
+        ("blake2b-512", "c11e1c0340bd7e5a1b275f1230c962fad215ecb1391486e74e31b960a2f2996381a5fad092da06841d5f26e38f6ecfeaf441acbcd1c2de61aef121e7927175f5"),
+        ("blake2s-160", "3e4524daf9b942e944bacc554db2f617a57ff95a"),
+        ("blake2s-256", "1c067a5e746fb0f6734efac9a8cdb0e11061f0077f255184365c690115392501"),
+    ];
+
+    #[test]
+    fn digests_are_those_of_other_implementations() {
+        let data = data();
+        let parts: [&[u8]; 4] = [&data[..1], &[], &data[1..700], &data[700..]];
+        for (name, digest) in VECTORS {
+            let kind = HashKind::from_name(name).unwrap();
+            assert_eq!(hex(kind.digest(&[&data]).digest()), digest, "{name}");
+            assert_eq!(kind.digest(&parts), kind.digest(&[&data]), "{name} in parts");
+            assert_eq!(kind.digest(&[&data]).code(), kind.code());
+        }
+    }
+
+    /// Every length of BLAKE2, through a digest of all of them, also from hashlib.
+    #[test]
+    fn every_length_of_blake2() {
+        let data = data();
+        let lengths = (20..=64).map(HashKind::Blake2b).chain((20..=32).map(HashKind::Blake2s));
+        let all: Vec<u8> = lengths.flat_map(|kind| kind.digest(&[&data]).digest().to_vec()).collect();
+        assert_eq!(
+            hex(HashKind::Sha2_256.digest(&[&all]).digest()),
+            "1b721bc7bfc0c8a5b1c5d9f1e590de91f863b840abd398c942283eb251889970"
+        );
+    }
+
+    /// The published vectors of BLAKE3: bytes counting modulo 251, across the border of its first chunk.
+    #[test]
+    fn blake3_vectors() {
+        for (length, digest) in [
+            (0_u32, "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"),
+            (1024, "42214739f095a406f3fc83deb889744ac00df831c10daa55189b5d121c855af7"),
+            (1025, "d00278ae47eb27b34faecf67b4fe263f82d5412916c1ffd97c8cb7fb814b8444"),
+        ] {
+            let data: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            assert_eq!(hex(HashKind::Blake3.digest(&[&data]).digest()), digest);
+        }
+    }
+
+    #[test]
+    fn names_and_codes_are_unique_and_read_back() {
+        let kinds: Vec<HashKind> = HashKind::all().collect();
+        for kind in &kinds {
+            assert_eq!(HashKind::from_code(kind.code()), Some(*kind));
+            assert_eq!(HashKind::from_name(&kind.name()), Some(*kind));
+        }
+        for (name, code) in
+            [("sha2-256", 0x12), ("blake2b-256", 0xb220), ("blake2s-256", 0xb260), ("blake2b-160", 0xb214)]
+        {
+            assert_eq!(HashKind::from_name(name).map(HashKind::code), Some(code), "{name}");
+        }
+        for unknown in ["", "foo", "sha2-257", "blake2b-152", "blake2b-8", "blake2s-264", "murmur3-x64-64"] {
+            assert_eq!(HashKind::from_name(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn policy_and_verification() {
+        let (data, kind) = (data(), HashKind::Sha2_256);
+        let cid_of = |code, digest: &[u8]| Cid::new_v1(0x55, Multihash::wrap(code, digest).unwrap());
+        let multihash = kind.digest(&[&data]);
+        let whole = multihash.digest();
+        assert_eq!(verify(&cid_of(0x12, whole), &[&data]), Ok(()));
+        assert_eq!(verify(&cid_of(0x12, &whole[..20]), &[&data]), Ok(()), "truncated");
+        assert!(matches!(verify(&cid_of(0x12, whole), &[b"other"]), Err(VerifyError::Mismatch { .. })));
+        let refused = |cid: &Cid| check_policy(cid).unwrap_err().to_string();
+        assert_eq!(refused(&cid_of(0x12, &whole[..19])), "digest too small: must be at least 20 bytes");
+        assert_eq!(refused(&cid_of(0x22, whole)), "potentially insecure hash functions not allowed");
+        assert_eq!(verify(&cid_of(0, b"inlined"), &[b"in", b"lined"]), Ok(()));
+        assert!(verify(&cid_of(0, b"inlined"), &[b"inline"]).is_err());
+        // A digest that is longer than the function gives can never be right.
+        assert!(verify(&cid_of(0x12, &[whole, &[0]].concat()), &[&data]).is_err());
+    }
+}

@@ -28,7 +28,9 @@ fn section(cid: &Cid, data: &[u8]) -> Vec<u8> {
 /// A version 1 archive of these blocks, whose first is the root.
 fn archive(blocks: &[&[u8]]) -> Vec<u8> {
     let mut out = encode_header(&[cid_of(blocks[0])]);
-    blocks.iter().for_each(|block| out.extend(section(&cid_of(block), block)));
+    for block in blocks {
+        out.extend(section(&cid_of(block), block));
+    }
     out
 }
 

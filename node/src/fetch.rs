@@ -122,7 +122,7 @@ impl Fetch {
     pub fn walk<W: Walker>(&self, walker: W, window_bytes: u64) -> Walk<W> {
         let jobs_max = window_bytes.div_ceil(JOB_BYTES).clamp(1, JOBS_MAX);
         let fetch = self.clone();
-        Walk { fetch, walker, jobs: VecDeque::new(), jobs_max, failed: None, ended: false }
+        Walk { fetch, walker, jobs: VecDeque::new(), jobs_max, missing: None, failed: None, ended: false }
     }
 
     /// Drives a walker on a thread that may block.
@@ -144,7 +144,10 @@ pub(crate) fn known_block(cid: &Cid) -> Option<Bytes> {
     if let Some(data) = identity_data(cid) {
         return Some(Bytes::copy_from_slice(data));
     }
-    EMPTY_BLOCKS.iter().find(|(digest, _)| is_sha2_256(cid.hash(), digest)).map(|(_, block)| Bytes::from_static(block))
+    EMPTY_BLOCKS
+        .iter()
+        .find(|(digest, _)| is_sha2_256(cid.hash(), digest))
+        .map(|(_, block)| Bytes::from_static(block))
 }
 
 fn is_sha2_256(hash: &Multihash, digest: &[u8; 32]) -> bool {
@@ -178,6 +181,9 @@ const fn hex(text: &str) -> [u8; 32] {
 
 type Blocks = Vec<(Cid, Result<Bytes, FetchError>)>;
 
+/// An item of a walker, or why there is none.
+type WalkItem<W> = Result<<W as Walker>::Item, WalkError<<W as Walker>::Error>>;
+
 /// The items of a walker as a stream. See [`Fetch::walk`].
 pub struct Walk<W: Walker> {
     fetch: Fetch,
@@ -185,6 +191,8 @@ pub struct Walk<W: Walker> {
     /// Reads on their way, in the order in which the walker wants them.
     jobs: VecDeque<Task<Blocks>>,
     jobs_max: u64,
+    /// Tells the walker of a block that is not to be had, where that is no failure.
+    missing: Option<fn(&mut W, &Cid)>,
     /// A wanted block that could not be had: told once the walker can give nothing more without it.
     failed: Option<FetchError>,
     ended: bool,
@@ -194,6 +202,13 @@ impl<W: Walker> Walk<W> {
     /// The walker, for what it knows by now (the size of a file, ...).
     pub fn walker(&self) -> &W {
         &self.walker
+    }
+
+    /// Goes on where a block is not to be had, and tells the walker by this function.
+    #[must_use]
+    pub fn without_missing(mut self, tell: fn(&mut W, &Cid)) -> Self {
+        self.missing = Some(tell);
+        self
     }
 
     /// Starts reads of what the walker wants within the window, in jobs of about [`JOB_BYTES`].
@@ -207,7 +222,7 @@ impl<W: Walker> Walk<W> {
         }
     }
 
-    fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<W::Item, WalkError<W::Error>>>> {
+    fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<WalkItem<W>>> {
         loop {
             match self.walker.step() {
                 Ok(Step::Item(item)) => return Poll::Ready(Some(Ok(item))),
@@ -235,9 +250,10 @@ impl<W: Walker> Walk<W> {
             let blocks = ready!(first)?;
             self.jobs.pop_front();
             for (cid, block) in blocks {
-                match block {
-                    Ok(block) => self.walker.supply(&cid, block),
-                    Err(error) => {
+                match (block, self.missing) {
+                    (Ok(block), _) => self.walker.supply(&cid, block),
+                    (Err(FetchError::NotFound { .. }), Some(tell)) => tell(&mut self.walker, &cid),
+                    (Err(error), _) => {
                         self.failed.get_or_insert(error);
                     }
                 }

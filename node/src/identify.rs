@@ -1,7 +1,7 @@
 //! What a node says about itself: the answer of `id`.
 
 use data_encoding::BASE64;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::keys::PrivateKey;
 
@@ -9,7 +9,7 @@ use crate::keys::PrivateKey;
 pub const AGENT_VERSION: &str = concat!("holdfast/", env!("CARGO_PKG_VERSION"));
 
 /// Identity and addresses of a node. Serializes as Kubo's answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct IdInfo {
     /// Peer ID, base58 unless another base was asked for.

@@ -41,6 +41,7 @@ pub enum PoolError {
 pub struct Pool {
     jobs: mpsc::Sender<Job>,
     operations: Arc<Semaphore>,
+    operations_max: usize,
 }
 
 impl Pool {
@@ -65,7 +66,8 @@ impl Pool {
         if started == 0 {
             return Err(PoolError::NoThread);
         }
-        Ok(Self { jobs, operations: Arc::new(Semaphore::new(operations_max.max(1))) })
+        let operations_max = operations_max.max(1);
+        Ok(Self { jobs, operations: Arc::new(Semaphore::new(operations_max)), operations_max })
     }
 
     /// Queues short work at once, if the queue has room, and gives a future of its result.
@@ -119,6 +121,12 @@ impl Pool {
         result.await.map_err(|_| PoolError::Panicked)
     }
 
+    /// Waits until no long operation runs. Those that begin meanwhile are waited for too.
+    pub async fn idle(&self) {
+        let all = u32::try_from(self.operations_max).unwrap_or(u32::MAX);
+        drop(self.operations.acquire_many(all).await);
+    }
+
     /// Runs a long operation that gives values as it goes, and streams them.
     ///
     /// At most `buffered` values wait for the consumer; then the operation waits. Dropping the stream cancels: the
@@ -133,7 +141,8 @@ impl Pool {
         let cancelled = Arc::new(AtomicBool::new(false));
         let output = Output { values, cancelled: Arc::clone(&cancelled) };
         let pool = self.clone();
-        let end = async move { pool.operation(move || work(&output)).await.unwrap_or_else(|e| Err(e.into())) };
+        let end =
+            async move { pool.operation(move || work(&output)).await.unwrap_or_else(|e| Err(e.into())) };
         OperationStream { received, cancelled, end: Some(Box::pin(end)), outcome: None }
     }
 }

@@ -4,6 +4,7 @@
 //! rotated all the way round, so its table entry goes out as it came in.
 
 use super::pick;
+use super::rolling::Rolling;
 
 /// Shortest chunk, the last one aside: 128 KiB.
 pub(super) const MIN_BYTES: usize = 128 << 10;
@@ -14,21 +15,27 @@ pub(super) const MAX_BYTES: usize = 512 << 10;
 /// A cut is where these bits of the state are zero.
 const MASK: u32 = (1 << 17) - 1;
 
-const WINDOW_BYTES: usize = 32;
+/// The hash; it has no parameters.
+pub(super) struct Buzhash;
 
-/// First cut at or after [`MIN_BYTES`], as the hash sees it.
-pub(super) fn find(data: &[u8]) -> Option<usize> {
-    let (skipped, entering) = data.split_at_checked(MIN_BYTES)?;
-    let leaving = data.get(MIN_BYTES - WINDOW_BYTES..)?;
-    let window = skipped.last_chunk::<WINDOW_BYTES>()?;
-    let mut state = window.iter().fold(0_u32, |state, byte| state.rotate_left(1) ^ pick(&TABLE, *byte));
-    for (at, (out, into)) in leaving.iter().zip(entering).enumerate() {
-        if state & MASK == 0 {
-            return Some(MIN_BYTES + at);
-        }
-        state = state.rotate_left(1) ^ pick(&TABLE, *out) ^ pick(&TABLE, *into);
+impl Rolling for Buzhash {
+    const WINDOW_BYTES: usize = 32;
+
+    type State = u32;
+
+    fn of_window(&self, window: &[u8]) -> u32 {
+        window.iter().fold(0, |state, byte| state.rotate_left(1) ^ pick(&TABLE, *byte))
     }
-    None
+
+    #[inline]
+    fn slide(&self, state: u32, out: u8, into: u8) -> u32 {
+        state.rotate_left(1) ^ (pick(&TABLE, out) ^ pick(&TABLE, into))
+    }
+
+    #[inline]
+    fn cuts(&self, state: u32) -> bool {
+        state & MASK == 0
+    }
 }
 
 /// The table of boxo `chunker/buzhash.go` (dual MIT / Apache-2.0): random numbers that define the format.

@@ -5,11 +5,13 @@
 
 mod buzhash;
 mod rabin;
+mod rolling;
 mod spec;
 
 pub use spec::{ChunkerSpec, ChunkerSpecError};
 
 use crate::block::BLOCK_BYTES_MAX;
+use rolling::{Rolling, first_cut};
 
 /// Longest chunk: 2,096,896 bytes, the block limit less 256 bytes for dag-pb framing (boxo `ChunkSizeLimit`).
 pub const CHUNK_BYTES_MAX: usize = BLOCK_BYTES_MAX - 256;
@@ -23,21 +25,13 @@ fn pick<T: Copy + Default>(table: &[T; 256], byte: u8) -> T {
     table.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
-/// The cut of a content-defined chunker from its parts.
-///
-/// `find` gets the data up to `max` and answers the first cut in `min..=data.len()`, if its hash finds one.
-fn cut_between(
-    data: &[u8],
-    last: bool,
-    min: usize,
-    max: usize,
-    find: impl FnOnce(&[u8]) -> Option<usize>,
-) -> Option<usize> {
+/// The cut of a content-defined chunker.
+fn cut_between<R: Rolling>(data: &[u8], last: bool, min: usize, max: usize, hash: &R) -> Option<usize> {
     let seen = data.get(..max).unwrap_or(data);
     if seen.len() < min {
         return (last && !seen.is_empty()).then_some(seen.len());
     }
-    find(seen).or_else(|| (last || seen.len() == max).then_some(seen.len()))
+    first_cut(hash, seen, min).or_else(|| (last || seen.len() == max).then_some(seen.len()))
 }
 
 #[cfg(test)]

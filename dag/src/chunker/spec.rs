@@ -4,7 +4,9 @@ use std::fmt;
 use std::num::IntErrorKind;
 use std::str::FromStr;
 
-use super::{CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, buzhash, cut_between, rabin};
+use super::buzhash::{self, Buzhash};
+use super::rabin::{self, Rabin};
+use super::{CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, cut_between};
 
 /// How a file is cut. Text forms: `size-N`, `rabin`, `rabin-AVG`, `rabin-MIN-AVG-MAX`, `buzhash`, `default`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -126,10 +128,8 @@ impl ChunkerSpec {
         match self.0 {
             Kind::Size(bytes) if data.len() >= bytes => Some(bytes),
             Kind::Size(_) => (last && !data.is_empty()).then_some(data.len()),
-            Kind::Rabin { min, avg, max } => {
-                cut_between(data, last, min, max, |data| rabin::find(data, min, rabin::mask(avg)))
-            }
-            Kind::Buzhash => cut_between(data, last, buzhash::MIN_BYTES, buzhash::MAX_BYTES, buzhash::find),
+            Kind::Rabin { min, avg, max } => cut_between(data, last, min, max, &Rabin::around(avg)),
+            Kind::Buzhash => cut_between(data, last, buzhash::MIN_BYTES, buzhash::MAX_BYTES, &Buzhash),
         }
     }
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::testdata::drand;
+use crate::testdata::{drand, hex};
 
 fn lengths(spec: &str, data: &[u8]) -> Vec<usize> {
     let spec: ChunkerSpec = spec.parse().unwrap();
@@ -18,8 +18,10 @@ fn lengths(spec: &str, data: &[u8]) -> Vec<usize> {
 #[test]
 fn the_buzhash_table_is_boxo_s() {
     let bytes: Vec<u8> = buzhash::TABLE.iter().flat_map(|entry| entry.to_le_bytes()).collect();
-    let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(digest, "5682f46a3226102a4f113d61841ab4f3e815b43ba590f1a1ecab7561369fc0cb");
+    assert_eq!(
+        hex(&Sha256::digest(bytes)),
+        "5682f46a3226102a4f113d61841ab4f3e815b43ba590f1a1ecab7561369fc0cb"
+    );
 }
 
 #[test]
@@ -41,7 +43,7 @@ fn rabin_by_the_book(data: &[u8], min: usize, avg: usize, max: usize) -> Vec<usi
     const POLYNOMIAL: u128 = 17_437_180_132_763_653;
     let modulo = |mut value: u128| {
         while value >> 53 != 0 {
-            value ^= POLYNOMIAL << (127 - value.leading_zeros() - 53);
+            value ^= POLYNOMIAL << (value.ilog2() - 53);
         }
         value
     };
@@ -51,8 +53,7 @@ fn rabin_by_the_book(data: &[u8], min: usize, avg: usize, max: usize) -> Vec<usi
         let mut window = std::collections::VecDeque::from(vec![0; 15]);
         window.push_back(1);
         let mut length = min - 16;
-        loop {
-            let Some(byte) = data.get(start + length) else { break };
+        while let Some(byte) = data.get(start + length) {
             window.pop_front();
             window.push_back(*byte);
             length += 1;

@@ -75,6 +75,8 @@ struct Flow {
     slabs: AtomicUsize,
     jobs: AtomicUsize,
     failed: AtomicBool,
+    /// The assembling thread is gone, and takes no results any more.
+    unwound: AtomicBool,
 }
 
 impl Flow {
@@ -150,7 +152,8 @@ impl Pipeline<'_> {
             if fed.is_err() {
                 flow.failed.store(true, Ordering::SeqCst);
             }
-            self.pool.wait(|| flow.jobs.load(Ordering::SeqCst) == 0 || flow.failed());
+            // A failed import too waits for its jobs: those of a pool without threads are run here.
+            self.pool.wait(|| flow.jobs.load(Ordering::SeqCst) == 0 || flow.unwound.load(Ordering::SeqCst));
             let assembled = assembler.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             fed.and(assembled)
         })
@@ -211,6 +214,7 @@ struct FailOnUnwind<'a> {
 impl Drop for FailOnUnwind<'_> {
     fn drop(&mut self) {
         self.flow.failed.store(true, Ordering::SeqCst);
+        self.flow.unwound.store(true, Ordering::SeqCst);
         self.pool.moved();
     }
 }

@@ -1,19 +1,17 @@
 //! Files and standard input of a command line.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, Metadata};
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Read};
 use std::path::{Component, Path, PathBuf};
+use std::{fs, thread};
 
-use crate::commands::registry::{Arg, Call, CommandError, Entry, EntryKind, Input, InputError, ModeAndTime};
-
-use super::ignore::IgnoreRules;
-use super::walk::{self, Skipped, Walk, WalkOptions};
+use crate::commands::registry::{
+    Arg, Call, CommandError, Entry, EntryKind, Input, InputError, ModeAndTime, SizeHint,
+};
+use crate::services::unixfs::add::{self, Body, DiskSource, Found, Root, Source as _, WalkOptions};
 
 /// Most bytes of arguments that are read from standard input: they are held in memory.
 const ARGUMENT_BYTES_MAX: u64 = 64 << 20;
-/// Most bytes of a file of ignore rules.
-const RULES_BYTES_MAX: u64 = 1 << 20;
 
 /// Standard input, and the name of the program for the note to whoever sits at it.
 pub(super) struct Stdin {
@@ -71,74 +69,127 @@ impl Read for NotedReader {
 
 /// Opens the files named by `words` (`-` is standard input) or, without any, standard input if it is given.
 ///
-/// `measure` asks for the total size also where that means a walk of its own. What cannot be read is noted in
-/// `skipped` while the entries are taken.
+/// `measure` has the total size worked out beside, also where that means a walk of its own.
 pub(super) fn open(
     argument: &Arg,
     words: Vec<OsString>,
     mut stdin: Option<Stdin>,
     call: &Call,
     measure: bool,
-    skipped: &Skipped,
 ) -> Result<Input, CommandError> {
-    let options = walk_options(call)?;
-    let mut sources: Vec<Source> = Vec::new();
-    let mut total = Some(0_u64);
+    let hint = SizeHint::default();
     let words = if words.is_empty() && stdin.is_some() { vec![OsString::from("-")] } else { words };
+    let (mut roots, mut paths) = (Vec::with_capacity(words.len()), Some(Vec::new()));
     for word in words {
         if word == "-" {
             let stdin = stdin.take().ok_or_else(|| CommandError::client("standard input was given twice"))?;
-            total = None;
-            sources.push(Box::new(std::iter::once(Ok(stdin_entry(stdin, call)))));
+            roots
+                .push(Root::Reader { name: call.text("stdin-name").to_owned(), reader: stdin.into_reader() });
+            paths = None;
             continue;
         }
-        let (name, disk_path, metadata) = look_at(&word, argument, call)?;
-        let walk =
-            |skipped| Walk::new(name.clone(), disk_path.clone(), metadata.clone(), options.clone(), skipped);
-        let size = match metadata.is_dir() {
-            true if measure => Some(walk(Skipped::default()).total_bytes()),
-            true => None,
-            false => Some(metadata.len()),
-        };
-        total = total.zip(size).map(|(total, size)| total.saturating_add(size));
-        sources.push(Box::new(walk(skipped.clone())));
+        let path = clean(Path::new(&word));
+        check(&path, argument)?;
+        paths = paths.map(|mut paths| {
+            paths.push(path.clone());
+            paths
+        });
+        roots.push(Root::Path(path));
     }
-    Ok(Input::new(sources.into_iter().flatten()).with_size_hint(total))
+    let options = walk_options(call, argument);
+    if let Some(paths) = paths.filter(|paths| measure && !paths.is_empty()) {
+        let (hint, options) = (hint.clone(), options.clone());
+        // Nobody waits for it: it only adds a percentage to a progress line.
+        let _ = thread::Builder::new().name("measure".to_owned()).spawn(move || {
+            if let Ok((_, bytes)) = add::measure(paths, options) {
+                hint.set(bytes);
+            }
+        });
+    }
+    let source = DiskSource::new(roots, options).map_err(CommandError::from_error)?;
+    Ok(Input::new(Entries(source)).with_size_hint(hint))
 }
 
-type Source = Box<dyn Iterator<Item = Result<Entry, InputError>> + Send>;
-
-fn stdin_entry(stdin: Stdin, call: &Call) -> Entry {
-    let path = call.text("stdin-name").as_bytes().to_vec();
-    let kind = EntryKind::File { reader: stdin.into_reader(), size_hint: None };
-    Entry { path, kind, meta: ModeAndTime::default(), disk_path: None }
-}
-
-/// The name in the upload, the path on disk, and what lies there.
-fn look_at(word: &OsStr, argument: &Arg, call: &Call) -> Result<(Vec<u8>, PathBuf, Metadata), CommandError> {
-    let shown = clean(Path::new(word));
-    let mut disk_path = shown.clone();
-    // `.` and `..` have no name of their own: take that of the directory they stand for.
-    if !matches!(shown.components().next_back(), Some(Component::Normal(_) | Component::RootDir)) {
-        disk_path = fs::canonicalize(&shown).map_err(|error| walk::io_error("lstat", &shown, error))?;
+/// Checks a path for commands that take files alone. What the walk itself refuses is left to it.
+fn check(path: &Path, argument: &Arg) -> Result<(), CommandError> {
+    if argument.recursive {
+        return Ok(());
     }
-    let name = disk_path.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
-    let mut metadata =
-        fs::symlink_metadata(&disk_path).map_err(|error| walk::io_error("lstat", &shown, error))?;
-    if metadata.is_symlink() && (call.bool("dereference-args") || call.bool("dereference-symlinks")) {
-        metadata = fs::metadata(&disk_path).map_err(|error| walk::io_error("stat", &shown, error))?;
-    }
-    let shown = shown.display();
-    if metadata.is_dir() && !argument.recursive {
-        let name = argument.name;
+    let failed =
+        |operation| move |error| InputError::Io { operation, path: path.display().to_string(), error };
+    fs::symlink_metadata(path).map_err(failed("lstat"))?;
+    if fs::metadata(path).map_err(failed("stat"))?.is_dir() {
+        let (shown, name) = (path.display(), argument.name);
         let text = format!("Invalid path '{shown}', argument '{name}' does not support directories");
         return Err(CommandError::new(text));
     }
-    if metadata.is_dir() && !call.bool("recursive") {
-        let text = format!("'{shown}' is a directory, use the '-r' flag to specify directories");
-        return Err(CommandError::new(text));
+    fs::File::open(path).map_err(failed("open"))?;
+    Ok(())
+}
+
+/// What the call's options say about walking. Commands without such options walk plainly.
+fn walk_options(call: &Call, argument: &Arg) -> WalkOptions {
+    WalkOptions {
+        recursive: argument.recursive && call.bool("recursive"),
+        hidden: call.bool("hidden"),
+        ignore: call.list("ignore").to_vec(),
+        ignore_rules_path: call
+            .text_opt("ignore-rules-path")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
+        dereference_symlinks: call.bool("dereference-symlinks"),
+        dereference_roots: !argument.recursive || call.bool("dereference-args"),
+        metadata: call.bool("preserve-mode") || call.bool("preserve-mtime"),
     }
-    Ok((name, disk_path, metadata))
+}
+
+/// What lies on the disk, as the entries of an upload.
+struct Entries(DiskSource);
+
+impl Iterator for Entries {
+    type Item = Result<Entry, InputError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(match self.0.next()? {
+            Ok(Found::Entry(entry)) => Ok(upload(entry)),
+            Ok(Found::Unreadable(unreadable)) => Err(InputError::Entry(unreadable.error)),
+            Err(error) => Err(InputError::Other(error.to_string())),
+        })
+    }
+}
+
+fn upload(entry: add::Entry) -> Entry {
+    let add::Entry { path, body, mode, mtime } = entry;
+    let (kind, disk_path) = match body {
+        Body::Directory => (EntryKind::Directory, None),
+        Body::Symlink(target) => (EntryKind::Symlink(target), None),
+        Body::Reader { reader, size } => (EntryKind::File { reader, size_hint: size }, None),
+        Body::File(path) => {
+            let reader = Box::new(FileOnDisk { path: path.clone(), file: None });
+            (EntryKind::File { reader, size_hint: None }, Some(path))
+        }
+    };
+    let meta = ModeAndTime {
+        mode,
+        mtime: mtime.map(|mtime| mtime.seconds),
+        mtime_nanos: mtime.and_then(|mtime| mtime.nanos),
+    };
+    Entry { path, kind, meta, disk_path }
+}
+
+/// A file that is opened when it is first read: `add` opens many at once by their paths instead.
+struct FileOnDisk {
+    path: PathBuf,
+    file: Option<fs::File>,
+}
+
+impl Read for FileOnDisk {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.file {
+            Some(file) => file.read(buffer),
+            None => self.file.insert(fs::File::open(&self.path)?).read(buffer),
+        }
+    }
 }
 
 /// A path without `.`, double separators and `x/..`, by its text alone.
@@ -158,23 +209,6 @@ fn clean(path: &Path) -> PathBuf {
         }
     }
     if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
-}
-
-/// What the call's options say about walking. Commands without such options walk plainly.
-fn walk_options(call: &Call) -> Result<WalkOptions, CommandError> {
-    let mut ignore = IgnoreRules::default();
-    let rules_path = call.text("ignore-rules-path");
-    if !rules_path.is_empty() {
-        let path = Path::new(rules_path);
-        let file = fs::File::open(path).map_err(|error| walk::io_error("open", path, error))?;
-        let mut text = String::new();
-        file.take(RULES_BYTES_MAX)
-            .read_to_string(&mut text)
-            .map_err(|error| walk::io_error("read", path, error))?;
-        text.lines().for_each(|line| ignore.add_line(line));
-    }
-    call.list("ignore").iter().for_each(|line| ignore.add_line(line));
-    Ok(WalkOptions { hidden: call.bool("hidden"), follow_links: call.bool("dereference-symlinks"), ignore })
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 
 mod env;
 mod help;
-mod ignore;
 mod input;
 mod output;
 mod parse;
@@ -17,7 +16,6 @@ mod run_tests;
 mod suggest;
 #[cfg(test)]
 mod tests;
-mod walk;
 
 pub use env::Environment;
 pub use parse::{Line, ParseError, parse};

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::commands::registry::{
     Arg, ArgError, ArgKind, Call, Command, CommandError, Door, ErrorKind, Input, Needs, Path, Registry,
@@ -11,11 +12,12 @@ use crate::commands::{Context, ContextParams, Terminal};
 
 use super::input::{self, Stdin};
 use super::parse::{Line, parse};
-use super::walk::Skipped;
 use super::{Environment, help, output};
 
 /// What a process that was interrupted ends with: 128 and the number of the signal.
 const EXIT_INTERRUPTED: u8 = 130;
+/// How long an interrupted command may take to stop.
+const STOPPING_MAX: Duration = Duration::from_secs(2);
 
 /// A command line that can be run.
 pub struct Job<'r> {
@@ -132,21 +134,29 @@ fn context(call: &Call, environment: &Environment) -> Context {
             .map(|path| environment.expand_home(&path)),
         program: environment.program.clone(),
     })
+    .at_terminal()
 }
 
 /// Runs a job to its end, and answers with the exit code.
 pub async fn execute(job: Job<'_>, terminal: &mut Terminal) -> u8 {
     let name = job.path.words().join(" ");
-    let program = job.program.clone();
-    let skipped = Skipped::default();
+    let (program, context) = (job.program.clone(), job.context.clone());
     let outcome = tokio::select! {
-        outcome = run(job, terminal, &skipped) => outcome,
+        outcome = run(job, terminal) => outcome,
         signal = tokio::signal::ctrl_c() => match signal {
-            Ok(()) => return EXIT_INTERRUPTED,
+            Ok(()) => {
+                // What was running is cancelled by now, and nothing of it will be pinned. A second signal does not wait.
+                tokio::select! {
+                    _ = tokio::time::timeout(STOPPING_MAX, context.stopped()) => {}
+                    _ = tokio::signal::ctrl_c() => {}
+                }
+                return EXIT_INTERRUPTED;
+            }
             Err(error) => Err(error.into()),
         },
     };
-    let code = match outcome {
+    let closed = context.close().await.map_err(CommandError::from_error);
+    match outcome.and(closed) {
         Ok(()) => 0,
         Err(error) => {
             let code = fail(terminal, &error);
@@ -156,31 +166,21 @@ pub async fn execute(job: Job<'_>, terminal: &mut Terminal) -> u8 {
             }
             code
         }
-    };
-    let (count, named) = skipped.take();
-    for reason in &named {
-        terminal.eprint(format!("skipped: {reason}\n"));
     }
-    if count > 0 {
-        return fail(
-            terminal,
-            &CommandError::new(format!("{count} file(s) or directories could not be read")),
-        );
-    }
-    code
 }
 
-async fn run(job: Job<'_>, terminal: &mut Terminal, skipped: &Skipped) -> Result<(), CommandError> {
+async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> {
     let Job { command, path, call, files, stdin, file_argument, context, .. } = job;
     call.encoding()?;
     let timeout = call.timeout()?;
     let input = match &file_argument {
         Some(argument) => {
             let measure = terminal.err_is_terminal;
-            input::open(argument, files, stdin, &call, measure, skipped)?
+            input::open(argument, files, stdin, &call, measure)?
         }
         None => Input::none(),
     };
+    terminal.upload = input.size_hint();
     if command.needs != Needs::Nothing {
         if call.is_given("api") {
             return Err(CommandError::new(if path.terminal_only() {

@@ -1,8 +1,13 @@
-//! `cat` and `get`.
+//! `cat`.
 
-use super::registry::{Arg, Command, Opt};
+use futures_util::TryStreamExt as _;
 
-pub(super) fn cat() -> Command {
+use super::Context;
+use super::paths;
+use super::registry::{Arg, ByteStream, Command, CommandError, Opt, Request, Response};
+use crate::services::unixfs::CatOptions;
+
+pub(super) fn command() -> Command {
     Command::new("cat", "Show IPFS object data.")
         .help("Writes the contained data of files to standard output, one after the other.")
         .arg(
@@ -14,20 +19,21 @@ pub(super) fn cat() -> Command {
         .opt(Opt::int64("offset o", "Byte offset to begin reading from."))
         .opt(Opt::int64("length l", "Maximum number of bytes to read."))
         .opt(Opt::bool("progress p", "Show progress where a person sees it.").default(true))
-        .planned(super::planned::NOT_YET)
+        .run(run)
 }
 
-pub(super) fn get() -> Command {
-    Command::new("get", "Download IPFS objects.")
-        .help(
-            "Stores a file or directory on disk: under its name, or where --output says.\n\nUse --archive to get a \
-             TAR file, --compress to have it compressed by gzip, and --compression-level (1 to 9) to say how hard.",
-        )
-        .arg(Arg::text("ipfs-path", "The path to the IPFS object to be output.").required().stdin())
-        .opt(Opt::string("output o", "The path where the output should be stored."))
-        .opt(Opt::bool("archive a", "Output a TAR archive."))
-        .opt(Opt::bool("compress C", "Compress the output with GZIP compression."))
-        .opt(Opt::int("compression-level l", "The level of compression (1-9)."))
-        .opt(Opt::bool("progress p", "Show progress where a person sees it.").default(true))
-        .planned(super::planned::NOT_YET)
+async fn run(context: Context, request: Request) -> Result<Response, CommandError> {
+    let not_negative = |name: &str| {
+        let number = request.int_opt(name).map(u64::try_from).transpose();
+        number.map_err(|_| CommandError::new(format!("cannot specify negative {name}")))
+    };
+    let (offset, length) = (not_negative("offset")?.unwrap_or(0), not_negative("length")?);
+    let paths = paths::parse_all(request.args())?;
+    let files = context.node().await?.unixfs().cat(&paths, CatOptions { offset, length }).await;
+    let files = files.map_err(CommandError::from_error)?;
+    Ok(Response::Bytes(ByteStream {
+        length: Some(files.length()),
+        content_type: "text/plain",
+        stream: Box::pin(files.map_err(CommandError::from_error)),
+    }))
 }

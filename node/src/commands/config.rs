@@ -1,6 +1,17 @@
-//! `config` and `bootstrap`.
+//! `config`.
 
-use super::registry::{Arg, Command, Needs, Opt};
+use std::path::Path;
+use std::process::Command as Process;
+
+use serde_json::{Value, json};
+
+use super::Context;
+use super::blocking::blocking;
+use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
+use crate::config::{Config, apply_profile, changes, human_output, parse_argument};
+
+/// Largest file that `config replace` takes.
+const REPLACE_BYTES_MAX: u64 = 16 << 20;
 
 pub(super) fn command() -> Command {
     Command::new("config", "Get and set IPFS config values.")
@@ -15,80 +26,143 @@ pub(super) fn command() -> Command {
         .opt(Opt::bool("json", "Parse stringified JSON."))
         .opt(Opt::bool("expand-auto", "Expand 'auto' placeholders to their resolved values."))
         .needs(Needs::Config)
-        .planned(super::planned::NOT_YET)
-        .subcommand(
-            Command::new("edit", "Open the config file for editing in $EDITOR.")
-                .help("Opens the config file in the editor that the environment variable EDITOR names.")
-                .needs(Needs::Config)
-                .terminal_only()
-                .planned(super::planned::NOT_YET),
-        )
-        .subcommand(
-            Command::new("profile", "Apply profiles to config.")
-                .needs(Needs::Config)
-                .subcommand(
-                    Command::new("apply", "Apply profile to config.")
-                        .arg(Arg::text("profile", "The profile to apply to the config.").required())
-                        .opt(Opt::bool("dry-run", "Print what would change, and change nothing."))
-                        .needs(Needs::Config)
-                        .planned(super::planned::NOT_YET),
-                ),
-        )
+        .run(get_or_set)
+        .text(value_text)
+        .plain_output()
+        .subcommand(edit())
+        .subcommand(Command::new("profile", "Apply profiles to config.").needs(Needs::Config).subcommand(profile_apply()))
         .subcommand(
             Command::new("replace", "Replace the config with <file>.")
                 .help("Replaces the config with the contents of a file. The identity is kept.")
                 .arg(Arg::file("file", "The file to use as the new config.").required())
                 .needs(Needs::Config)
-                .planned(super::planned::NOT_YET),
+                .run(replace),
         )
         .subcommand(
             Command::new("show", "Output config file contents.")
                 .help("Prints the config without its secrets.")
                 .needs(Needs::Config)
-                .planned(super::planned::NOT_YET),
+                .run(|context, _| async move { Ok(Response::One(load(&context).await?.show())) })
+                .text(|_, value, out| line(out, &human_output(value)))
+                .plain_output(),
         )
 }
 
-pub(super) fn bootstrap() -> Command {
-    Command::new("bootstrap", "Show or edit the list of bootstrap peers.")
-        .help("Without a subcommand, lists the bootstrap peers.")
+/// The config of the context's repo.
+pub(super) async fn load(context: &Context) -> Result<Config, CommandError> {
+    context.require_repo()?;
+    let path = context.config_path();
+    blocking(move || Config::load(&path).map_err(CommandError::from_error)).await
+}
+
+/// Loads the config, changes it, and writes it: one blocking piece.
+pub(super) async fn change<T: Send + 'static>(
+    context: &Context,
+    change: impl FnOnce(&mut Config, &Path) -> Result<T, CommandError> + Send + 'static,
+) -> Result<T, CommandError> {
+    context.require_repo()?;
+    let path = context.config_path();
+    blocking(move || {
+        let mut config = Config::load(&path).map_err(CommandError::from_error)?;
+        change(&mut config, &path)
+    })
+    .await
+}
+
+/// Appends a line.
+pub(super) fn line(out: &mut Vec<u8>, text: &str) -> Result<(), CommandError> {
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'\n');
+    Ok(())
+}
+
+async fn get_or_set(context: Context, request: Request) -> Result<Response, CommandError> {
+    let key = request.arg(0).to_owned();
+    let value = match request.args().get(1).cloned() {
+        None => load(&context).await?.get(&key).map_err(CommandError::from_error)?,
+        Some(text) => {
+            let (as_json, as_bool, key) = (request.bool("json"), request.bool("bool"), key.clone());
+            change(&context, move |config, path| {
+                let value = parse_argument(&text, as_json, as_bool).map_err(CommandError::from_error)?;
+                let value = config.set(&key, value).map_err(CommandError::from_error)?;
+                config.save(path).map_err(CommandError::from_error)?;
+                Ok(value)
+            })
+            .await?
+        }
+    };
+    Ok(Response::One(json!({ "Key": key, "Value": value })))
+}
+
+/// A value that was asked for; nothing where one was set.
+fn value_text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {
+    if call.args().len() == 2 {
+        return Ok(());
+    }
+    line(out, &human_output(value.get("Value").unwrap_or(&Value::Null)))
+}
+
+async fn replace(context: Context, mut request: Request) -> Result<Response, CommandError> {
+    let mut input = request.take_input();
+    change(&context, move |config, path| {
+        let bytes = input.read_file("file", REPLACE_BYTES_MAX)?;
+        let new = config.replaced(&String::from_utf8_lossy(&bytes)).map_err(CommandError::from_error)?;
+        new.save(path).map_err(CommandError::from_error)
+    })
+    .await?;
+    Ok(Response::Empty)
+}
+
+fn profile_apply() -> Command {
+    Command::new("apply", "Apply profile to config.")
+        .help(
+            "Applies a profile and prints what it changed. The config before it is kept beside the new one, as \
+             config-pre-<profile>-<random>.",
+        )
+        .arg(Arg::text("profile", "The profile to apply to the config.").required())
+        .opt(Opt::bool("dry-run", "Print what would change, and change nothing."))
         .needs(Needs::Config)
-        .planned(super::planned::NOT_YET)
-        .subcommand(
-            Command::new("add", "Add peers to the bootstrap list.")
-                .help("Prints the peers that were added: those that were not on the list.")
-                .arg(
-                    Arg::text(
-                        "peer",
-                        "A peer to add to the bootstrap list (multiaddr with /p2p/, or default).",
-                    )
-                    .variadic()
-                    .stdin(),
-                )
-                .needs(Needs::Config)
-                .planned(super::planned::NOT_YET),
-        )
-        .subcommand(
-            Command::new("list", "Show peers in the bootstrap list.")
-                .opt(Opt::bool("expand-auto", "Expand 'auto' placeholders to their resolved values."))
-                .needs(Needs::Config)
-                .planned(super::planned::NOT_YET),
-        )
-        .subcommand(
-            Command::new("rm", "Remove peers from the bootstrap list.")
-                .help("Prints the peers that were removed.")
-                .arg(
-                    Arg::text("peer", "A peer to remove from the bootstrap list.")
-                        .variadic()
-                        .stdin_unless("all"),
-                )
-                .opt(Opt::bool("all", "Remove all bootstrap peers. Deprecated: use 'all' subcommand."))
-                .needs(Needs::Config)
-                .planned(super::planned::NOT_YET)
-                .subcommand(
-                    Command::new("all", "Remove all peers from the bootstrap list.")
-                        .needs(Needs::Config)
-                        .planned(super::planned::NOT_YET),
-                ),
-        )
+        .run(|context, request| async move {
+            let (name, dry_run) = (request.arg(0).to_owned(), request.bool("dry-run"));
+            let changed = change(&context, move |config, path| {
+                apply_profile(config, path, &name, dry_run).map_err(CommandError::from_error)
+            })
+            .await?;
+            serde_json::to_value(changed).map(Response::One).map_err(CommandError::from_error)
+        })
+        .text(profile_text)
+}
+
+/// One line a key that differs.
+fn profile_text(_: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {
+    let (old, new) =
+        (value.get("OldCfg").unwrap_or(&Value::Null), value.get("NewCfg").unwrap_or(&Value::Null));
+    let shown = |value: Option<Value>| value.map_or("(not set)".to_owned(), |value| value.to_string());
+    for change in changes(old, new) {
+        line(out, &format!("{}: {} -> {}", change.key, shown(change.old), shown(change.new)))?;
+    }
+    Ok(())
+}
+
+fn edit() -> Command {
+    Command::new("edit", "Open the config file for editing in $EDITOR.")
+        .help("Opens the config file in the editor that the environment variable EDITOR names.")
+        .needs(Needs::Config)
+        .terminal_only()
+        .run(|context, _| async move {
+            let path = load(&context).await.map(|_| context.config_path())?;
+            blocking(move || open_editor(&path)).await?;
+            load(&context).await.map(|_| Response::Empty)
+        })
+}
+
+/// Runs the editor and waits for it.
+fn open_editor(path: &Path) -> Result<(), CommandError> {
+    let editor = std::env::var("EDITOR").unwrap_or_default();
+    if editor.is_empty() {
+        return Err(CommandError::new("ENV variable $EDITOR not set"));
+    }
+    // As a shell would read it: EDITOR may carry options.
+    let status = Process::new("sh").args(["-c", "exec $0 \"$1\"", &editor]).arg(path).status()?;
+    if status.success() { Ok(()) } else { Err(CommandError::new(format!("{editor}: {status}"))) }
 }

@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::registry::CommandError;
+use crate::config::Config;
+use crate::node::{Node, NodeError};
 
 /// Where a context finds its repo.
 #[derive(Debug, Clone)]
@@ -40,12 +43,58 @@ impl From<RepoError> for CommandError {
 #[derive(Debug, Clone)]
 pub struct Context {
     inner: Arc<ContextParams>,
+    node: Arc<OnceCell<Node>>,
+    at_terminal: bool,
 }
 
 impl Context {
     /// A context on a repo folder that need not exist.
     pub fn new(params: ContextParams) -> Self {
-        Self { inner: Arc::new(params) }
+        Self { inner: Arc::new(params), node: Arc::default(), at_terminal: false }
+    }
+
+    /// Says that whoever calls sits at this machine, with this process's rights: `get` may write files there.
+    #[must_use]
+    pub fn at_terminal(mut self) -> Self {
+        self.at_terminal = true;
+        self
+    }
+
+    /// Whether whoever calls sits at this machine.
+    pub fn is_at_terminal(&self) -> bool {
+        self.at_terminal
+    }
+
+    /// The node on this repo: opened when it is first asked for, the same from then on.
+    pub async fn node(&self) -> Result<&Node, CommandError> {
+        self.node.get_or_try_init(|| self.open()).await
+    }
+
+    async fn open(&self) -> Result<Node, CommandError> {
+        self.require_repo()?;
+        let mut builder = Node::builder().repo(self.repo_dir());
+        if let Some(path) = self.inner.config_file.clone() {
+            let config = tokio::task::spawn_blocking(move || Config::load(&path)).await;
+            builder =
+                builder.config(config.map_err(CommandError::from_error)?.map_err(CommandError::from_error)?);
+        }
+        builder.open().await.map_err(CommandError::from_error)
+    }
+
+    /// Makes everything that was written durable, if a node was opened. For the end of a process; the repo is let go
+    /// of when the last context and stream are dropped.
+    pub async fn close(&self) -> Result<(), NodeError> {
+        match self.node.get() {
+            Some(node) => node.clone().close().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the operations that were cancelled have stopped, if a node was opened.
+    pub async fn stopped(&self) {
+        if let Some(node) = self.node.get() {
+            node.pool().idle().await;
+        }
     }
 
     /// The repo folder.
@@ -56,6 +105,11 @@ impl Context {
     /// The name that texts call the program by.
     pub fn program(&self) -> &str {
         &self.inner.program
+    }
+
+    /// The config file that was named by `--config-file`, if any.
+    pub fn config_file(&self) -> Option<&Path> {
+        self.inner.config_file.as_deref()
     }
 
     /// The config file.

@@ -1,81 +1,103 @@
-//! `init`, `id` and `key`.
+//! `key`.
 
-use super::registry::{Arg, Command, Needs, Opt};
+use std::path::PathBuf;
 
-pub(super) fn init() -> Command {
-    Command::new("init", "Initialize IPFS config file and repository.")
-        .help(
-            "Makes a repository, with a new identity, in the folder that IPFS_PATH or --repo-dir names.\n\nProfiles \
-             (comma-separated) change the config from the start: server, lowpower, test and others; see 'config \
-             profile apply'.",
-        )
-        .arg(Arg::file("default-config", "Initialize with the given configuration."))
-        .opt(Opt::string("algorithm a", "Cryptographic algorithm to use for key generation: ed25519 or rsa.").default("ed25519"))
-        .opt(Opt::int("bits b", "Number of bits to use in the generated RSA private key."))
-        .opt(Opt::bool("empty-repo e", "Don't add and pin help files to the local storage.").default(true))
-        .opt(Opt::string("profile p", "Apply profile settings to config. Multiple profiles can be separated by ','."))
-        .needs(Needs::Nothing)
-        .terminal_only()
-        .planned(super::planned::NOT_YET)
-}
+use serde_json::{Value, json};
 
-pub(super) fn id() -> Command {
-    Command::new("id", "Show IPFS node id info.")
-        .help(
-            "Prints this node's peer ID, public key, addresses, agent and protocols.\n\n--format takes any text with \
-             <id>, <aver>, <pver>, <pubkey>, <addrs> and <protocols> in it.",
-        )
-        .arg(Arg::text("peerid", "Peer.ID of node to look up.").stdin())
-        .opt(Opt::string("format f", "Optional output format."))
-        .opt(Opt::string("peerid-base", "Encoding used for peer IDs: b58mh or a multibase for CIDv1.").default("b58mh"))
-        .planned(super::planned::NOT_YET)
-}
+use super::Context;
+use super::blocking::blocking;
+use super::config::{line, load};
+use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
+use crate::keys::{ENCODED_BYTES_MAX, ExportFormat, IpnsBase, KeyInfo, Keystore};
 
 pub(super) fn command() -> Command {
     Command::new("key", "Create and list IPNS name keypairs.")
-        .subcommand(
-            Command::new("export", "Export a keypair.")
-                .help("Writes a named private key to a file: by default <name>.key, in the protobuf form of libp2p.")
-                .arg(Arg::text("name", "Name of key to export.").required())
-                .opt(Opt::string("output o", "The path where the output should be stored."))
-                .opt(Opt::string("format f", "The format of the exported private key: libp2p-protobuf-cleartext or pem-pkcs8-cleartext.").default("libp2p-protobuf-cleartext"))
-                .terminal_only()
-                .planned(super::planned::NOT_YET),
-        )
-        .subcommand(
-            Command::new("gen", "Create a new keypair.")
-                .arg(Arg::text("name", "Name of key to create.").required())
-                .opt(Opt::string("type t", "Type of the key to create: rsa, ed25519.").default("ed25519"))
-                .opt(Opt::int("size s", "Size of the key to generate."))
-                .opt(ipns_base())
-                .planned(super::planned::NOT_YET),
-        )
-        .subcommand(
-            Command::new("import", "Import a key and prints imported key id.")
-                .arg(Arg::text("name", "Name to associate with key in keychain.").required())
-                .arg(Arg::file("key", "Key provided by generate or export.").required())
-                .opt(ipns_base())
-                .opt(Opt::string("format f", "The format of the private key to import: libp2p-protobuf-cleartext or pem-pkcs8-cleartext.").default("libp2p-protobuf-cleartext"))
-                .opt(Opt::bool("allow-any-key-type", "Allow importing any key type."))
-                .planned(super::planned::NOT_YET),
-        )
+        .needs(Needs::Config)
+        .subcommand(export())
+        .subcommand(generate())
+        .subcommand(import())
         .subcommand(list("list"))
         .subcommand(list("ls"))
-        .subcommand(
-            Command::new("rename", "Rename a keypair.")
-                .arg(Arg::text("name", "Name of key to rename.").required())
-                .arg(Arg::text("newName", "New name of the key.").required())
-                .opt(Opt::bool("force f", "Allow to overwrite an existing key."))
-                .opt(ipns_base())
-                .planned(super::planned::NOT_YET),
+        .subcommand(rename())
+        .subcommand(remove())
+}
+
+fn generate() -> Command {
+    Command::new("gen", "Create a new keypair.")
+        .arg(Arg::text("name", "Name of key to create.").required())
+        .opt(Opt::string("type t", "Type of the key to create: rsa, ed25519.").default("ed25519"))
+        .opt(Opt::int("size s", "Size of the key to generate."))
+        .opt(ipns_base())
+        .needs(Needs::Config)
+        .run(|context, request| async move {
+            let base = base(&request)?;
+            let (name, kind) = (request.arg(0).to_owned(), request.text("type").to_owned());
+            let bits = request.int_opt("size");
+            let key = in_store(&context, move |store| {
+                store.generate(&name, &kind, bits).map_err(CommandError::from_error)
+            })
+            .await?;
+            Ok(Response::One(key_value(&key, base)))
+        })
+        .text(|_, value, out| line(out, text_of(value, "Id")))
+}
+
+fn import() -> Command {
+    Command::new("import", "Import a key and prints imported key id.")
+        .arg(Arg::text("name", "Name to associate with key in keychain.").required())
+        .arg(Arg::file("key", "Key provided by generate or export.").required())
+        .opt(ipns_base())
+        .opt(
+            Opt::string(
+                "format f",
+                "The format of the private key to import: libp2p-protobuf-cleartext or pem-pkcs8-cleartext.",
+            )
+            .default("libp2p-protobuf-cleartext"),
         )
-        .subcommand(
-            Command::new("rm", "Remove a keypair.")
-                .arg(Arg::text("name", "Names of keys to remove.").required().variadic().stdin())
-                .opt(Opt::bool("l", "Show extra information about keys."))
-                .opt(ipns_base())
-                .planned(super::planned::NOT_YET),
+        .opt(Opt::bool("allow-any-key-type", "Allow importing any key type."))
+        .needs(Needs::Config)
+        .run(|context, mut request| async move {
+            let (base, name) = (base(&request)?, request.arg(0).to_owned());
+            let format =
+                ExportFormat::for_import(request.text("format")).map_err(CommandError::from_error)?;
+            let (any, mut input) = (request.bool("allow-any-key-type"), request.take_input());
+            let key = in_store(&context, move |store| {
+                let bytes = input.read_file("key", ENCODED_BYTES_MAX as u64)?;
+                store.import(&name, &bytes, format, any).map_err(CommandError::from_error)
+            })
+            .await?;
+            Ok(Response::One(key_value(&key, base)))
+        })
+        .text(|_, value, out| line(out, text_of(value, "Id")))
+}
+
+fn export() -> Command {
+    Command::new("export", "Export a keypair.")
+        .help("Writes a named private key to a file: by default <name>.key, in the protobuf form of libp2p.")
+        .arg(Arg::text("name", "Name of key to export.").required())
+        .opt(Opt::string("output o", "The path where the output should be stored."))
+        .opt(
+            Opt::string(
+                "format f",
+                "The format of the exported private key: libp2p-protobuf-cleartext or pem-pkcs8-cleartext.",
+            )
+            .default("libp2p-protobuf-cleartext"),
         )
+        .needs(Needs::Config)
+        .terminal_only()
+        .run(|context, request| async move {
+            let name = request.arg(0).to_owned();
+            let format =
+                ExportFormat::for_export(request.text("format")).map_err(CommandError::from_error)?;
+            let default = PathBuf::from(format!("{name}.{}", format.file_ending()));
+            let output = request.text_opt("output").map_or(default, PathBuf::from);
+            in_store(&context, move |store| {
+                let bytes = store.export(&name, format).map_err(CommandError::from_error)?;
+                Keystore::write_exported(&output, &bytes).map_err(CommandError::from_error)
+            })
+            .await?;
+            Ok(Response::Empty)
+        })
 }
 
 /// `key list` and its other name.
@@ -83,9 +105,105 @@ fn list(name: &'static str) -> Command {
     Command::new(name, "List all local keypairs.")
         .opt(Opt::bool("l", "Show extra information about keys."))
         .opt(ipns_base())
-        .planned(super::planned::NOT_YET)
+        .needs(Needs::Config)
+        .run(|context, request| async move {
+            let base = base(&request)?;
+            let own = load(&context).await?.private_key().map_err(CommandError::from_error)?.peer_id();
+            let keys =
+                in_store(&context, move |store| store.list(own).map_err(CommandError::from_error)).await?;
+            Ok(keys_value(&keys, base))
+        })
+        .text(keys_text)
+}
+
+fn rename() -> Command {
+    Command::new("rename", "Rename a keypair.")
+        .arg(Arg::text("name", "Name of key to rename.").required())
+        .arg(Arg::text("newName", "New name of the key.").required())
+        .opt(Opt::bool("force f", "Allow to overwrite an existing key."))
+        .opt(ipns_base())
+        .needs(Needs::Config)
+        .run(|context, request| async move {
+            let base = base(&request)?;
+            let (name, new_name) = (request.arg(0).to_owned(), request.arg(1).to_owned());
+            let force = request.bool("force");
+            let was = name.clone();
+            let renamed = in_store(&context, move |store| {
+                store.rename(&name, &new_name, force).map_err(CommandError::from_error)
+            })
+            .await?;
+            Ok(Response::One(json!({
+                "Was": was,
+                "Now": renamed.key.name,
+                "Id": base.format(&renamed.key.peer_id),
+                "Overwrite": renamed.overwrite,
+            })))
+        })
+        .text(|_, value, out| {
+            let (id, now) = (text_of(value, "Id"), text_of(value, "Now"));
+            match value.get("Overwrite").and_then(Value::as_bool) {
+                Some(true) => line(out, &format!("Key {id} renamed to {now} with overwriting")),
+                _ => line(out, &format!("Key {id} renamed to {now}")),
+            }
+        })
+}
+
+fn remove() -> Command {
+    Command::new("rm", "Remove a keypair.")
+        .arg(Arg::text("name", "Names of keys to remove.").required().variadic().stdin())
+        .opt(Opt::bool("l", "Show extra information about keys."))
+        .opt(ipns_base())
+        .needs(Needs::Config)
+        .run(|context, request| async move {
+            let (base, names) = (base(&request)?, request.args().to_vec());
+            let removed = in_store(&context, move |store| {
+                let removed: Result<Vec<_>, _> = names.iter().map(|name| store.remove(name)).collect();
+                removed.map_err(CommandError::from_error)
+            })
+            .await?;
+            Ok(keys_value(&removed, base))
+        })
+        .text(keys_text)
 }
 
 fn ipns_base() -> Opt {
     Opt::string("ipns-base", "Encoding used for keys: b58mh or a multibase for CIDv1.").default("base36")
+}
+
+fn base(request: &Request) -> Result<IpnsBase, CommandError> {
+    request.text("ipns-base").parse().map_err(CommandError::from_error)
+}
+
+/// Works on the key store of the context's repo.
+async fn in_store<T: Send + 'static>(
+    context: &Context,
+    work: impl FnOnce(&Keystore) -> Result<T, CommandError> + Send + 'static,
+) -> Result<T, CommandError> {
+    context.require_repo()?;
+    let repo = context.repo_dir().to_owned();
+    blocking(move || work(&Keystore::open(&repo).map_err(CommandError::from_error)?)).await
+}
+
+fn key_value(key: &KeyInfo, base: IpnsBase) -> Value {
+    json!({ "Name": key.name, "Id": base.format(&key.peer_id) })
+}
+
+fn keys_value(keys: &[KeyInfo], base: IpnsBase) -> Response {
+    let keys: Vec<_> = keys.iter().map(|key| key_value(key, base)).collect();
+    Response::One(json!({ "Keys": keys }))
+}
+
+fn text_of<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Names, or with `-l` IDs and names in columns.
+fn keys_text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {
+    let none = Vec::new();
+    let keys = value.get("Keys").and_then(Value::as_array).unwrap_or(&none);
+    let width = keys.iter().map(|key| text_of(key, "Id").len()).max().unwrap_or_default();
+    keys.iter().try_for_each(|key| {
+        let (id, name) = (text_of(key, "Id"), text_of(key, "Name"));
+        if call.bool("l") { line(out, &format!("{id:<width$} {name} ")) } else { line(out, name) }
+    })
 }

@@ -55,23 +55,36 @@
 
 mod add;
 mod block;
+mod blocking;
+mod bootstrap;
 mod cat;
 mod catalog;
 mod cid;
+mod cid_text;
+mod codecs;
 mod completion;
 mod config;
 mod context;
 mod dag;
+mod dag_car;
+mod get;
+mod identity;
 mod key;
+mod layout;
 mod list;
 mod ls;
 mod multibase;
+mod object;
+mod paths;
 mod planned;
 mod progress;
+mod refs;
 pub mod registry;
 mod repo;
 mod root;
 mod terminal;
+mod time;
+mod upload;
 mod version;
 
 pub use context::{Context, ContextParams, RepoError};

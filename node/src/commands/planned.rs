@@ -3,12 +3,10 @@
 //! Some of them have one right answer on a node that is not online: the error that Kubo gives there.
 
 use super::registry::{Arg, ArgKind, Command, CommandError, Needs, Opt, OptKind, Request, Response, Status};
-use super::{Context, dag, repo};
+use super::{Context, object, repo};
 
 /// Why commands that need the network are not there.
 pub(super) const NETWORK: &str = "it needs the network, which this version has not";
-/// Why commands whose definition is there are not: until their `run` is written.
-pub(super) const NOT_YET: &str = "it is not written yet";
 /// Why commands of the daemon are not there.
 const DAEMON: &str = "this version has no daemon";
 /// Why the mutable file system is not there.
@@ -218,7 +216,7 @@ pub(super) fn add_to(root: &mut Vec<Command>) {
     }
     insert_command(root, &["swarm"], connect());
     insert_command(root, &["stats"], repo::stat("repo"));
-    insert_command(root, &["object"], dag::object_stat());
+    insert_command(root, &["object"], object::stat());
 }
 
 fn insert(commands: &mut Vec<Command>, words: &[&'static str], row: &Row) {

@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 
 use super::Progress;
-use super::registry::CommandError;
+use super::registry::{CommandError, SizeHint};
 
 /// Bytes that are gathered before they are written: large enough for `cat` at disk speed.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -22,6 +22,8 @@ pub struct Terminal {
     pub err_is_terminal: bool,
     /// Whether colours are wanted: on a terminal, unless `NO_COLOR` is set or the terminal cannot.
     pub color: bool,
+    /// How many bytes the files of the command line hold, once that is known.
+    pub upload: SizeHint,
 }
 
 impl Terminal {
@@ -45,6 +47,7 @@ impl Terminal {
             out_is_terminal: false,
             err_is_terminal: false,
             color: false,
+            upload: SizeHint::default(),
         }
     }
 

@@ -9,6 +9,7 @@ mod document;
 mod edit;
 mod import;
 mod profiles;
+mod resolve;
 mod schema;
 mod units;
 mod views;
@@ -21,11 +22,11 @@ use serde_json::Value;
 pub use bootstrap::{AUTO, BootstrapError, DEFAULT_BOOTSTRAP, expand_auto};
 pub use document::human_output;
 pub use edit::{ConfigError, parse_argument};
-pub use import::{
-    AddFlags, HamtEstimation, INLINE_BYTES_MAX, ImportConfig, ImportConfigError, ImportFlagError,
-    ImportLayout, PIN_NAME_BYTES_MAX, ResolvedImport, resolve_import,
-};
+pub use import::{ImportConfig, ImportConfigError};
 pub use profiles::{Change, Profile, ProfileChange, ProfileError, apply_profile, changes, profiles};
+pub use resolve::{
+    AddFlags, INLINE_BYTES_MAX, ImportFlagError, PIN_NAME_BYTES_MAX, ResolvedImport, resolve_import,
+};
 pub use units::{DurationError, GoDuration, SizeError, parse_size};
 pub use views::{Addresses, Datastore, Durability, Identity, MEMORY_LIMIT_BYTES_MIN, Resources, ValueError};
 
@@ -93,6 +94,7 @@ pub struct Config {
 
 impl Config {
     /// The config of a new repo, without an identity.
+    #[expect(clippy::missing_panics_doc, reason = "the text is part of the program, and a test parses it")]
     pub fn defaults() -> Self {
         let document = serde_json::from_str(DEFAULTS).expect("invariant: a unit test parses the defaults");
         Self { document }

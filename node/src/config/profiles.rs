@@ -152,7 +152,7 @@ const PROFILES: &[Profile] = &[
     }),
     refuse("flatfs"),
     refuse("flatfs-measure"),
-    change("legacy-cid-v0", "The same as unixfs-v0-2015.", |c| import_2015(c)),
+    change("legacy-cid-v0", "The same as unixfs-v0-2015.", import_2015),
     change("local-discovery", "Finds peers in the local network (reverts server).", |c| {
         for key in ["Addresses.NoAnnounce", "Swarm.AddrFilters"] {
             let mut list = texts(c, key);
@@ -224,7 +224,7 @@ const PROFILES: &[Profile] = &[
     change(
         "unixfs-v0-2015",
         "Imports as IPFS did from the start: CIDv0, leaves in dag-pb, chunks of 256 KiB, 174 links.",
-        |c| import_2015(c),
+        import_2015,
     ),
     change(
         "unixfs-v1-2025",

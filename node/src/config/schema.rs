@@ -432,12 +432,11 @@ fn check_below(candidates: Option<&[Candidate]>, path: &str, value: &Value) -> R
 fn check_leaf(kind: Kind, path: &str, value: &Value) -> Result<(), String> {
     let fits = match kind {
         Any => true,
-        Str => value.is_string(),
         Bool => value.is_boolean(),
         Int(_) => value.is_i64(),
         List => return check_list(path, value),
         OneOrMany if value.is_array() => return check_list(path, value),
-        OneOrMany => value.is_string(),
+        Str | OneOrMany => value.is_string(),
         Flag if value.is_boolean() => true,
         Flag => {
             let text = go_quote(&value.to_string());

@@ -10,7 +10,8 @@ use crate::support::{TestNode, noise};
 #[tokio::test]
 async fn what_was_added_is_read_back() {
     let test = TestNode::new().await;
-    for (index, bytes) in [0, 1, 262_144, 262_145, 1 << 20, (1 << 20) + 1, 50_000_000].into_iter().enumerate() {
+    for (index, bytes) in [0, 1, 262_144, 262_145, 1 << 20, (1 << 20) + 1, 50_000_000].into_iter().enumerate()
+    {
         for import in [ImportParams::unixfs_v0_2015(), ImportParams::unixfs_v1_2025()] {
             let content = noise(bytes, index as u64);
             let path = test.write("file", &content);
@@ -28,7 +29,9 @@ async fn parts_of_files_are_the_parts_of_their_bytes() {
     let test = TestNode::new().await;
     let content = noise(3_000_000, 7);
     let root = test.add(&test.write("file", &content), AddOptions::default()).await[0].cid;
-    for (offset, length) in [(0, 0), (0, 1), (262_143, 2), (1_000_000, 1_000_000), (2_999_999, 9), (4_000_000, 1)] {
+    for (offset, length) in
+        [(0, 0), (0, 1), (262_143, 2), (1_000_000, 1_000_000), (2_999_999, 9), (4_000_000, 1)]
+    {
         let part = test.cat(root, CatOptions { offset, length: Some(length) }).await;
         let from = usize::try_from(offset).unwrap().min(content.len());
         let to = usize::try_from(offset + length).unwrap().min(content.len());
@@ -83,9 +86,8 @@ async fn progress_is_told_as_kubo_does() {
 #[tokio::test]
 async fn streams_without_a_name_are_called_by_their_cid() {
     let test = TestNode::new().await;
-    let entry = |text: &'static str| {
-        Entry::new("", Body::Reader { reader: Box::new(text.as_bytes()), size: None })
-    };
+    let entry =
+        |text: &'static str| Entry::new("", Body::Reader { reader: Box::new(text.as_bytes()), size: None });
     let source = vec![entry("from stdin")].into_iter().fuse();
     let (added, end) = test.add_source(source, AddOptions::default()).await;
     end.unwrap();

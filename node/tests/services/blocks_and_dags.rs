@@ -22,12 +22,18 @@ async fn blocks_are_named_as_asked() {
     let hello = b"hello holdfast\n";
     assert_eq!(put(hello, options).await, "bafkreiafdxaehozptg73zud3kraoqdyc4vg2jzpwad26m4cnwj4gopmshm");
     let sha512 = BlockPutOptions { hash: HashKind::Sha2_512, ..options };
-    assert!(put(hello, sha512).await.starts_with("bafkrgqh7tz4hyl2oexxabembigrwgrxd7pgzrvigl7xxdaqtz5j7hm4kfv7"));
+    assert!(
+        put(hello, sha512).await.starts_with("bafkrgqh7tz4hyl2oexxabembigrwgrxd7pgzrvigl7xxdaqtz5j7hm4kfv7")
+    );
     let v0 = BlockPutOptions { codec: codec::DAG_PB, v0: true, ..options };
     assert_eq!(put(b"", v0).await, "QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n");
     let big = test.node.blocks().put(vec![0; 3 << 20].into(), options).await.unwrap_err();
     assert!(matches!(big, BlockPutError::TooBig));
-    test.node.blocks().put(vec![0; 3 << 20].into(), BlockPutOptions { allow_big: true, ..options }).await.unwrap();
+    test.node
+        .blocks()
+        .put(vec![0; 3 << 20].into(), BlockPutOptions { allow_big: true, ..options })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -52,7 +58,8 @@ async fn values_go_in_as_json_and_come_out_by_path() {
     let test = TestNode::new().await;
     test.write("hello.txt", "hello holdfast\n");
     let hello = test.add(&test.path("hello.txt"), AddOptions::default()).await[0].cid;
-    let text = format!("{{\"hello\":\"worldholdfast\",\"n\":[1,2,{{\"x\":null}}],\"l\":{{\"/\":\"{hello}\"}}}}");
+    let text =
+        format!("{{\"hello\":\"worldholdfast\",\"n\":[1,2,{{\"x\":null}}],\"l\":{{\"/\":\"{hello}\"}}}}");
     let cid = test.node.dag().put(Bytes::from(text), DagPutOptions::default()).await.unwrap();
     assert_eq!(cid.to_string(), "bafyreifnigvfwh25murkv74z44nh7pfbc36w7notzs4hejv3z7g3vhrmfe");
     let get = async |path: &str| {

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use futures_util::TryStreamExt as _;
-use holdfast::services::dag::{DagImportError, ImportEvent, ImportOptions};
+use holdfast::services::dag::{DagImportError, ExportOptions, ImportEvent, ImportOptions};
 use holdfast::services::unixfs::CatOptions;
 use holdfast::services::unixfs::add::AddOptions;
 use holdfast_dag::cid::Cid;
@@ -11,11 +11,15 @@ use holdfast_dag::cid::Cid;
 use crate::support::{TestNode, noise};
 
 async fn export(test: &TestNode, root: Cid) -> Vec<u8> {
-    let archive = test.node.dag().export(&root).await.unwrap();
+    let archive = test.node.dag().export(&root, ExportOptions::default()).await.unwrap();
     archive.try_collect::<Vec<_>>().await.unwrap().concat()
 }
 
-async fn import(test: &TestNode, car: Vec<u8>, options: ImportOptions) -> Result<Vec<ImportEvent>, DagImportError> {
+async fn import(
+    test: &TestNode,
+    car: Vec<u8>,
+    options: ImportOptions,
+) -> Result<Vec<ImportEvent>, DagImportError> {
     let archive: Box<dyn Read + Send> = Box::new(std::io::Cursor::new(car));
     test.node.dag().import(std::iter::once(Ok(archive)), options).try_collect().await
 }
@@ -32,7 +36,9 @@ async fn an_exported_dag_is_imported_whole_and_pinned() {
     let options = ImportOptions { stats: true, ..ImportOptions::default() };
     let events = import(&to, car.clone(), options).await.unwrap();
     assert_eq!(events[0], ImportEvent::Root { cid: root, error: None });
-    assert!(matches!(events[1], ImportEvent::Stats { blocks, .. } if blocks == to.node.repo_stat().await.unwrap().blocks));
+    assert!(
+        matches!(events[1], ImportEvent::Stats { blocks, .. } if blocks == to.node.repo_stat().await.unwrap().blocks)
+    );
     assert!(to.is_pinned(root).await);
     assert!(export(&to, root).await == car);
     let big = to.node.resolve_block(&format!("/ipfs/{root}/big").parse_path()).await.unwrap();
@@ -66,7 +72,10 @@ async fn incomplete_and_damaged_archives_pin_nothing() {
     let mut flipped = car.clone();
     flipped[whole_sections - 1000] ^= 1;
     let error = import(&to, flipped, ImportOptions::default()).await.unwrap_err().to_string();
-    assert!(error.starts_with("import failed at block \"") && error.contains("does not match its hash"), "{error}");
+    assert!(
+        error.starts_with("import failed at block \"") && error.contains("does not match its hash"),
+        "{error}"
+    );
     assert!(!to.is_pinned(root).await);
     // And the sound one.
     import(&to, car, ImportOptions::default()).await.unwrap();

@@ -42,9 +42,8 @@ async fn events_and_cids_are_those_of_kubo() {
         ("dir", "QmXWgNTNVyCmSoZxjaP6Z6TvuG53GLM7Zmzm6UvvuhYKyL"),
     ];
     assert_eq!(added, expected.map(|(name, cid)| (name.to_owned(), cid.to_owned())));
-    let root_with = async |walk: WalkOptions| {
-        add_with(&test, walk, AddOptions::default()).await.pop().unwrap().1
-    };
+    let root_with =
+        async |walk: WalkOptions| add_with(&test, walk, AddOptions::default()).await.pop().unwrap().1;
     let hidden = WalkOptions { hidden: true, ..WalkOptions::default() };
     assert_eq!(root_with(hidden).await, "QmPZMfqVEi2YarXpBbMs2cNVGSmHNj3sSjprRTtzb5Cu2T");
     let ignore = WalkOptions { ignore: vec!["a.txt".to_owned()], ..WalkOptions::default() };

@@ -5,6 +5,7 @@
 
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Mode and modification time of an entry, as far as the source gives them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,6 +61,9 @@ pub enum InputError {
         /// The system's answer.
         error: io::Error,
     },
+    /// One entry cannot be read, in full words; those behind it can.
+    #[error("{0}")]
+    Entry(String),
     /// Anything else, in full words.
     #[error("{0}")]
     Other(String),
@@ -80,16 +84,51 @@ impl From<InputError> for super::CommandError {
     }
 }
 
-/// An upload: entries in depth-first order, each directory before what it holds.
+/// How many bytes there are likely to be in all, as soon as somebody knows: for progress, never for allocation.
+#[derive(Debug, Clone, Default)]
+pub struct SizeHint(Arc<OnceLock<u64>>);
+
+impl SizeHint {
+    /// The number, if it is known by now.
+    pub fn get(&self) -> Option<u64> {
+        self.0.get().copied()
+    }
+
+    /// Tells the number. The first one stands.
+    pub fn set(&self, bytes: u64) {
+        let _ = self.0.set(bytes);
+    }
+}
+
+type Entries = Box<dyn Iterator<Item = Result<Entry, InputError>> + Send>;
+
+/// An upload: entries, each directory before what it holds. Everything in a directory comes together, unless
+/// [`Input::is_depth_first`] says otherwise.
+///
+/// [`InputError::Entry`] is about one entry, and others follow; any other error ends the upload.
 pub struct Input {
-    entries: Box<dyn Iterator<Item = Result<Entry, InputError>> + Send>,
-    size_hint: Option<u64>,
+    /// In a lock that is never taken: it lets a call be looked at from several threads.
+    entries: Mutex<Entries>,
+    size_hint: SizeHint,
+    depth_first: bool,
 }
 
 impl Input {
     /// An upload from its entries.
     pub fn new(entries: impl Iterator<Item = Result<Entry, InputError>> + Send + 'static) -> Self {
-        Self { entries: Box::new(entries), size_hint: None }
+        Self { entries: Mutex::new(Box::new(entries)), size_hint: SizeHint::default(), depth_first: true }
+    }
+
+    /// Says that the entries of a directory need not come together.
+    #[must_use]
+    pub fn in_any_order(mut self) -> Self {
+        self.depth_first = false;
+        self
+    }
+
+    /// Whether the entries of a directory come together.
+    pub fn is_depth_first(&self) -> bool {
+        self.depth_first
     }
 
     /// Nothing.
@@ -103,39 +142,50 @@ impl Input {
         let size_hint = Some(data.len() as u64);
         let kind = EntryKind::File { reader: Box::new(io::Cursor::new(data)), size_hint };
         let entry = Entry { path: Vec::new(), kind, meta: ModeAndTime::default(), disk_path: None };
-        Self { entries: Box::new(std::iter::once(Ok(entry))), size_hint }
+        Self::new(std::iter::once(Ok(entry)))
     }
 
-    /// Tells how many bytes of file data there are likely to be in all: for progress, never for allocation.
+    /// Shares how many bytes of file data there are likely to be in all.
     #[must_use]
-    pub fn with_size_hint(mut self, bytes: Option<u64>) -> Self {
-        self.size_hint = bytes;
+    pub fn with_size_hint(mut self, hint: SizeHint) -> Self {
+        self.size_hint = hint;
         self
     }
 
     /// How many bytes of file data there are likely to be in all.
-    pub fn bytes_hint(&self) -> Option<u64> {
-        self.size_hint
+    pub fn size_hint(&self) -> SizeHint {
+        self.size_hint.clone()
     }
 
-    /// Reads the next file as a whole, up to `bytes_max`. `argument` is named where there is none. Blocking.
-    pub fn read_file(&mut self, argument: &'static str, bytes_max: u64) -> Result<Vec<u8>, InputError> {
+    /// The next file, to be read by the caller. Blocking.
+    pub fn next_file(&mut self) -> Result<Option<Box<dyn Read + Send>>, InputError> {
         for entry in self.by_ref() {
             if let EntryKind::File { reader, .. } = entry?.kind {
-                let mut data = Vec::new();
-                let limit = bytes_max.saturating_add(1);
-                reader.take(limit).read_to_end(&mut data).map_err(|error| InputError::Io {
-                    operation: "read",
-                    path: argument.to_owned(),
-                    error,
-                })?;
-                if data.len() as u64 > bytes_max {
-                    return Err(InputError::TooLarge { bytes_max });
-                }
-                return Ok(data);
+                return Ok(Some(reader));
             }
         }
-        Err(InputError::Missing(argument))
+        Ok(None)
+    }
+
+    /// The next file as a whole, if there is one, up to `bytes_max`. `argument` is named in errors. Blocking.
+    pub fn read_optional_file(
+        &mut self,
+        argument: &'static str,
+        bytes_max: u64,
+    ) -> Result<Option<Vec<u8>>, InputError> {
+        let Some(reader) = self.next_file()? else { return Ok(None) };
+        let mut data = Vec::new();
+        reader.take(bytes_max.saturating_add(1)).read_to_end(&mut data).map_err(|error| InputError::Io {
+            operation: "read",
+            path: argument.to_owned(),
+            error,
+        })?;
+        if data.len() as u64 > bytes_max { Err(InputError::TooLarge { bytes_max }) } else { Ok(Some(data)) }
+    }
+
+    /// The next file as a whole, up to `bytes_max`; an error that names `argument` where there is none. Blocking.
+    pub fn read_file(&mut self, argument: &'static str, bytes_max: u64) -> Result<Vec<u8>, InputError> {
+        self.read_optional_file(argument, bytes_max)?.ok_or(InputError::Missing(argument))
     }
 }
 
@@ -143,7 +193,7 @@ impl Iterator for Input {
     type Item = Result<Entry, InputError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.entries.next()
+        self.entries.get_mut().unwrap_or_else(PoisonError::into_inner).next()
     }
 }
 

@@ -20,7 +20,7 @@ pub use call::{Call, Encoding};
 pub use command::{Command, Needs, PreRunFn, RunFn, Status, TerminalFn};
 pub use error::{CommandError, ErrorKind};
 pub use go::{duration_from_go, errno_text, quote};
-pub use input::{Entry, EntryKind, Input, InputError, ModeAndTime};
+pub use input::{Entry, EntryKind, Input, InputError, ModeAndTime, SizeHint};
 pub use option::{Door, Opt, OptKind, OptValue, OptionError, RawOption};
 pub use request::Request;
 pub use response::{ByteStream, Response, TextForm, ValueStream};

@@ -52,8 +52,10 @@ pub(super) fn links_of(store: &Store, cid: &Cid) -> Result<Option<Vec<Cid>>, Inc
         return Ok(Some(Vec::new()));
     }
     if let Some(block) = known_block(cid) {
-        let malformed =
-            |error: ipld::DecodeError| IncompleteError::Malformed { cid: Box::new(*cid), reason: error.to_string() };
+        let malformed = |error: ipld::DecodeError| IncompleteError::Malformed {
+            cid: Box::new(*cid),
+            reason: error.to_string(),
+        };
         return ipld::links(cid.codec(), &block).map(Some).map_err(malformed);
     }
     Ok(store.links(cid)?)

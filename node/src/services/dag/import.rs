@@ -32,6 +32,7 @@ const BATCH_BLOCKS: usize = 1024;
 
 /// How archives are imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct ImportOptions {
     /// Pin the roots that the archives name, recursively. Default: yes.
     pub pin_roots: bool,
@@ -81,7 +82,7 @@ pub enum DagImportError {
     #[error(transparent)]
     Header(CarError),
     /// The archive is broken.
-    #[error("import failed{}: {error}", after(.previous))]
+    #[error("import failed{}: {error}", after(.previous.as_deref()))]
     Archive {
         /// The last good block.
         previous: Option<Box<Cid>>,
@@ -118,8 +119,8 @@ pub enum DagImportError {
     Pool(#[from] PoolError),
 }
 
-fn after(previous: &Option<Box<Cid>>) -> String {
-    previous.as_ref().map_or_else(String::new, |cid| format!(" after block \"{cid}\""))
+fn after(previous: Option<&Cid>) -> String {
+    previous.map_or_else(String::new, |cid| format!(" after block \"{cid}\""))
 }
 
 impl From<Cancelled> for DagImportError {
@@ -264,7 +265,11 @@ impl Intake<'_> {
     fn push(&mut self, cid: Box<Cid>, data: Bytes) -> Result<(), DagImportError> {
         self.batch_bytes += data.len();
         self.batch.push((cid, data));
-        if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_BLOCKS { self.flush() } else { Ok(()) }
+        if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_BLOCKS {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> Result<(), DagImportError> {
@@ -291,7 +296,9 @@ fn read_archive(
     let (mut in_header, mut previous) = (true, None);
     loop {
         let event = reader.next_event().map_err(|error| match error {
-            CarError::BlockTooLarge { cid, .. } => DagImportError::Block { cid, reason: BIG_BLOCK.to_owned() },
+            CarError::BlockTooLarge { cid, .. } => {
+                DagImportError::Block { cid, reason: BIG_BLOCK.to_owned() }
+            }
             error if in_header => DagImportError::Header(error),
             error => DagImportError::Archive { previous: previous.take(), error },
         })?;

@@ -9,9 +9,9 @@ mod value;
 use crate::node::Node;
 
 pub use complete::IncompleteError;
-pub use export::{Export, ExportError};
-pub use import::{ImportEvent, ImportOptions, ImportStream, DagImportError};
-pub use stat::{DagStat, DagStatError, DagStats, DagStatStream};
+pub use export::{Export, ExportError, ExportOptions};
+pub use import::{DagImportError, ImportEvent, ImportOptions, ImportStream};
+pub use stat::{DagStat, DagStatError, DagStatStream, DagStats};
 pub use value::{DagGetError, DagPutError, DagPutOptions};
 
 /// The DAG service of a node.

@@ -31,6 +31,8 @@ pub struct DagStats {
     pub shared_size: u64,
     /// Each DAG by itself, in the order in which they were asked for.
     pub dags: Vec<DagStat>,
+    /// Whether everything is counted.
+    pub is_final: bool,
 }
 
 impl DagStats {
@@ -93,7 +95,7 @@ impl Dag {
                         stats.shared_size += size;
                     }
                     waiting.extend(links_of(store, &cid)?.ok_or_else(missing)?);
-                    if dag.blocks % BLOCKS_PER_REPORT == 0 {
+                    if dag.blocks.is_multiple_of(BLOCKS_PER_REPORT) {
                         let mut report = stats.clone();
                         report.dags.push(dag);
                         output.send(report)?;
@@ -101,6 +103,7 @@ impl Dag {
                 }
                 stats.dags.push(dag);
             }
+            stats.is_final = true;
             Ok(output.send(stats)?)
         })
     }

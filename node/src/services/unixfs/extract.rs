@@ -110,6 +110,12 @@ impl Unixfs {
             Extraction { node: &node, progress }.run(&root, &options)
         })
     }
+
+    /// Writes the file or tree with this root to disk.
+    pub fn extract_cid(&self, root: Cid, options: ExtractOptions) -> ExtractStream {
+        let node = self.node.clone();
+        self.node.pool().stream(64, move |progress| Extraction { node: &node, progress }.run(&root, &options))
+    }
 }
 
 struct Extraction<'a> {
@@ -221,7 +227,8 @@ impl Extraction<'_> {
             NodeKind::Symlink => {
                 remove(dir, name, path)?;
                 let link = OsStr::from_bytes(info.target.as_deref().unwrap_or_default());
-                rustix::fs::symlinkat(link, dir, name).map_err(|errno| disk("symlink", path, &errno.into()))?;
+                rustix::fs::symlinkat(link, dir, name)
+                    .map_err(|errno| disk("symlink", path, &errno.into()))?;
                 if let Some(mtime) = info.mtime {
                     rustix::fs::utimensat(dir, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
                         .map_err(|errno| disk("utimensat", path, &errno.into()))?;

@@ -105,15 +105,16 @@ impl Unixfs {
     pub async fn ls_cid(&self, root: &Cid, options: LsOptions) -> Result<Ls, LsError> {
         let fetch = self.node.fetch().clone();
         let block = fetch.get(root).await?;
-        let is_directory =
-            root.codec() == codec::DAG_PB && NodeInfo::of(root, &block).is_ok_and(|info| info.kind.is_directory());
+        let is_directory = root.codec() == codec::DAG_PB
+            && NodeInfo::of(root, &block).is_ok_and(|info| info.kind.is_directory());
         let entries: BoxStream<'static, Result<DirEntry, LsError>> = if is_directory {
             fetch.walk(DirReader::new(*root), WINDOW_BYTES).map_err(LsError::from).boxed()
         } else {
             stream::iter(links(root, &block)?.into_iter().map(Ok)).boxed()
         };
         let look = options.resolve_type || options.size;
-        let described = entries.chunks(ENTRIES_PER_JOB).map(move |entries| describe(fetch.clone(), entries, look));
+        let described =
+            entries.chunks(ENTRIES_PER_JOB).map(move |entries| describe(fetch.clone(), entries, look));
         Ok(described.buffered(JOBS).flat_map(stream::iter).boxed())
     }
 }
@@ -130,7 +131,7 @@ fn links(cid: &Cid, block: &[u8]) -> Result<Vec<DirEntry>, LsError> {
         return Ok(node.links.iter().map(entry).collect());
     }
     let links = holdfast_dag::ipld::links(cid.codec(), block)
-        .map_err(|error| ReadError::Ipld { cid: Box::new(*cid), reason: error.to_string() })?;
+        .map_err(|source| ReadError::Ipld { cid: Box::new(*cid), source })?;
     Ok(links.into_iter().map(|cid| DirEntry { name: Vec::new(), cid, tsize: 0 }).collect())
 }
 

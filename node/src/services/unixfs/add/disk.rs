@@ -39,6 +39,8 @@ pub struct WalkOptions {
     pub ignore_rules_path: Option<PathBuf>,
     /// What a symlink points to is added instead of the symlink. Default: no.
     pub dereference_symlinks: bool,
+    /// The same for the top-level entries alone. Default: no.
+    pub dereference_roots: bool,
     /// Mode and modification time are read, which costs a system call an entry. Default: no.
     pub metadata: bool,
 }
@@ -127,8 +129,12 @@ impl DiskSource {
                 }
                 Root::Path(path) => {
                     let path = clean(&path);
-                    let metadata = fs::symlink_metadata(&path)
+                    let mut metadata = fs::symlink_metadata(&path)
                         .map_err(|error| SourceError(go_error("lstat", &path, &error)))?;
+                    if metadata.is_symlink() && (options.dereference_roots || options.dereference_symlinks) {
+                        metadata = fs::metadata(&path)
+                            .map_err(|error| SourceError(go_error("stat", &path, &error)))?;
+                    }
                     if metadata.is_dir() && !options.recursive {
                         let path = path.display();
                         return Err(SourceError(format!(
@@ -234,7 +240,9 @@ impl DiskSource {
     fn next_root(&mut self) -> Option<Found> {
         let (name, root, metadata) = self.roots.pop_front()?;
         Some(match root {
-            Root::Reader { reader, .. } => Found::Entry(Entry::new(name, Body::Reader { reader, size: None })),
+            Root::Reader { reader, .. } => {
+                Found::Entry(Entry::new(name, Body::Reader { reader, size: None }))
+            }
             Root::Path(disk) => {
                 let kind = metadata.as_ref().map_or(Kind::Other, |metadata| Kind::of(metadata.file_type()));
                 self.found(disk, name, kind, metadata)
@@ -276,7 +284,10 @@ fn ignore_rules(options: &WalkOptions) -> Result<Gitignore, SourceError> {
 }
 
 fn add_rule(builder: &mut GitignoreBuilder, line: &str) -> Result<(), SourceError> {
-    builder.add_line(None, line).map(drop).map_err(|error| SourceError(format!("ignore rule {line:?}: {error}")))
+    builder
+        .add_line(None, line)
+        .map(drop)
+        .map_err(|error| SourceError(format!("ignore rule {line:?}: {error}")))
 }
 
 /// A path without `.` and doubled slashes; `..` is kept, since symlinks give it a meaning of its own.

@@ -17,7 +17,7 @@ use holdfast_dag::block::Block;
 use holdfast_dag::import::{BlockSink, ImportError, ImportPool, Imported, SinkError, import_file};
 use holdfast_dag::unixfs::Mtime;
 
-use super::small::{Done, Outcome, Worker};
+use super::small::{Collector, Done, Outcome, Worker};
 use super::source::{Body, Entry, Found, Source, Unreadable, go_error};
 use super::tree::{Finished, Tree};
 use super::{AddError, AddEvent, AddOptions, Added};
@@ -76,7 +76,10 @@ struct Told {
 impl Told {
     fn pins(&self, options: &AddOptions) -> Vec<PinChange> {
         let name = &options.pin_name;
-        self.roots.iter().map(|root| PinChange::Set(Pin::new(root.cid, PinKind::Recursive, name.clone()))).collect()
+        self.roots
+            .iter()
+            .map(|root| PinChange::Set(Pin::new(root.cid, PinKind::Recursive, name.clone())))
+            .collect()
     }
 }
 
@@ -88,9 +91,9 @@ fn add_all(
     output: &Output<AddEvent>,
 ) -> Result<Told, AddError> {
     let workers_max = thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
+    let directories = Collector::default();
+    let mut engine = Engine::new(pool, sink, &directories, options, output, source.depth_first());
     thread::scope(|scope| {
-        let depth_first = source.depth_first();
-        let mut engine = Engine::new(pool, sink, options, output, depth_first);
         let mut crew = Crew::new(scope, pool, sink, options, workers_max);
         let mut batch = Vec::new();
         while let Some(found) = source.next() {
@@ -100,26 +103,26 @@ fn add_all(
             match found? {
                 Found::Entry(Entry { path, body: Body::Reader { reader, size }, mode, mtime }) => {
                     // The reader must be read out before the source goes on: everything before it comes first.
-                    crew.give(std::mem::take(&mut batch))?;
+                    crew.give(std::mem::take(&mut batch));
                     engine.settle(&mut crew, 0)?;
                     engine.reader(Heading { path, mode, mtime }, reader, size)?;
                 }
                 Found::Entry(entry) => batch.push(entry),
                 Found::Unreadable(unreadable) => {
-                    crew.give(std::mem::take(&mut batch))?;
+                    crew.give(std::mem::take(&mut batch));
                     crew.waiting.push_back(Turn::Unreadable(unreadable));
                 }
             }
             if batch.len() >= BATCH_ENTRIES {
-                crew.give(std::mem::take(&mut batch))?;
+                crew.give(std::mem::take(&mut batch));
                 engine.settle(&mut crew, workers_max * BATCHES_PER_WORKER)?;
             }
         }
-        crew.give(batch)?;
+        crew.give(batch);
         engine.settle(&mut crew, 0)?;
-        crew.finish()?;
-        engine.finish()
-    })
+        crew.finish()
+    })?;
+    engine.finish()
 }
 
 /// The workers, and the batches that they have, in order.
@@ -129,7 +132,7 @@ struct Crew<'scope, 'env> {
     own: Worker<'env>,
     new_worker: Box<dyn Fn() -> Worker<'env> + 'env>,
     workers_max: usize,
-    jobs: Option<SyncSender<(Vec<Entry>, SyncSender<Vec<Done>>)>>,
+    jobs: Option<SyncSender<Job>>,
     ends: Vec<thread::ScopedJoinHandle<'scope, Result<(), SinkError>>>,
     waiting: VecDeque<Turn>,
     given: usize,
@@ -156,29 +159,33 @@ impl<'scope, 'env> Crew<'scope, 'env> {
     }
 
     /// Gives a batch into work.
-    fn give(&mut self, batch: Vec<Entry>) -> Result<(), AddError> {
+    fn give(&mut self, batch: Vec<Entry>) {
         if batch.is_empty() {
-            return Ok(());
+            return;
         }
         self.given += 1;
         if self.given == 1 {
             let done = self.own.batch(batch);
             self.waiting.push_back(Turn::Done(done));
-            return Ok(());
+            return;
         }
         let jobs = match &self.jobs {
             Some(jobs) => jobs,
-            None => self.jobs.insert(start_workers(self.scope, &self.new_worker, self.workers_max, &mut self.ends)),
+            None => self.jobs.insert(start_workers(
+                self.scope,
+                &self.new_worker,
+                self.workers_max,
+                &mut self.ends,
+            )),
         };
         let (done, in_work) = sync_channel(1);
         if let Err(refused) = jobs.send((batch, done)) {
             // No worker could be started, or all have panicked: this thread does it.
             let done = self.own.batch(refused.0.0);
             self.waiting.push_back(Turn::Done(done));
-            return Ok(());
+            return;
         }
         self.waiting.push_back(Turn::InWork(in_work));
-        Ok(())
     }
 
     /// Has all workers store what they hold, and ends them.
@@ -186,7 +193,9 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         self.jobs = None;
         self.own.flush().map_err(ImportError::Sink)?;
         for end in self.ends {
-            end.join().map_err(|_| AddError::Pool(crate::pool::PoolError::Panicked))?.map_err(ImportError::Sink)?;
+            end.join()
+                .map_err(|_| AddError::Pool(crate::pool::PoolError::Panicked))?
+                .map_err(ImportError::Sink)?;
         }
         Ok(())
     }
@@ -228,6 +237,8 @@ struct Heading {
 struct Engine<'a> {
     pool: &'a ImportPool,
     sink: &'a dyn BlockSink,
+    /// Blocks of directories, which are small and many.
+    directories: &'a Collector,
     options: &'a AddOptions,
     output: &'a Output<AddEvent>,
     depth_first: bool,
@@ -242,13 +253,23 @@ impl<'a> Engine<'a> {
     fn new(
         pool: &'a ImportPool,
         sink: &'a dyn BlockSink,
+        directories: &'a Collector,
         options: &'a AddOptions,
         output: &'a Output<AddEvent>,
         depth_first: bool,
     ) -> Self {
         let told = Told { roots: Vec::new(), held: Vec::new(), unreadable: 0, first_unreadable: None };
-        let mut engine =
-            Self { pool, sink, options, output, depth_first, tree: None, wrapped: HashSet::new(), told };
+        let mut engine = Self {
+            pool,
+            sink,
+            directories,
+            options,
+            output,
+            depth_first,
+            tree: None,
+            wrapped: HashSet::new(),
+            told,
+        };
         if options.wrap {
             engine.open_tree(Heading { path: Vec::new(), mode: None, mtime: None });
         }
@@ -258,8 +279,14 @@ impl<'a> Engine<'a> {
     fn open_tree(&mut self, heading: Heading) {
         let (options, implied) = (self.options, self.options.meta(None, None));
         let meta = options.meta(heading.mode, heading.mtime);
-        let tree =
-            Tree::new(&options.import, self.sink, meta, implied, self.depth_first, !options.empty_dirs);
+        let tree = Tree::new(
+            &options.import,
+            self.directories,
+            meta,
+            implied,
+            self.depth_first,
+            !options.empty_dirs,
+        );
         self.tree = Some((heading, tree));
     }
 
@@ -280,6 +307,7 @@ impl<'a> Engine<'a> {
             for done in done {
                 self.done(done)?;
             }
+            self.directories.pass_on_large(self.sink).map_err(ImportError::Sink)?;
         }
         Ok(())
     }
@@ -303,7 +331,10 @@ impl<'a> Engine<'a> {
                             ImportError::Read(error) => go_error("read", &disk, error),
                             other => other.to_string(),
                         };
-                        self.left_out(&heading.path, Unreadable { path: disk.display().to_string(), error: text })
+                        self.left_out(
+                            &heading.path,
+                            Unreadable { path: disk.display().to_string(), error: text },
+                        )
                     }
                     outcome => self.stored(heading, outcome?),
                 },
@@ -441,7 +472,13 @@ impl<'a> Engine<'a> {
         Heading { path: Vec::new(), mode, mtime }
     }
 
-    fn added(&mut self, name: String, imported: &Imported, top: &Heading, is_root: bool) -> Result<(), AddError> {
+    fn added(
+        &mut self,
+        name: String,
+        imported: &Imported,
+        top: &Heading,
+        is_root: bool,
+    ) -> Result<(), AddError> {
         let Heading { mode, mtime, .. } = *top;
         let added = Added { name, cid: imported.cid, size: imported.tsize, mode, mtime };
         let waits = (is_root || !self.told.held.is_empty()) && self.told.held.len() < HELD_EVENTS_MAX;
@@ -490,6 +527,7 @@ impl<'a> Engine<'a> {
 
     fn finish(mut self) -> Result<Told, AddError> {
         self.close_tree()?;
+        self.directories.pass_on(self.sink).map_err(ImportError::Sink)?;
         Ok(self.told)
     }
 }

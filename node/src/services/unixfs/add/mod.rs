@@ -25,7 +25,6 @@ use holdfast_dag::import::{FileMeta, ImportError, ImportParams};
 use holdfast_dag::unixfs::Mtime;
 
 pub use disk::{DiskSource, Root, WalkOptions, measure};
-pub(crate) use source::go_error;
 pub use source::{Body, Entry, Found, Source, SourceError, Unreadable};
 
 use super::Unixfs;
@@ -36,6 +35,7 @@ const EVENTS_BUFFERED: usize = 1024;
 
 /// How entries are added.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct AddOptions {
     /// Shape and names of the DAG. Default: Kubo's `unixfs-v0-2015`.
     pub import: ImportParams,

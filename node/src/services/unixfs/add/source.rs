@@ -23,11 +23,6 @@ impl Entry {
     pub fn new(path: impl Into<Vec<u8>>, body: Body) -> Self {
         Self { path: path.into(), body, mode: None, mtime: None }
     }
-
-    /// Whether it stands at the top: a root of its own, unless everything is wrapped in a directory.
-    pub(super) fn is_top_level(&self) -> bool {
-        !self.path.contains(&b'/')
-    }
 }
 
 impl std::fmt::Debug for Entry {

@@ -14,9 +14,9 @@ pub(super) struct Finished {
 }
 
 /// A directory and the directories in it that are still open.
-pub(super) struct Directory {
-    builder: DirectoryBuilder,
-    open: BTreeMap<Vec<u8>, Directory>,
+struct Directory<'a> {
+    builder: DirectoryBuilder<'a>,
+    open: BTreeMap<Vec<u8>, Directory<'a>>,
     /// Whether anything was ever said to be in it, kept or not.
     mentioned: bool,
 }
@@ -25,7 +25,7 @@ pub(super) struct Directory {
 pub(super) struct Tree<'a> {
     params: &'a ImportParams,
     sink: &'a dyn BlockSink,
-    root: Directory,
+    root: Directory<'a>,
     /// What directories that nobody announced get.
     implied: FileMeta,
     /// Close a directory when an entry outside of it comes.
@@ -35,8 +35,8 @@ pub(super) struct Tree<'a> {
     finished: Vec<Finished>,
 }
 
-impl Directory {
-    fn new(params: &ImportParams, meta: FileMeta) -> Self {
+impl<'a> Directory<'a> {
+    fn new(params: &'a ImportParams, meta: FileMeta) -> Self {
         let builder = DirectoryBuilder::new(params, meta);
         Self { builder, open: BTreeMap::new(), mentioned: false }
     }
@@ -90,7 +90,7 @@ impl<'a> Tree<'a> {
 
     /// The directory at `path`, made if need be. Closes what lies beside the way to it; `kept` is a name in it that
     /// stays open.
-    fn open(&mut self, path: &[u8], kept: Option<&[u8]>) -> Result<&mut Directory, ImportError> {
+    fn open(&mut self, path: &[u8], kept: Option<&[u8]>) -> Result<&mut Directory<'a>, ImportError> {
         let Self { params, sink, skip_empty, depth_first, implied, ref mut root, ref mut finished } = *self;
         let mut closing = Closing { sink, skip_empty, finished };
         let mut directory = root;
@@ -122,7 +122,7 @@ impl Closing<'_> {
     /// Closes the directories in `directory` except `kept`, in the order of their names.
     fn close_others(
         &mut self,
-        directory: &mut Directory,
+        directory: &mut Directory<'_>,
         kept: Option<&[u8]>,
         path: &mut Vec<u8>,
     ) -> Result<(), ImportError> {
@@ -140,7 +140,7 @@ impl Closing<'_> {
         Ok(())
     }
 
-    fn close(&mut self, mut directory: Directory, path: &mut Vec<u8>) -> Result<Imported, ImportError> {
+    fn close(&mut self, mut directory: Directory<'_>, path: &mut Vec<u8>) -> Result<Imported, ImportError> {
         self.close_others(&mut directory, None, path)?;
         directory.builder.finish(self.sink)
     }

@@ -1,0 +1,151 @@
+//! `get`: an archive for those who are elsewhere, files on disk at the terminal.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use futures_util::TryStreamExt as _;
+use serde_json::{Value, json};
+
+use super::registry::{Arg, ByteStream, Call, Command, CommandError, InputError, Opt, Request, Response};
+use super::{Context, Terminal, paths};
+use crate::services::unixfs::{ExtractOptions, GetOptions};
+
+/// The level that gzip uses where none is given.
+const GZIP_LEVEL_DEFAULT: u32 = 6;
+
+pub(super) fn command() -> Command {
+    Command::new("get", "Download IPFS objects.")
+        .help(
+            "Stores a file or directory on disk: under its name, or where --output says.\n\nUse --archive to get a \
+             TAR file, --compress to have it compressed by gzip, and --compression-level (1 to 9) to say how hard.",
+        )
+        .arg(Arg::text("ipfs-path", "The path to the IPFS object to be output.").required().stdin())
+        .opt(Opt::string("output o", "The path where the output should be stored."))
+        .opt(Opt::bool("archive a", "Output a TAR archive."))
+        .opt(Opt::bool("compress C", "Compress the output with GZIP compression."))
+        .opt(Opt::int("compression-level l", "The level of compression (1-9)."))
+        .opt(Opt::bool("progress p", "Show progress where a person sees it.").default(true))
+        .run(run)
+        .terminal(|terminal, call, response| Box::pin(show(terminal, call, response)))
+}
+
+/// The level of compression, if any is asked for.
+fn level(call: &Call) -> Result<Option<u32>, CommandError> {
+    if !call.bool("compress") {
+        return Ok(None);
+    }
+    match call.int_opt("compression-level").map(u32::try_from) {
+        None => Ok(Some(GZIP_LEVEL_DEFAULT)),
+        Some(Ok(level @ 1..=9)) => Ok(Some(level)),
+        Some(_) => Err(CommandError::new("compression level must be between 1 and 9")),
+    }
+}
+
+async fn run(context: Context, request: Request) -> Result<Response, CommandError> {
+    let (archive, compression) = (request.bool("archive"), level(&request)?);
+    let path = paths::parse(request.arg(0))?;
+    let node = context.node().await?;
+    let name = paths::last_name(&path);
+    let root = node.resolve_block(&path).await.map_err(CommandError::from_error)?;
+    let options = GetOptions { name: name.clone(), archive, compression };
+    // It also finds out whether there is anything to give, before anything is said or written.
+    let bytes = node.unixfs().get_cid(&root, options).await.map_err(CommandError::from_error)?;
+    // Only whoever sits here may say where files are written.
+    if context.is_at_terminal() && !archive && compression.is_none() {
+        let total = bytes.size;
+        let options = ExtractOptions { target: target(&request), name };
+        let written = node.unixfs().extract_cid(root, options).map_err(CommandError::from_error);
+        let values = written.map_ok(move |bytes| json!({ "Bytes": bytes, "Total": total }));
+        return Ok(Response::Stream(Box::pin(values)));
+    }
+    Ok(Response::Bytes(ByteStream {
+        length: Some(bytes.size),
+        content_type: if compression.is_some() { "application/gzip" } else { "application/x-tar" },
+        stream: Box::pin(bytes.map_err(CommandError::from_error)),
+    }))
+}
+
+/// Where the output goes: as asked, or under its name in the working directory.
+fn target(call: &Call) -> PathBuf {
+    match call.text("output") {
+        "" => {
+            let name = call.arg(0).trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+            PathBuf::from(if matches!(name, "" | "." | "..") { "." } else { name })
+        }
+        output => PathBuf::from(output),
+    }
+}
+
+/// The name of an archive ends as one.
+fn archive_target(call: &Call) -> PathBuf {
+    let mut path = target(call).into_os_string();
+    let ends = |path: &std::ffi::OsString, end: &str| path.as_encoded_bytes().ends_with(end.as_bytes());
+    if call.bool("archive") && !ends(&path, ".tar") && !ends(&path, ".tar.gz") {
+        path.push(".tar");
+    }
+    if call.bool("compress") && !ends(&path, ".gz") {
+        path.push(".gz");
+    }
+    path.into()
+}
+
+async fn show(terminal: &mut Terminal, call: &Call, response: Response) -> Result<(), CommandError> {
+    match response {
+        Response::Bytes(bytes) => save(terminal, call, &archive_target(call), bytes).await,
+        Response::Stream(mut values) => {
+            say(terminal, "file(s)", &target(call))?;
+            let mut progress = line(terminal, call);
+            while let Some(value) = terminal.next(&mut values).await? {
+                let (value, number) = (value?, |value: &Value, name| value.get(name).and_then(Value::as_u64));
+                progress.set_total(number(&value, "Total"));
+                progress.add_bytes(number(&value, "Bytes").unwrap_or(0));
+            }
+            Ok(())
+        }
+        Response::Empty | Response::One(_) => Ok(()),
+    }
+}
+
+fn line(terminal: &Terminal, call: &Call) -> super::Progress {
+    super::Progress::new("get", None, terminal.err_is_terminal && call.bool("progress"))
+}
+
+fn say(terminal: &mut Terminal, what: &str, path: &Path) -> Result<(), CommandError> {
+    let text = format!("Saving {what} to {}", path.display());
+    terminal.print_line(&text)?;
+    terminal.flush()
+}
+
+async fn save(
+    terminal: &mut Terminal,
+    call: &Call,
+    path: &Path,
+    mut bytes: ByteStream,
+) -> Result<(), CommandError> {
+    let failed = |operation| {
+        let path = path.display().to_string();
+        move |error| CommandError::from(InputError::Io { operation, path, error })
+    };
+    let opened = path.to_owned();
+    let mut file = on_disk(move || File::create(opened)).await?.map_err(failed("open"))?;
+    say(terminal, "archive", path)?;
+    let mut progress = line(terminal, call);
+    progress.set_total(bytes.length);
+    while let Some(piece) = terminal.next(&mut bytes.stream).await? {
+        let piece = piece?;
+        progress.add_bytes(piece.len() as u64);
+        let written = on_disk(move || {
+            let outcome = file.write_all(&piece);
+            (file, outcome)
+        });
+        let outcome;
+        (file, outcome) = written.await?;
+        outcome.map_err(failed("write"))?;
+    }
+    Ok(())
+}
+
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, CommandError> {
+    tokio::task::spawn_blocking(work).await.map_err(CommandError::from_error)
+}

@@ -1,0 +1,132 @@
+//! `init` and `id`.
+
+use serde_json::Value;
+
+use super::blocking::blocking;
+use super::config::{line, load};
+use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
+use super::{Context, Terminal};
+use crate::identify::IdInfo;
+use crate::keys::IpnsBase;
+use crate::repo_init::{InitParams, begin};
+use holdfast_blockstore::repo::Repo;
+
+/// Largest config file that `init` takes.
+const CONFIG_BYTES_MAX: u64 = 16 << 20;
+
+pub(super) fn init() -> Command {
+    Command::new("init", "Initialize IPFS config file and repository.")
+        .help(
+            "Makes a repository, with a new identity, in the folder that IPFS_PATH or --repo-dir names.\n\nProfiles \
+             (comma-separated) change the config from the start: server, lowpower, mesh, test and others; see 'config \
+             profile apply'.",
+        )
+        .arg(Arg::file("default-config", "Initialize with the given configuration."))
+        .opt(
+            Opt::string("algorithm a", "Cryptographic algorithm to use for key generation: ed25519 or rsa.")
+                .default("ed25519"),
+        )
+        .opt(Opt::int("bits b", "Number of bits to use in the generated RSA private key."))
+        .opt(Opt::bool("empty-repo e", "Don't add and pin help files to the local storage.").default(true))
+        .opt(Opt::string(
+            "profile p",
+            "Apply profile settings to config. Multiple profiles can be separated by ','.",
+        ))
+        .needs(Needs::Nothing)
+        .terminal_only()
+        .run(run_init)
+        .terminal(|terminal, _, response| Box::pin(print_init(terminal, response)))
+}
+
+async fn run_init(context: Context, mut request: Request) -> Result<Response, CommandError> {
+    let mut input = request.take_input();
+    let mut params = InitParams {
+        repo: context.repo_dir().to_owned(),
+        config_file: context.config_file().map(ToOwned::to_owned),
+        algorithm: request.text_opt("algorithm").map(ToOwned::to_owned),
+        bits: request.int_opt("bits"),
+        profiles: request.text("profile").to_owned(),
+        given_config: None,
+    };
+    blocking(move || {
+        if let Some(config) = input.read_optional_file("default-config", CONFIG_BYTES_MAX)? {
+            params.given_config = Some(String::from_utf8_lossy(&config).into_owned());
+        }
+        let mut lines = Vec::new();
+        let made = begin(&params, &mut |text| lines.push(text.to_owned()))
+            .map_err(CommandError::from_error)
+            .and_then(|repo| {
+                drop(Repo::create(&params.repo).map_err(CommandError::from_error)?);
+                repo.finish().map_err(CommandError::from_error)
+            });
+        // What was done so far is shown also before an error: an identity may have been made.
+        let mut values: Vec<_> = lines.into_iter().map(|text| Ok(Value::String(text))).collect();
+        if let Err(error) = made {
+            values.push(Err(error));
+        }
+        Ok::<_, CommandError>(Response::Stream(Box::pin(futures_util::stream::iter(values))))
+    })
+    .await
+}
+
+/// Prints each piece as it is: they bring their own line ends.
+async fn print_init(terminal: &mut Terminal, response: Response) -> Result<(), CommandError> {
+    let Response::Stream(mut pieces) = response else { return Ok(()) };
+    while let Some(piece) = terminal.next(&mut pieces).await? {
+        match piece {
+            Ok(text) => terminal.print(text.as_str().unwrap_or_default())?,
+            Err(error) => {
+                terminal.flush()?;
+                return Err(error);
+            }
+        }
+    }
+    terminal.flush()
+}
+
+pub(super) fn id() -> Command {
+    Command::new("id", "Show IPFS node id info.")
+        .help(
+            "Prints this node's peer ID, public key, addresses, agent and protocols.\n\n--format takes any text with \
+             <id>, <aver>, <pver>, <pubkey>, <addrs> and <protocols> in it.",
+        )
+        .arg(Arg::text("peerid", "Peer.ID of node to look up.").stdin())
+        .opt(Opt::string("format f", "Optional output format."))
+        .opt(
+            Opt::string("peerid-base", "Encoding used for peer IDs: b58mh or a multibase for CIDv1.")
+                .default("b58mh"),
+        )
+        .needs(Needs::Config)
+        .run(run_id)
+        .text(id_text)
+        .plain_output()
+}
+
+async fn run_id(context: Context, request: Request) -> Result<Response, CommandError> {
+    let base: IpnsBase = request.text("peerid-base").parse().map_err(CommandError::from_error)?;
+    let key = load(&context).await?.private_key().map_err(CommandError::from_error)?;
+    if let Some(asked) = request.args().first() {
+        let asked = crate::keys::parse_peer_id(asked).map_err(CommandError::from_error)?;
+        if asked != key.peer_id() {
+            return Err(CommandError::client(
+                "'ipfs id' cannot query information on remote peers without a running daemon; \
+                 if you only want to convert --peerid-base, pass --offline option",
+            ));
+        }
+    }
+    serde_json::to_value(IdInfo::offline(&key, base)).map(Response::One).map_err(CommandError::from_error)
+}
+
+fn id_text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {
+    match call.text_opt("format") {
+        Some(format) => {
+            let info: IdInfo = serde_json::from_value(value.clone()).map_err(CommandError::from_error)?;
+            out.extend_from_slice(info.format(format).as_bytes());
+            Ok(())
+        }
+        None => line(
+            out,
+            &serde_json::to_string_pretty(value).map_err(CommandError::from_error)?.replace("  ", "\t"),
+        ),
+    }
+}
