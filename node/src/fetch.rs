@@ -103,7 +103,7 @@ impl Fetch {
     }
 
     /// Starts to read several blocks in one job, each with its own outcome, in the order of `cids`.
-    pub(crate) fn start_many(&self, cids: Vec<Cid>) -> Task<Vec<(Cid, Result<Bytes, FetchError>)>> {
+    pub(crate) fn start_many(&self, cids: Vec<Cid>) -> Task<Blocks> {
         let fetch = self.clone();
         self.pool.start(move || {
             let found = fetch.store.get_many(&cids);
@@ -179,7 +179,8 @@ const fn hex(text: &str) -> [u8; 32] {
     out
 }
 
-type Blocks = Vec<(Cid, Result<Bytes, FetchError>)>;
+/// Blocks that were asked for, each with its own outcome.
+pub(crate) type Blocks = Vec<(Cid, Result<Bytes, FetchError>)>;
 
 /// An item of a walker, or why there is none.
 type WalkItem<W> = Result<<W as Walker>::Item, WalkError<<W as Walker>::Error>>;

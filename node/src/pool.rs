@@ -312,7 +312,7 @@ mod tests {
             while output.send(n).is_ok() {
                 n += 1;
             }
-            drop(said.send(output.is_cancelled()));
+            said.send(output.is_cancelled()).unwrap();
             Ok::<(), PoolError>(())
         });
         assert!(stream.next().await.is_some());

@@ -13,7 +13,7 @@ use crate::support::{TestNode, noise};
 fn kubo_tree(test: &TestNode) {
     test.write("dir/a.txt", "aholdfast\n");
     test.write("dir/sub/b.txt", "bbholdfast\n");
-    let counting: Vec<u8> = (0..20).flat_map(|_| 0..=255).collect();
+    let counting: Vec<u8> = (0..20).flat_map(|_| 0..=255).chain(*b"holdfast").collect();
     test.write("dir/sub/deep/c.bin", counting);
     test.write("dir/.hidden", "hholdfast\n");
     symlink("a.txt", test.path("dir/link")).unwrap();

@@ -23,13 +23,20 @@ use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::Unixfs;
-use crate::fetch::{Fetch, FetchError, WalkBlocking, WalkError};
+use crate::fetch::{Blocks, Fetch, FetchError, WalkBlocking, WalkError};
 use crate::node::Node;
 use crate::pool::{Cancelled, OperationStream, Output, PoolError, Task, block_on};
 use crate::services::resolve::ResolveError;
 
-/// Entries whose root blocks are read in one job: with 256 KiB a block, 4 MiB.
-const ENTRIES_PER_JOB: usize = 16;
+/// Root blocks of entries are read in jobs of about this many bytes ...
+const JOB_BYTES: u64 = 4 << 20;
+/// ... and at most this many entries.
+const JOB_ENTRIES: usize = 512;
+/// What the root block of an entry counts at most: what an inner node takes.
+const ROOT_BYTES_MAX: u64 = 256 << 10;
+
+/// Progress is told in steps of at least so many bytes.
+const PROGRESS_BYTES: u64 = 1 << 20;
 
 /// Deepest directories that are written; each holds a descriptor.
 const DEPTH_MAX: usize = 512;
@@ -107,7 +114,7 @@ impl Unixfs {
         let (node, path) = (self.node.clone(), path.clone());
         self.node.pool().stream(64, move |progress| {
             let root = block_on(node.resolve_block(&path))?;
-            Extraction { node: &node, progress }.run(&root, &options)
+            Extraction { node: &node, progress, untold: 0 }.run(&root, &options)
         })
     }
 
@@ -121,6 +128,8 @@ impl Unixfs {
 struct Extraction<'a> {
     node: &'a Node,
     progress: &'a Output<u64>,
+    /// Bytes written and not told yet.
+    untold: u64,
 }
 
 /// A directory being written.
@@ -130,7 +139,7 @@ struct Level {
     info: NodeInfo,
     entries: WalkBlocking<DirReader>,
     /// Entries whose root blocks are being read.
-    reading: VecDeque<(Vec<DirEntry>, Task<Vec<(Cid, Result<Bytes, FetchError>)>>)>,
+    reading: VecDeque<(Vec<DirEntry>, Task<Blocks>)>,
     /// Entries whose root blocks are here.
     ready: VecDeque<(DirEntry, Bytes)>,
 }
@@ -141,11 +150,21 @@ impl Level {
         Self { dir, path, info, entries, reading: VecDeque::new(), ready: VecDeque::new() }
     }
 
+    fn next_batch(&mut self) -> Result<Vec<DirEntry>, ExtractError> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while bytes < JOB_BYTES && batch.len() < JOB_ENTRIES {
+            let Some(entry) = self.entries.next().transpose()? else { break };
+            bytes += entry.tsize.min(ROOT_BYTES_MAX);
+            batch.push(entry);
+        }
+        Ok(batch)
+    }
+
     /// The next entry and its root block. The blocks of those behind it are read meanwhile.
     fn next(&mut self, fetch: &Fetch) -> Result<Option<(DirEntry, Bytes)>, ExtractError> {
         loop {
             while self.reading.len() < 2 {
-                let batch = self.entries.by_ref().take(ENTRIES_PER_JOB).collect::<Result<Vec<_>, _>>()?;
+                let batch = self.next_batch()?;
                 if batch.is_empty() {
                     break;
                 }
@@ -164,7 +183,7 @@ impl Level {
 }
 
 impl Extraction<'_> {
-    fn run(&self, root: &Cid, options: &ExtractOptions) -> Result<(), ExtractError> {
+    fn run(&mut self, root: &Cid, options: &ExtractOptions) -> Result<(), ExtractError> {
         let fetch = self.node.fetch();
         let block = fetch.get_blocking(root)?;
         let info = NodeInfo::of(root, &block)?;
@@ -209,12 +228,12 @@ impl Extraction<'_> {
             }
             levels.push(Level::new(fetch, dir, path, &entry.cid, info));
         }
-        Ok(())
+        Ok(self.progress.send(self.untold)?)
     }
 
     /// Writes a file or symlink, replacing what has its name.
     fn leaf(
-        &self,
+        &mut self,
         dir: &OwnedFd,
         name: &OsStr,
         path: &Path,
@@ -240,7 +259,7 @@ impl Extraction<'_> {
     }
 
     fn file(
-        &self,
+        &mut self,
         dir: &OwnedFd,
         name: &OsStr,
         path: &Path,
@@ -259,7 +278,10 @@ impl Extraction<'_> {
         for bytes in self.node.fetch().walk_blocking(content) {
             let bytes = bytes?;
             file.write_all(&bytes).map_err(|error| disk("write", path, &error))?;
-            self.progress.send(bytes.len() as u64)?;
+            self.untold += bytes.len() as u64;
+            if self.untold >= PROGRESS_BYTES {
+                self.progress.send(std::mem::take(&mut self.untold))?;
+            }
         }
         finish(&file, path, info)
     }

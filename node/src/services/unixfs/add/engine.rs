@@ -368,7 +368,7 @@ impl<'a> Engine<'a> {
         let cancelled = self.output.cancel_flag();
         let mut reader = Cancellable { reader, cancelled: &cancelled };
         let (mut bytes, mut told, mut gone) = (0, 0, false);
-        let name = self.name_of(&heading.path);
+        let name = name_of(&heading.path);
         let (output, progress) = (self.output, self.options.progress);
         let mut tell = |read: u64| {
             bytes += read;
@@ -393,7 +393,7 @@ impl<'a> Engine<'a> {
     /// The progress of a file that was read at once, in the steps in which Kubo tells it.
     fn small_progress(&mut self, path: &[u8], bytes: u64) -> Result<(), AddError> {
         if self.options.progress {
-            let name = self.name_of(path);
+            let name = name_of(path);
             for step in (1..=bytes / PROGRESS_BYTES).map(|step| step * PROGRESS_BYTES) {
                 self.output.send(AddEvent::Progress { name: name.clone(), bytes: step })?;
             }
@@ -402,10 +402,6 @@ impl<'a> Engine<'a> {
             }
         }
         Ok(())
-    }
-
-    fn name_of(&self, path: &[u8]) -> String {
-        String::from_utf8_lossy(path).into_owned()
     }
 
     fn directory(&mut self, heading: Heading) -> Result<(), AddError> {
@@ -451,7 +447,7 @@ impl<'a> Engine<'a> {
         if heading.path.is_empty() {
             heading.path = imported.cid.to_string().into_bytes();
         }
-        let name = self.name_of(&heading.path);
+        let name = name_of(&heading.path);
         if is_top_level(&heading.path) && !self.options.wrap {
             self.close_tree()?;
             self.told.roots.push(imported);
@@ -516,7 +512,7 @@ impl<'a> Engine<'a> {
                 (false, true) => top.path.clone(),
                 (false, false) => [&top.path, &b"/"[..], &path].concat(),
             };
-            let name = self.name_of(&path);
+            let name = name_of(&path);
             if is_root {
                 self.told.roots.push(imported);
             }
@@ -530,6 +526,11 @@ impl<'a> Engine<'a> {
         self.directories.pass_on(self.sink).map_err(ImportError::Sink)?;
         Ok(self.told)
     }
+}
+
+/// A path as events tell it.
+fn name_of(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
 }
 
 fn is_top_level(path: &[u8]) -> bool {
