@@ -121,7 +121,7 @@ impl Inner {
         }
         let write = || -> Result<(), IndexError> {
             let index = self.index.get()?;
-            let batch = self.batch(&index, round);
+            let batch = round_batch(&index, round);
             let sync = power && !round.commits.is_empty();
             match (batch.is_empty(), sync) {
                 (true, true) => index.sync_log(),
@@ -144,32 +144,6 @@ impl Inner {
             self.segments.sync().map_err(|error| WriteError::io("sync", path, error))?;
         }
         Ok(())
-    }
-
-    /// Everything a round tells the index: rows, counters, committed lengths, pins. All of it or nothing survives.
-    fn batch(&self, index: &Index, round: &Round) -> WriteBatch {
-        let mut batch = WriteBatch::default();
-        let stats = index.family(family::STATS);
-        let mut deltas = Deltas::default();
-        for row in &round.rows {
-            put_row(&mut batch, index, row, &mut deltas);
-            if row.value.is_some_and(|value| value.replaces.is_some()) {
-                batch.delete_cf(stats, stats_key::of_damaged(&row.key));
-            }
-        }
-        deltas.put(&mut batch, index);
-        for touched in &round.touched {
-            let key = stats_key::of_segment(stats_key::COMMITTED, touched.segment);
-            batch.put_cf(stats, key, touched.end.to_le_bytes());
-        }
-        let pins = index.family(family::PINS);
-        for change in round.commits.iter().flat_map(|commit| &commit.pins) {
-            match change {
-                PinRow::Put(key, value) => batch.put_cf(pins, key, value),
-                PinRow::Delete(key) => batch.delete_cf(pins, key),
-            }
-        }
-        batch
     }
 
     /// Blocks that were damaged and are written anew are whole again.
@@ -263,12 +237,12 @@ impl Inner {
     /// Whether enough waits for a round, although nobody waits for it.
     pub(crate) fn is_due(&self, tail: &Tail) -> bool {
         let bytes = self.config.sync_bytes.min(self.config.unsynced_bytes_max / 2);
-        tail.waiting.bytes >= bytes || tail.rows_bytes >= self.config.budget().pending_bytes / 2
+        tail.waiting.bytes >= bytes || tail.rows_bytes >= self.config.budget().pending_rows / 2
     }
 
     /// Waits until there is room for more unsynced bytes and rows.
     pub(crate) fn wait_for_room<'a>(&'a self, mut tail: MutexGuard<'a, Tail>) -> MutexGuard<'a, Tail> {
-        let rows_max = self.config.budget().pending_bytes;
+        let rows_max = self.config.budget().pending_rows;
         while !tail.stop
             && (tail.unsynced_bytes >= self.config.unsynced_bytes_max || tail.rows_bytes >= rows_max)
         {
@@ -277,6 +251,32 @@ impl Inner {
         }
         tail
     }
+}
+
+/// Everything a round tells the index: rows, counters, committed lengths, pins. All of it or nothing survives.
+fn round_batch(index: &Index, round: &Round) -> WriteBatch {
+    let mut batch = WriteBatch::default();
+    let stats = index.family(family::STATS);
+    let mut deltas = Deltas::default();
+    for row in &round.rows {
+        put_row(&mut batch, index, row, &mut deltas);
+        if row.value.is_some_and(|value| value.replaces.is_some()) {
+            batch.delete_cf(stats, stats_key::of_damaged(&row.key));
+        }
+    }
+    deltas.put(&mut batch, index);
+    for touched in &round.touched {
+        let key = stats_key::of_segment(stats_key::COMMITTED, touched.segment);
+        batch.put_cf(stats, key, touched.end.to_le_bytes());
+    }
+    let pins = index.family(family::PINS);
+    for change in round.commits.iter().flat_map(|commit| &commit.pins) {
+        match change {
+            PinRow::Put(key, value) => batch.put_cf(pins, key, value),
+            PinRow::Delete(key) => batch.delete_cf(pins, key),
+        }
+    }
+    batch
 }
 
 fn answer(commits: Vec<Commit>, result: &Result<(), WriteError>) {

@@ -58,37 +58,32 @@ impl Default for StoreConfig {
     }
 }
 
-/// How the one memory budget is divided.
+/// How the one memory budget is divided; all in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     /// RocksDB's cache: index and filter blocks, and the memtables, which are charged to it.
-    pub(crate) cache_bytes: usize,
+    pub(crate) cache: usize,
     /// Memtables of all families together.
-    pub(crate) memtable_bytes: usize,
+    pub(crate) memtables: usize,
     /// Rows of appended blocks that are not in RocksDB yet.
-    pub(crate) pending_bytes: usize,
+    pub(crate) pending_rows: usize,
     /// Read buffers kept for reuse.
-    pub(crate) buffer_bytes: usize,
+    pub(crate) read_buffers: usize,
 }
 
 /// RocksDB's log may grow to this many bytes before families are flushed so that it can be dropped: it bounds the
 /// time to open.
-pub(crate) const WAL_BYTES_MAX: u64 = 32 << 20;
+pub(crate) const WAL_BYTES_MAX: u64 = 16 << 20;
 
 impl StoreConfig {
     pub(crate) fn budget(&self) -> Budget {
         let all = self.memory_bytes_max.max(16 << 20);
-        Budget {
-            cache_bytes: all / 8 * 5,
-            memtable_bytes: all / 4,
-            pending_bytes: all / 8,
-            buffer_bytes: all / 4,
-        }
+        Budget { cache: all / 8 * 5, memtables: all / 4, pending_rows: all / 8, read_buffers: all / 4 }
     }
 
     /// Free bytes that must be left after an append.
     pub(crate) fn reserve(&self) -> u64 {
-        let in_flight = 2 * self.budget().memtable_bytes as u64 + WAL_BYTES_MAX;
+        let in_flight = 2 * self.budget().memtables as u64 + WAL_BYTES_MAX;
         self.reserve_bytes.unwrap_or_else(|| in_flight.max(64 << 20))
     }
 }

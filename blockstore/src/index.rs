@@ -1,6 +1,7 @@
 //! The index: RocksDB behind a handle that can be closed and opened again while the store lives.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,10 @@ use crate::sync::{read, write};
 /// RocksDB, opened.
 pub(crate) struct Index {
     db: DB,
+    /// Writes that were not synced by themselves, counted when they are done.
+    unsynced_writes: AtomicU64,
+    /// How many of them a later sync has covered. What opening recovered is on disk.
+    synced_writes: AtomicU64,
 }
 
 /// A page of rows: keys and values.
@@ -24,7 +29,7 @@ impl Index {
         let options = tuning.database();
         let found = if path.join("CURRENT").exists() { DB::list_cf(&options, path)? } else { Vec::new() };
         let db = DB::open_cf_descriptors(&options, path, tuning.families(&found))?;
-        Ok(Self { db })
+        Ok(Self { db, unsynced_writes: AtomicU64::new(0), synced_writes: AtomicU64::new(0) })
     }
 
     /// The handle of one of our families.
@@ -72,12 +77,24 @@ impl Index {
     pub(crate) fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), IndexError> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        Ok(self.db.write_opt(batch, &options)?)
+        let covers = self.unsynced_writes.load(Ordering::Acquire);
+        self.db.write_opt(batch, &options)?;
+        if sync {
+            self.synced_writes.fetch_max(covers, Ordering::AcqRel);
+        } else {
+            self.unsynced_writes.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(())
     }
 
-    /// Syncs what was written to the log so far.
+    /// Syncs what was written to the log so far, if there is anything to sync.
     pub(crate) fn sync_log(&self) -> Result<(), IndexError> {
-        Ok(self.db.flush_wal(true)?)
+        let covers = self.unsynced_writes.load(Ordering::Acquire);
+        if self.synced_writes.load(Ordering::Acquire) < covers {
+            self.db.flush_wal(true)?;
+            self.synced_writes.fetch_max(covers, Ordering::AcqRel);
+        }
+        Ok(())
     }
 }
 

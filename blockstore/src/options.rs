@@ -29,12 +29,9 @@ pub(crate) struct Tuning {
 
 impl Tuning {
     pub(crate) fn new(budget: Budget) -> Self {
-        let cache = Cache::new_lru_cache(budget.cache_bytes);
-        let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(
-            budget.memtable_bytes,
-            false,
-            cache.clone(),
-        );
+        let cache = Cache::new_lru_cache(budget.cache);
+        let memtables =
+            WriteBufferManager::new_write_buffer_manager_with_cache(budget.memtables, false, cache.clone());
         Self { budget, cache, memtables }
     }
 
@@ -58,7 +55,7 @@ impl Tuning {
         options.set_info_logger(rocksdb::InfoLogger::new_callback_logger(LogLevel::Warn, |level, text| {
             match level {
                 LogLevel::Error | LogLevel::Fatal => {
-                    tracing::error!(target: "holdfast_blockstore::rocksdb", "{text}")
+                    tracing::error!(target: "holdfast_blockstore::rocksdb", "{text}");
                 }
                 LogLevel::Header | LogLevel::Debug | LogLevel::Info => {}
                 LogLevel::Warn => tracing::warn!(target: "holdfast_blockstore::rocksdb", "{text}"),
@@ -87,7 +84,7 @@ impl Tuning {
         }
         options.set_block_based_table_factory(&table);
         let large = [family::META, family::LINKS, family::RLINKS].contains(&name);
-        let memtable = if large { self.budget.memtable_bytes / 3 } else { self.budget.memtable_bytes / 16 };
+        let memtable = if large { self.budget.memtables / 3 } else { self.budget.memtables / 16 };
         options.set_write_buffer_size(memtable.clamp(256 << 10, 16 << 20));
         options.set_max_write_buffer_number(3);
         options.set_target_file_size_base(16 << 20);

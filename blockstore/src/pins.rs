@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use holdfast_dag::cid::Cid;
 
 use crate::error::{IndexError, ReadError, WriteError};
-use crate::index::{Index, after};
+use crate::index::{Index, Rows, after};
 use crate::rows::{decode_pin, decode_pin_key, family, pin_key, pin_prefix, split_links_key};
 use crate::store::Store;
 
@@ -175,7 +175,7 @@ pub struct PinIter {
     store: Store,
     prefix: Vec<u8>,
     from: Vec<u8>,
-    page: std::vec::IntoIter<(Box<[u8]>, Box<[u8]>)>,
+    page: <Rows as IntoIterator>::IntoIter,
     end: bool,
 }
 

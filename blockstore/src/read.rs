@@ -24,6 +24,9 @@ const PARALLEL_BYTES_MIN: u64 = 512 << 10;
 /// A block may be moved or deleted while it is read; then it is looked up again, this often.
 const LOOKUPS_MAX: usize = 3;
 
+/// What is said about one block that was asked for.
+type Answer = Result<Option<Bytes>, ReadError>;
+
 impl Store {
     /// Whether a block is stored (and not known to be damaged). Reads no value.
     pub fn has(&self, multihash: &Multihash) -> Result<bool, ReadError> {
@@ -55,7 +58,7 @@ impl Store {
     /// slice that is kept keeps up to 1 MiB alive. Ask for some MiB at a time; all of it is in memory at once.
     pub fn get_many(&self, cids: &[Cid]) -> Vec<Result<Option<Bytes>, ReadError>> {
         let inner = self.inner();
-        let mut results: Vec<Result<Option<Bytes>, ReadError>> = Vec::with_capacity(cids.len());
+        let mut results: Vec<Answer> = Vec::with_capacity(cids.len());
         let mut wanted = Vec::new();
         for (at, cid) in cids.iter().enumerate() {
             match inner.plan(cid) {
@@ -77,7 +80,7 @@ impl Store {
             inner.config.read_threads.clamp(1, runs.len().max(1))
         };
         let next = AtomicUsize::new(0);
-        let read: Mutex<Vec<(usize, Result<Option<Bytes>, ReadError>)>> = Mutex::default();
+        let read: Mutex<Vec<(usize, Answer)>> = Mutex::default();
         let work = || {
             while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let blocks = inner.read_run(run);
@@ -146,7 +149,7 @@ impl Inner {
     }
 
     /// Reads a run in one go. If that does not work out, each block for itself.
-    fn read_run(&self, run: &[Wanted<'_>]) -> Vec<(usize, Result<Option<Bytes>, ReadError>)> {
+    fn read_run(&self, run: &[Wanted<'_>]) -> Vec<(usize, Answer)> {
         let joined = match run {
             [first, .., last] => {
                 let len = last.to().max(first.to()) - first.from();

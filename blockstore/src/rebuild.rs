@@ -92,7 +92,7 @@ pub fn rebuild_index(repo: &Path, config: StoreConfig) -> Result<RebuildReport, 
 
 fn move_aside(repo: &Path) -> Result<PathBuf, OpenError> {
     let db = db_path(repo);
-    let free = (1..).map(|n| repo.join(format!("db.damaged-{n}"))).find(|path| !path.exists());
+    let free = (1..=u16::MAX).map(|n| repo.join(format!("db.damaged-{n}"))).find(|path| !path.exists());
     let aside = free.unwrap_or_else(|| repo.join("db.damaged"));
     std::fs::rename(&db, &aside).map_err(OpenError::io("move aside", db))?;
     Ok(aside)

@@ -80,10 +80,10 @@ impl Store {
         rebuilding: bool,
     ) -> Result<Self, OpenError> {
         let (db, dir) = (repo.join("db"), repo.join("segments"));
-        for path in [&db, &dir] {
+        for path in [&db, &dir].into_iter().filter(|path| !path.is_dir()) {
             fs::create_dir_all(path).map_err(OpenError::io("create", path))?;
+            sync_dir(repo).map_err(OpenError::io("sync", repo))?;
         }
-        sync_dir(repo).map_err(OpenError::io("sync", repo))?;
         let bad = |source| OpenError::Index { path: db.clone(), source };
         let index = IndexCell::open(db.clone(), tuning.clone()).map_err(bad)?;
         let segments = SegmentDir::new(dir);
@@ -96,7 +96,7 @@ impl Store {
         let epoch = epoch.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))).unwrap_or(1);
         drop(handle);
         let inner = Arc::new(Inner {
-            buffers: BufferPool::new(config.budget().buffer_bytes),
+            buffers: BufferPool::new(config.budget().read_buffers),
             reserve: config.reserve(),
             config,
             index,

@@ -181,6 +181,9 @@ const fn hex(text: &str) -> [u8; 32] {
 
 type Blocks = Vec<(Cid, Result<Bytes, FetchError>)>;
 
+/// An item of a walker, or why there is none.
+type WalkItem<W> = Result<<W as Walker>::Item, WalkError<<W as Walker>::Error>>;
+
 /// The items of a walker as a stream. See [`Fetch::walk`].
 pub struct Walk<W: Walker> {
     fetch: Fetch,
@@ -219,7 +222,7 @@ impl<W: Walker> Walk<W> {
         }
     }
 
-    fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<W::Item, WalkError<W::Error>>>> {
+    fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<WalkItem<W>>> {
         loop {
             match self.walker.step() {
                 Ok(Step::Item(item)) => return Poll::Ready(Some(Ok(item))),

@@ -35,7 +35,7 @@ fn worker() {
                     let base = (seed << 32) + (thread << 24) + round * 64;
                     // Mostly new leaves, and some that all threads of all runs have in common.
                     let len = |n: u64| [100, 5000, 262_144, 40_000][((base + n) % 4) as usize];
-                    let mut leaves: Vec<_> = (0..1 + base % 9).map(|n| leaf(base + n, len(n))).collect();
+                    let mut leaves: Vec<_> = (0..=base % 9).map(|n| leaf(base + n, len(n))).collect();
                     leaves.push(leaf(round % 5, 9000));
                     let root = node(&leaves.iter().map(|leaf| leaf.cid).collect::<Vec<_>>());
                     let writer = store.writer();
@@ -138,4 +138,36 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
     }
     let pinned = journal.values().filter(|state| **state == "pinned").count();
     assert!(pinned as u64 > cycles, "the workers came to acknowledge something: {pinned}");
+}
+
+/// Every add writes to the log, and small families keep old log files alive until they are flushed themselves. However
+/// many adds there were, a killed process leaves a bounded log behind, and opening it again takes a bounded time.
+#[test]
+fn the_log_stays_bounded_over_many_adds() {
+    let repo = tempfile::tempdir().unwrap();
+    let store = Store::open(repo.path(), process()).unwrap();
+    let (adds, leaves) = (4000_u64, 24_u64);
+    for add in 0..adds {
+        let leaves: Vec<_> = (0..leaves).map(|n| leaf(1 + add * leaves + n, 40)).collect();
+        let root = node(&leaves.iter().map(|leaf| leaf.cid).collect::<Vec<_>>());
+        let writer = store.writer();
+        writer.put(leaves).unwrap();
+        writer.put([root.clone()]).unwrap();
+        writer.commit(&[pin(root.cid)]).unwrap();
+    }
+    // Closing flushes nothing that is in the log, so that it leaves what a kill leaves.
+    drop(store);
+    let logs: Vec<u64> = std::fs::read_dir(repo.path().join("db"))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().extension().is_some_and(|end| end == "log"))
+        .map(|entry| entry.metadata().unwrap().len())
+        .collect();
+    assert!(logs.len() <= 8, "{logs:?}");
+    assert!(logs.iter().sum::<u64>() < 32 << 20, "{logs:?}");
+    let begin = Instant::now();
+    let survivor = Store::open(repo.path(), process()).unwrap();
+    eprintln!("opened in {:?}, logs {logs:?}", begin.elapsed());
+    assert_eq!(survivor.stat().unwrap().blocks, adds * (leaves + 1));
+    assert_eq!(survivor.pins().iter(None).count() as u64, adds);
 }

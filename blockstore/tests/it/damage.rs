@@ -113,7 +113,7 @@ fn verification_can_be_switched_off_and_then_trusts_the_disk() {
     let repo = tempfile::tempdir().unwrap();
     let store = Store::open(repo.path(), StoreConfig { verify_on_read: false, ..config() }).unwrap();
     let block = leaf(1, 70_000);
-    put(&store, &[block.clone()]);
+    put(&store, std::slice::from_ref(&block));
     damage(repo.path(), &block);
     assert_ne!(store.get(&block.cid).unwrap().unwrap(), block.data.to_bytes());
 }

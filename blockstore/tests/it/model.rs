@@ -127,7 +127,7 @@ fn run(world: &World, ops: Vec<Op>) {
                         Err(DeleteError::NotFound(_)) => assert!(!present || gone.contains(n)),
                         Err(DeleteError::Pinned(PinnedBy::Pin(_))) => assert!(model.pins.contains(n)),
                         Err(DeleteError::Pinned(PinnedBy::Via(_))) => {
-                            assert!(held && !model.pins.contains(n))
+                            assert!(held && !model.pins.contains(n));
                         }
                         Err(other) => panic!("{other}"),
                     }

@@ -40,7 +40,7 @@ fn a_block_is_one_under_every_cid_of_its_hash() {
     let repo = tempfile::tempdir().unwrap();
     let store = open(repo.path());
     let block = node(&[]);
-    put(&store, &[block.clone()]);
+    put(&store, std::slice::from_ref(&block));
     let v0 = holdfast_dag::cid::Cid::new_v0(*block.cid.hash()).unwrap();
     let as_raw = holdfast_dag::cid::Cid::new_v1(codec::RAW, *block.cid.hash());
     for cid in [v0, as_raw] {
@@ -73,7 +73,7 @@ fn framed_blocks_are_written_in_one_piece() {
     let data = BlockBytes::framed(b"head", body, b"tail");
     let cid = V1.cid_of(codec::RAW, &data.parts());
     let block = Block::trusted(cid, data);
-    put(&store, &[block.clone()]);
+    put(&store, std::slice::from_ref(&block));
     assert_has(&store, &block);
 }
 
@@ -83,7 +83,7 @@ fn an_empty_block_is_a_block() {
     let store = open(repo.path());
     let block = raw(Vec::new());
     assert!(!store.has(block.cid.hash()).unwrap());
-    put(&store, &[block.clone()]);
+    put(&store, std::slice::from_ref(&block));
     assert_eq!(store.size(block.cid.hash()).unwrap(), Some(0));
     assert_has(&store, &block);
     assert_eq!(store.get_many(&[block.cid])[0].as_ref().unwrap().as_ref().unwrap().len(), 0);
@@ -263,7 +263,7 @@ fn a_deleted_block_can_be_put_again() {
     let store = open(repo.path());
     let block = leaf(1, 100_000);
     for _ in 0..3 {
-        put(&store, &[block.clone()]);
+        put(&store, std::slice::from_ref(&block));
         assert_has(&store, &block);
         assert!(store.delete_blocks(&[block.cid]).unwrap()[0].result.is_ok());
         assert!(is_absent(&store, &block));

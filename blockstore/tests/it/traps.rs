@@ -58,7 +58,7 @@ fn what_an_operation_found_is_not_deleted_under_it() {
     let repo = tempfile::tempdir().unwrap();
     let store = open(repo.path());
     let x = leaf(1, 100);
-    put(&store, &[x.clone()]);
+    put(&store, std::slice::from_ref(&x));
     let delete = |what| store.delete_blocks(&[what]).unwrap().remove(0).result;
 
     let b = store.writer();

@@ -33,7 +33,9 @@ pub struct Export {
     gathered: BytesMut,
     /// A large block whose head was gathered.
     block: Option<Bytes>,
-    end: Option<Option<ExportError>>,
+    ended: bool,
+    /// Told at the end, after what came before it.
+    failed: Option<ExportError>,
 }
 
 impl Dag {
@@ -45,7 +47,7 @@ impl Dag {
             walk = walk.without_missing(DagWalk::supply_missing);
         }
         let gathered = BytesMut::from(&encode_header(&[*root])[..]);
-        Ok(Export { walk, gathered, block: None, end: None })
+        Ok(Export { walk, gathered, block: None, ended: false, failed: None })
     }
 }
 
@@ -55,15 +57,15 @@ impl Stream for Export {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         loop {
-            let full = this.gathered.len() >= GATHERED_BYTES || this.block.is_some() || this.end.is_some();
+            let full = this.gathered.len() >= GATHERED_BYTES || this.block.is_some() || this.ended;
             if full && !this.gathered.is_empty() {
                 return Poll::Ready(Some(Ok(this.gathered.split().freeze())));
             }
             if let Some(block) = this.block.take() {
                 return Poll::Ready(Some(Ok(block)));
             }
-            if let Some(end) = &mut this.end {
-                return Poll::Ready(end.take().map(Err));
+            if this.ended {
+                return Poll::Ready(this.failed.take().map(Err));
             }
             match Pin::new(&mut this.walk).poll_next(context) {
                 Poll::Ready(Some(Ok((cid, block)))) => {
@@ -74,8 +76,10 @@ impl Stream for Export {
                         this.block = Some(block);
                     }
                 }
-                Poll::Ready(Some(Err(error))) => this.end = Some(Some(error)),
-                Poll::Ready(None) => this.end = Some(None),
+                Poll::Ready(last) => {
+                    this.ended = true;
+                    this.failed = last.and_then(Result::err);
+                }
                 // What is here already need not wait for the next block.
                 Poll::Pending if this.gathered.is_empty() => return Poll::Pending,
                 Poll::Pending => return Poll::Ready(Some(Ok(this.gathered.split().freeze()))),

@@ -32,6 +32,7 @@ const BATCH_BLOCKS: usize = 1024;
 
 /// How archives are imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct ImportOptions {
     /// Pin the roots that the archives name, recursively. Default: yes.
     pub pin_roots: bool,
@@ -81,7 +82,7 @@ pub enum DagImportError {
     #[error(transparent)]
     Header(CarError),
     /// The archive is broken.
-    #[error("import failed{}: {error}", after(.previous))]
+    #[error("import failed{}: {error}", after(.previous.as_deref()))]
     Archive {
         /// The last good block.
         previous: Option<Box<Cid>>,
@@ -118,8 +119,8 @@ pub enum DagImportError {
     Pool(#[from] PoolError),
 }
 
-fn after(previous: &Option<Box<Cid>>) -> String {
-    previous.as_ref().map_or_else(String::new, |cid| format!(" after block \"{cid}\""))
+fn after(previous: Option<&Cid>) -> String {
+    previous.map_or_else(String::new, |cid| format!(" after block \"{cid}\""))
 }
 
 impl From<Cancelled> for DagImportError {

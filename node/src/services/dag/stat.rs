@@ -95,7 +95,7 @@ impl Dag {
                         stats.shared_size += size;
                     }
                     waiting.extend(links_of(store, &cid)?.ok_or_else(missing)?);
-                    if dag.blocks % BLOCKS_PER_REPORT == 0 {
+                    if dag.blocks.is_multiple_of(BLOCKS_PER_REPORT) {
                         let mut report = stats.clone();
                         report.dags.push(dag);
                         output.send(report)?;

@@ -17,7 +17,7 @@ use holdfast_dag::block::Block;
 use holdfast_dag::import::{BlockSink, ImportError, ImportPool, Imported, SinkError, import_file};
 use holdfast_dag::unixfs::Mtime;
 
-use super::small::{Done, Outcome, Worker};
+use super::small::{Collector, Done, Outcome, Worker};
 use super::source::{Body, Entry, Found, Source, Unreadable, go_error};
 use super::tree::{Finished, Tree};
 use super::{AddError, AddEvent, AddOptions, Added};
@@ -91,9 +91,9 @@ fn add_all(
     output: &Output<AddEvent>,
 ) -> Result<Told, AddError> {
     let workers_max = thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
+    let directories = Collector::default();
+    let mut engine = Engine::new(pool, sink, &directories, options, output, source.depth_first());
     thread::scope(|scope| {
-        let depth_first = source.depth_first();
-        let mut engine = Engine::new(pool, sink, options, output, depth_first);
         let mut crew = Crew::new(scope, pool, sink, options, workers_max);
         let mut batch = Vec::new();
         while let Some(found) = source.next() {
@@ -103,26 +103,26 @@ fn add_all(
             match found? {
                 Found::Entry(Entry { path, body: Body::Reader { reader, size }, mode, mtime }) => {
                     // The reader must be read out before the source goes on: everything before it comes first.
-                    crew.give(std::mem::take(&mut batch))?;
+                    crew.give(std::mem::take(&mut batch));
                     engine.settle(&mut crew, 0)?;
                     engine.reader(Heading { path, mode, mtime }, reader, size)?;
                 }
                 Found::Entry(entry) => batch.push(entry),
                 Found::Unreadable(unreadable) => {
-                    crew.give(std::mem::take(&mut batch))?;
+                    crew.give(std::mem::take(&mut batch));
                     crew.waiting.push_back(Turn::Unreadable(unreadable));
                 }
             }
             if batch.len() >= BATCH_ENTRIES {
-                crew.give(std::mem::take(&mut batch))?;
+                crew.give(std::mem::take(&mut batch));
                 engine.settle(&mut crew, workers_max * BATCHES_PER_WORKER)?;
             }
         }
-        crew.give(batch)?;
+        crew.give(batch);
         engine.settle(&mut crew, 0)?;
-        crew.finish()?;
-        engine.finish()
-    })
+        crew.finish()
+    })?;
+    engine.finish()
 }
 
 /// The workers, and the batches that they have, in order.
@@ -132,7 +132,7 @@ struct Crew<'scope, 'env> {
     own: Worker<'env>,
     new_worker: Box<dyn Fn() -> Worker<'env> + 'env>,
     workers_max: usize,
-    jobs: Option<SyncSender<(Vec<Entry>, SyncSender<Vec<Done>>)>>,
+    jobs: Option<SyncSender<Job>>,
     ends: Vec<thread::ScopedJoinHandle<'scope, Result<(), SinkError>>>,
     waiting: VecDeque<Turn>,
     given: usize,
@@ -159,15 +159,15 @@ impl<'scope, 'env> Crew<'scope, 'env> {
     }
 
     /// Gives a batch into work.
-    fn give(&mut self, batch: Vec<Entry>) -> Result<(), AddError> {
+    fn give(&mut self, batch: Vec<Entry>) {
         if batch.is_empty() {
-            return Ok(());
+            return;
         }
         self.given += 1;
         if self.given == 1 {
             let done = self.own.batch(batch);
             self.waiting.push_back(Turn::Done(done));
-            return Ok(());
+            return;
         }
         let jobs = match &self.jobs {
             Some(jobs) => jobs,
@@ -183,10 +183,9 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             // No worker could be started, or all have panicked: this thread does it.
             let done = self.own.batch(refused.0.0);
             self.waiting.push_back(Turn::Done(done));
-            return Ok(());
+            return;
         }
         self.waiting.push_back(Turn::InWork(in_work));
-        Ok(())
     }
 
     /// Has all workers store what they hold, and ends them.
@@ -238,6 +237,8 @@ struct Heading {
 struct Engine<'a> {
     pool: &'a ImportPool,
     sink: &'a dyn BlockSink,
+    /// Blocks of directories, which are small and many.
+    directories: &'a Collector,
     options: &'a AddOptions,
     output: &'a Output<AddEvent>,
     depth_first: bool,
@@ -252,13 +253,23 @@ impl<'a> Engine<'a> {
     fn new(
         pool: &'a ImportPool,
         sink: &'a dyn BlockSink,
+        directories: &'a Collector,
         options: &'a AddOptions,
         output: &'a Output<AddEvent>,
         depth_first: bool,
     ) -> Self {
         let told = Told { roots: Vec::new(), held: Vec::new(), unreadable: 0, first_unreadable: None };
-        let mut engine =
-            Self { pool, sink, options, output, depth_first, tree: None, wrapped: HashSet::new(), told };
+        let mut engine = Self {
+            pool,
+            sink,
+            directories,
+            options,
+            output,
+            depth_first,
+            tree: None,
+            wrapped: HashSet::new(),
+            told,
+        };
         if options.wrap {
             engine.open_tree(Heading { path: Vec::new(), mode: None, mtime: None });
         }
@@ -268,8 +279,14 @@ impl<'a> Engine<'a> {
     fn open_tree(&mut self, heading: Heading) {
         let (options, implied) = (self.options, self.options.meta(None, None));
         let meta = options.meta(heading.mode, heading.mtime);
-        let tree =
-            Tree::new(&options.import, self.sink, meta, implied, self.depth_first, !options.empty_dirs);
+        let tree = Tree::new(
+            &options.import,
+            self.directories,
+            meta,
+            implied,
+            self.depth_first,
+            !options.empty_dirs,
+        );
         self.tree = Some((heading, tree));
     }
 
@@ -290,6 +307,7 @@ impl<'a> Engine<'a> {
             for done in done {
                 self.done(done)?;
             }
+            self.directories.pass_on_large(self.sink).map_err(ImportError::Sink)?;
         }
         Ok(())
     }
@@ -509,6 +527,7 @@ impl<'a> Engine<'a> {
 
     fn finish(mut self) -> Result<Told, AddError> {
         self.close_tree()?;
+        self.directories.pass_on(self.sink).map_err(ImportError::Sink)?;
         Ok(self.told)
     }
 }

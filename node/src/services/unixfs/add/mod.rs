@@ -35,6 +35,7 @@ const EVENTS_BUFFERED: usize = 1024;
 
 /// How entries are added.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct AddOptions {
     /// Shape and names of the DAG. Default: Kubo's `unixfs-v0-2015`.
     pub import: ImportParams,

@@ -60,8 +60,8 @@ impl<'a> Worker<'a> {
     }
 
     /// Hands the blocks that are still here to the store.
-    pub(super) fn flush(&mut self) -> Result<(), SinkError> {
-        self.collected.pass_on(self.sink, 0, 0)
+    pub(super) fn flush(&self) -> Result<(), SinkError> {
+        self.collected.pass_on(self.sink)
     }
 
     fn entry(&mut self, entry: Entry) -> Done {
@@ -101,7 +101,7 @@ impl<'a> Worker<'a> {
     }
 
     fn stored(&mut self, imported: Result<Imported, AddError>, file_bytes: Option<u64>) -> Outcome {
-        let put = self.collected.pass_on(self.sink, BATCH_BYTES, BATCH_BLOCKS);
+        let put = self.collected.pass_on_large(self.sink);
         match (imported, put) {
             (Ok(imported), Ok(())) => Outcome::Stored { imported, file_bytes },
             (Err(error), _) => Outcome::Failed(error),
@@ -112,7 +112,7 @@ impl<'a> Worker<'a> {
 
 /// Gathers the blocks of many small imports.
 #[derive(Default)]
-struct Collector {
+pub(super) struct Collector {
     held: Mutex<(Vec<Block>, usize)>,
 }
 
@@ -126,18 +126,28 @@ impl BlockSink for Collector {
 }
 
 impl Collector {
-    /// Passes on what is held, if it has at least so many bytes or blocks.
-    fn pass_on(
-        &mut self,
+    /// Passes on what is held if it is worth it.
+    pub(super) fn pass_on_large(&self, sink: &dyn BlockSink) -> Result<(), SinkError> {
+        self.pass_on_from(sink, BATCH_BYTES, BATCH_BLOCKS)
+    }
+
+    /// Passes on what is held.
+    pub(super) fn pass_on(&self, sink: &dyn BlockSink) -> Result<(), SinkError> {
+        self.pass_on_from(sink, 0, 1)
+    }
+
+    fn pass_on_from(
+        &self,
         sink: &dyn BlockSink,
         bytes_min: usize,
         blocks_min: usize,
     ) -> Result<(), SinkError> {
-        let (blocks, bytes) = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if blocks.is_empty() || (*bytes < bytes_min && blocks.len() < blocks_min) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.0.is_empty() || (held.1 < bytes_min && held.0.len() < blocks_min) {
             return Ok(());
         }
-        *bytes = 0;
-        sink.put(std::mem::take(blocks))
+        let (blocks, _) = std::mem::take(&mut *held);
+        drop(held);
+        sink.put(blocks)
     }
 }

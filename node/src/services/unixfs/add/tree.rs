@@ -14,7 +14,7 @@ pub(super) struct Finished {
 }
 
 /// A directory and the directories in it that are still open.
-pub(super) struct Directory<'a> {
+struct Directory<'a> {
     builder: DirectoryBuilder<'a>,
     open: BTreeMap<Vec<u8>, Directory<'a>>,
     /// Whether anything was ever said to be in it, kept or not.
