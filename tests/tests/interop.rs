@@ -75,7 +75,10 @@ fn settle(who: &str, wanted: &BTreeMap<String, String>, found: &BTreeMap<String,
         .collect();
     let unanswered = wanted.values().filter(|cid| *cid == "none").count();
     let compared = wanted.len() - unanswered;
-    say(&format!("interop: {who}: {compared} CIDs compared, {} differ, {unanswered} without an answer", wrong.len()));
+    say(&format!(
+        "interop: {who}: {compared} CIDs compared, {} differ, {unanswered} without an answer",
+        wrong.len()
+    ));
     assert!(unanswered * 10 < wanted.len(), "{who} hardly answers");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
