@@ -1,5 +1,7 @@
 //! What the services of a node do together, on a real store.
 
+#![cfg(test)]
+
 mod add_and_cat;
 mod blocks_and_dags;
 mod cars;

@@ -121,7 +121,9 @@ impl Unixfs {
     /// Writes the file or tree with this root to disk.
     pub fn extract_cid(&self, root: Cid, options: ExtractOptions) -> ExtractStream {
         let node = self.node.clone();
-        self.node.pool().stream(64, move |progress| Extraction { node: &node, progress }.run(&root, &options))
+        self.node
+            .pool()
+            .stream(64, move |progress| Extraction { node: &node, progress, untold: 0 }.run(&root, &options))
     }
 }
 

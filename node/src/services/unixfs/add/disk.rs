@@ -28,6 +28,7 @@ pub enum Root {
 
 /// What of a directory is added, and how.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct WalkOptions {
     /// Directories may be given at all. Default: no.
     pub recursive: bool,
@@ -158,8 +159,8 @@ impl DiskSource {
         !self.ignore.is_empty() && self.ignore.matched(inner, kind == Kind::Directory).is_ignore()
     }
 
-    fn found(&mut self, disk: PathBuf, path: Vec<u8>, kind: Kind, known: Option<Metadata>) -> Found {
-        match self.entry(&disk, &path, kind, known) {
+    fn found(&mut self, disk: &Path, path: Vec<u8>, kind: Kind, known: Option<Metadata>) -> Found {
+        match self.entry(disk, &path, kind, known) {
             Ok((body, metadata)) => {
                 let mode = metadata.as_ref().map(|metadata| metadata.mode() & 0o7777);
                 let mtime = metadata.as_ref().and_then(mtime_of);
@@ -230,7 +231,7 @@ impl Source for DiskSource {
             let (name, disk) = (name.to_owned(), listing.disk.join(OsStr::from_bytes(name)));
             let path = [&listing.path, &b"/"[..], &name].concat();
             if !self.excluded(&path, &name, kind) {
-                return Some(Ok(self.found(disk, path, kind, None)));
+                return Some(Ok(self.found(&disk, path, kind, None)));
             }
         }
     }
@@ -245,7 +246,7 @@ impl DiskSource {
             }
             Root::Path(disk) => {
                 let kind = metadata.as_ref().map_or(Kind::Other, |metadata| Kind::of(metadata.file_type()));
-                self.found(disk, name, kind, metadata)
+                self.found(&disk, name, kind, metadata)
             }
         })
     }
