@@ -15,12 +15,12 @@ use crate::config::Durability;
 use crate::error::{IndexError, WriteError};
 use crate::index::Index;
 use crate::links::rlinks_keys;
-use crate::pending::Row;
+use crate::pending::{Count, Row};
 use crate::pins::PinRow;
 use crate::rows::{MetaRow, family, links_key, stats_key};
 use crate::space;
-use crate::store::{Inner, segment_rows};
-use crate::sync::{lock, read, write};
+use crate::store::{Inner, counter, segment_rows};
+use crate::sync::{lock, write};
 use crate::tail::{Commit, Round, Tail, Touched};
 
 /// Why a round failed, and so what has to be done about it.
@@ -201,22 +201,35 @@ impl Inner {
         }
     }
 
-    /// Opens the index again if a write to it failed before.
-    pub(crate) fn heal(&self) -> Result<(), WriteError> {
+    /// Opens the index again if a write to it failed before. Only the committer does it, between two rounds.
+    fn heal(&self) -> Result<(), WriteError> {
         if !self.reopen.load(Ordering::Acquire) {
             return Ok(());
         }
         let _tail = lock(&self.tail);
-        if self.reopen.load(Ordering::Acquire) { self.reopen_index() } else { Ok(()) }
+        self.reopen_index()
     }
 
-    /// To be called with the tail's lock held. Rows that were in the index but whose log was not synced may be gone
+    /// Lets the committer open the index again if it has to, before an operation begins that would otherwise be told
+    /// that the store recovered while it ran.
+    pub(crate) fn heal_first(&self) {
+        if self.reopen.load(Ordering::Acquire)
+            && let Err(error) = self.barrier(self.generation(), Vec::new())
+        {
+            // Finding works even so; the first put or commit says what is wrong.
+            tracing::debug!("before an operation: {error}");
+        }
+    }
+
+    /// To be called with the tail's lock held, while no pending row is in the index. Rows that were in the index but whose log was not synced may be gone
     /// afterwards: operations that found them are of an older generation.
     fn reopen_index(&self) -> Result<(), WriteError> {
         space::check(self.segments.path(), 0, self.reserve / 2)?;
         self.index.reopen(self.config.reopen_wait)?;
         self.reopen.store(false, Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel);
+        let indexed = stored(&*self.index.get()?)?;
+        write(&self.pending).set_indexed(indexed);
         tracing::info!("the index was opened again after a failed write");
         Ok(())
     }
@@ -333,12 +346,10 @@ pub(crate) fn put_row(batch: &mut WriteBatch, index: &Index, row: &Row, deltas: 
     }
 }
 
-impl Inner {
-    /// Blocks and bytes, what is pending included.
-    pub(crate) fn counts(&self) -> Result<(u64, u64), IndexError> {
-        let index = self.index.get()?;
-        let (blocks, bytes) = read(&self.pending).counts();
-        let stored = |key| crate::store::counter(&index, key).map(|count| u64::try_from(count).unwrap_or(0));
-        Ok((stored(stats_key::BLOCKS)? + blocks, stored(stats_key::VALUE_BYTES)? + bytes))
-    }
+/// What the index counts.
+pub(crate) fn stored(index: &Index) -> Result<Count, IndexError> {
+    Ok(Count {
+        blocks: counter(index, stats_key::BLOCKS)?,
+        value_bytes: counter(index, stats_key::VALUE_BYTES)?,
+    })
 }

@@ -14,6 +14,7 @@ use crate::config::Durability;
 use crate::error::{DeleteError, IndexError, WriteError};
 use crate::index::Index;
 use crate::links::rlinks_keys;
+use crate::pending::{Count, Parents};
 use crate::pins::holder;
 use crate::recover::forget;
 use crate::rows::{family, split_links_key, stats_key};
@@ -84,6 +85,7 @@ impl Inner {
         let results = {
             let keys: Vec<Vec<u8>> = cids.iter().map(|cid| cid.hash().to_bytes()).collect();
             let _stripes = self.protection.guard_all(keys.iter().map(|key| self.protection.print(key)));
+            let parents = read(&self.pending).parents();
             let index = self.index.get()?;
             let mut batch = WriteBatch::default();
             let mut deltas = Deltas::default();
@@ -93,7 +95,7 @@ impl Inner {
                 let result = if gone.contains(&key.as_slice()) {
                     Some(Err(DeleteError::NotFound(Box::new(*cid))))
                 } else {
-                    self.delete_one(&index, cid, key, &mut batch, &mut deltas, &mut dead)?
+                    self.delete_one((&index, &parents), cid, key, &mut batch, &mut deltas, &mut dead)?
                 };
                 if matches!(result, Some(Ok(_))) {
                     gone.push(key);
@@ -104,6 +106,8 @@ impl Inner {
                 deltas.put(&mut batch, &index);
                 // Not synced while the locks are held; nothing is given back before the sync below.
                 index.write(batch, false).map_err(|error| self.index_failed(error))?;
+                let count = Count { blocks: -deltas.blocks, value_bytes: -deltas.value_bytes };
+                write(&self.pending).deleted(count);
                 for key in gone {
                     write(&self.damaged).remove(key);
                 }
@@ -121,7 +125,7 @@ impl Inner {
 
     fn delete_one(
         &self,
-        index: &Index,
+        (index, parents): (&Index, &Parents),
         cid: &Cid,
         key: &[u8],
         batch: &mut WriteBatch,
@@ -139,7 +143,7 @@ impl Inner {
             return Ok(None);
         }
         let Some(row) = index.meta(key)? else { return Ok(not_found()) };
-        if let Some(by) = holder(index, key)? {
+        if let Some(by) = holder(index, parents, key)? {
             return Ok(Some(Err(DeleteError::Pinned(by))));
         }
         batch.delete_cf(index.family(family::META), key);

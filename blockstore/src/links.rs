@@ -22,11 +22,16 @@ pub(crate) fn children(codec: u64, block: &[u8]) -> Option<Vec<Cid>> {
 /// Keys of the `rlinks` rows of a `links` row. Children of identity children count as the block's own, because
 /// identity blocks are never stored and could not be climbed through.
 pub(crate) fn rlinks_keys(key: &[u8], codec: u64, links_row: &[u8]) -> Vec<Vec<u8>> {
+    children_of_row(links_row).iter().map(|child| rlinks_key(child, key, codec)).collect()
+}
+
+/// Multihashes of the stored children in a `links` row, each once.
+pub(crate) fn children_of_row(links_row: &[u8]) -> Vec<Vec<u8>> {
     let mut hashes: Vec<Multihash> = Vec::new();
     expand(&decode_links(links_row).unwrap_or_default(), 0, &mut hashes);
     hashes.sort_unstable();
     hashes.dedup();
-    hashes.iter().map(|child| rlinks_key(&child.to_bytes(), key, codec)).collect()
+    hashes.iter().map(Multihash::to_bytes).collect()
 }
 
 fn expand(cids: &[Cid], depth: usize, hashes: &mut Vec<Multihash>) {

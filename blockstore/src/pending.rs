@@ -3,7 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::links::children_of_row;
+use crate::rows::links_key;
 use crate::segment::Place;
+
+/// Parents of blocks, by the blocks' multihashes.
+pub(crate) type Parents = HashMap<Vec<u8>, Vec<Vec<u8>>>;
 
 /// The value part of a row.
 #[derive(Debug, Clone, Copy)]
@@ -33,12 +38,39 @@ impl Row {
     }
 }
 
+/// A number of blocks and the bytes of their values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) blocks: i64,
+    pub(crate) value_bytes: i64,
+}
+
+impl Count {
+    fn of(row: &Row) -> Self {
+        let new = row.value.filter(|value| value.replaces.is_none());
+        new.map_or_else(Self::default, |value| Self { blocks: 1, value_bytes: i64::from(value.place.size) })
+    }
+
+    fn add(&mut self, other: Self) {
+        self.blocks += other.blocks;
+        self.value_bytes += other.value_bytes;
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.blocks -= other.blocks;
+        self.value_bytes -= other.value_bytes;
+    }
+}
+
 /// The rows, by multihash.
 #[derive(Default)]
 pub(crate) struct Pending {
     rows: HashMap<Arc<[u8]>, Vec<Arc<Row>>>,
-    blocks: u64,
-    value_bytes: u64,
+    /// What the rows add.
+    fresh: Count,
+    /// What is stored, these rows included. Kept here, because the index's counters and the rows change hands in two
+    /// steps, and a count taken between them would be wrong.
+    total: Count,
 }
 
 impl Pending {
@@ -60,20 +92,15 @@ impl Pending {
     }
 
     pub(crate) fn insert(&mut self, row: Arc<Row>) {
-        if let Some(value) = row.value.filter(|value| value.replaces.is_none()) {
-            self.blocks += 1;
-            self.value_bytes += u64::from(value.place.size);
-        }
+        self.fresh.add(Count::of(&row));
+        self.total.add(Count::of(&row));
         self.rows.entry(Arc::clone(&row.key)).or_default().push(row);
     }
 
     /// Takes rows out that RocksDB has now.
     pub(crate) fn remove(&mut self, done: &[Arc<Row>]) {
         for row in done {
-            if let Some(value) = row.value.filter(|value| value.replaces.is_none()) {
-                self.blocks -= 1;
-                self.value_bytes -= u64::from(value.place.size);
-            }
+            self.fresh.subtract(Count::of(row));
             if let Some(rows) = self.rows.get_mut(&row.key) {
                 rows.retain(|other| !Arc::ptr_eq(other, row));
                 if rows.is_empty() {
@@ -85,12 +112,38 @@ impl Pending {
 
     /// Drops everything: what a failed write leaves behind.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        self.rows.clear();
+        self.total.subtract(self.fresh);
+        self.fresh = Count::default();
     }
 
-    /// Blocks and bytes that RocksDB's counters do not have yet.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.blocks, self.value_bytes)
+    /// Takes note of what the index counts while none of the rows is in it: after it was opened.
+    pub(crate) fn set_indexed(&mut self, indexed: Count) {
+        self.total = indexed;
+        self.total.add(self.fresh);
+    }
+
+    /// Takes note of a deletion.
+    pub(crate) fn deleted(&mut self, count: Count) {
+        self.total.subtract(count);
+    }
+
+    /// What is stored.
+    pub(crate) fn total(&self) -> Count {
+        self.total
+    }
+
+    /// The `rlinks` rows that are on their way: child to parents, each a multihash and a codec as in a `links` key.
+    pub(crate) fn parents(&self) -> Parents {
+        let mut parents = Parents::new();
+        for row in self.rows.values().flatten() {
+            if let Some((codec, links)) = &row.links {
+                for child in children_of_row(links) {
+                    parents.entry(child).or_default().push(links_key(&row.key, *codec));
+                }
+            }
+        }
+        parents
     }
 
     /// Multihashes and sizes of new blocks.

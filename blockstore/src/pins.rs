@@ -8,8 +8,10 @@ use holdfast_dag::cid::Cid;
 
 use crate::error::{IndexError, ReadError, WriteError};
 use crate::index::{Index, Rows, after};
+use crate::pending::Parents;
 use crate::rows::{decode_pin, decode_pin_key, family, pin_key, pin_prefix, split_links_key};
 use crate::store::Store;
+use crate::sync::read;
 
 /// Longest name of a pin, in bytes (the pinning service API's limit).
 pub const PIN_NAME_BYTES_MAX: usize = 255;
@@ -166,7 +168,9 @@ impl Pins<'_> {
     /// Through what a block is pinned, under whatever CID; `None` if nothing holds it. The cost is that of climbing
     /// from the block to the nearest pinned root, not that of walking what is pinned.
     pub fn holder(&self, cid: &Cid) -> Result<Option<PinnedBy>, ReadError> {
-        Ok(holder(&*self.store.inner().index.get()?, &cid.hash().to_bytes())?)
+        let inner = self.store.inner();
+        let parents = read(&inner.pending).parents();
+        Ok(holder(&*inner.index.get()?, &parents, &cid.hash().to_bytes())?)
     }
 }
 
@@ -206,8 +210,13 @@ impl Iterator for PinIter {
     }
 }
 
-/// Climbs from a block to a pin: first its own, then recursive ones on its parents, and theirs.
-pub(crate) fn holder(index: &Index, multihash: &[u8]) -> Result<Option<PinnedBy>, IndexError> {
+/// Climbs from a block to a pin: first its own, then recursive ones on its parents, and theirs. `pending` are parents
+/// that the index does not know yet; they have to be read before the index, so that none is missed on its way.
+pub(crate) fn holder(
+    index: &Index,
+    pending: &Parents,
+    multihash: &[u8],
+) -> Result<Option<PinnedBy>, IndexError> {
     for kind in [PinKind::Recursive, PinKind::Direct] {
         if !index.page(family::PINS, &pin_prefix(kind, multihash), &[], 1)?.is_empty() {
             return Ok(Some(PinnedBy::Pin(kind)));
@@ -216,11 +225,12 @@ pub(crate) fn holder(index: &Index, multihash: &[u8]) -> Result<Option<PinnedBy>
     let mut seen: HashSet<Vec<u8>> = HashSet::new();
     let mut open = vec![multihash.to_vec()];
     while let Some(child) = open.pop() {
+        let mut fresh = pending.get(&child);
         let mut from = child.clone();
         loop {
             let rows = index.page(family::RLINKS, &child, &from, PAGE)?;
-            for (key, _) in &rows {
-                let parent = key.get(child.len()..).unwrap_or_default();
+            let indexed = rows.iter().map(|(key, _)| key.get(child.len()..).unwrap_or_default());
+            for parent in fresh.take().into_iter().flatten().map(Vec::as_slice).chain(indexed) {
                 let bad = crate::rows::malformed(family::RLINKS, "bad key");
                 let (above, codec) = split_links_key(parent).ok_or(bad)?;
                 if seen.contains(parent) {

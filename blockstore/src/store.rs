@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use rocksdb::WriteBatch;
 
 use crate::buffers::BufferPool;
+use crate::committer::stored;
 use crate::config::StoreConfig;
 use crate::error::{IndexError, OpenError, WriteError};
 use crate::index::{Index, IndexCell};
@@ -94,6 +95,8 @@ impl Store {
         let damaged = damaged.iter().filter_map(|(key, _)| key.get(2..).map(Box::from)).collect();
         let epoch = handle.get(family::STATS, stats_key::EPOCH).map_err(bad)?;
         let epoch = epoch.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))).unwrap_or(1);
+        let mut pending = Pending::default();
+        pending.set_indexed(stored(&handle).map_err(bad)?);
         drop(handle);
         let inner = Arc::new(Inner {
             buffers: BufferPool::new(config.budget().read_buffers),
@@ -101,7 +104,7 @@ impl Store {
             config,
             index,
             segments,
-            pending: RwLock::default(),
+            pending: RwLock::new(pending),
             tail: Mutex::new(tail),
             work: Condvar::new(),
             room: Condvar::new(),

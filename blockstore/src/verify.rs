@@ -48,7 +48,8 @@ impl Store {
     /// How much is stored, from counters: the time does not grow with the number of blocks.
     pub fn stat(&self) -> Result<StoreStat, ReadError> {
         let inner = self.inner();
-        let (blocks, value_bytes) = inner.counts()?;
+        let count = read(&inner.pending).total();
+        let (blocks, value_bytes) = (count.blocks.unsigned_abs(), count.value_bytes.unsigned_abs());
         let closed = |error: std::io::Error| ReadError::Index(IndexError::Closed(error.to_string()));
         let on_disk =
             inner.segments.disk_bytes().and_then(|bytes| Ok(bytes + dir_disk_bytes(inner.index.path())?));

@@ -52,10 +52,7 @@ impl Store {
     /// Begins an operation that writes.
     pub fn writer(&self) -> Writer {
         let inner = self.inner();
-        if let Err(error) = inner.heal() {
-            // Finding still works; the first put or commit says what is wrong.
-            tracing::warn!("the index cannot be opened again yet: {error}");
-        }
+        inner.heal_first();
         Writer { store: self.clone(), shield: inner.protection.open(), generation: inner.generation() }
     }
 }

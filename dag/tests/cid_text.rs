@@ -95,10 +95,10 @@ fn a_cid_has_one_binary_form() {
 
 #[test]
 fn bases_are_listed_as_kubo_lists_them() {
-    let listed: String = BASES
-        .iter()
-        .map(|(base, name)| format!("{} {:7}  {name}\n", base::base_prefix(*base), base::base_code(*base)))
-        .collect();
+    let line = |(base, name): &(Base, &str)| {
+        format!("{} {:7}  {name}\n", base::base_prefix(*base), base::base_code(*base))
+    };
+    let listed = BASES.iter().map(line).collect::<Vec<_>>().concat();
     let expected = "        0  identity\n0      48  base2\nb      98  base32\nB      66  base32upper\n\
         c      99  base32pad\nC      67  base32padupper\nf     102  base16\nF      70  base16upper\n\
         k     107  base36\nK      75  base36upper\nm     109  base64\nM      77  base64pad\n\

@@ -126,14 +126,15 @@ fn a_second_process_is_told_who_holds_the_repo() {
     let pid = holder.id();
     let input = holder.stdin.take();
     let deadline = Instant::now() + Duration::from_secs(30);
-    let refused = loop {
-        let answer = node.run(["repo", "stat"]);
-        if answer.code != Some(0) {
-            break answer.failed();
-        }
-        assert!(Instant::now() < deadline, "two processes work on one repo");
+    // Asking before the holder has the lock would take it away from the holder.
+    let lock = dir.path().join("repo/repo.lock");
+    while fs::read_to_string(&lock).unwrap_or_default().trim() != pid.to_string() {
+        assert!(Instant::now() < deadline, "the first process never took the lock");
         std::thread::sleep(Duration::from_millis(20));
-    };
+    }
+    let answer = node.run(["repo", "stat"]);
+    assert_ne!(answer.code, Some(0), "two processes work on one repo");
+    let refused = answer.failed();
     assert!(refused.error_line().contains(&pid.to_string()), "{:?} should name {pid}", refused.err());
     drop(input);
     finish(holder, "add -q".to_owned(), &[], Duration::from_secs(60)).ok();

@@ -57,6 +57,9 @@ impl Place {
         fs::write(fresh.join("secret"), "secret").unwrap();
         let guarded = self.guarded();
         drop(fs::remove_dir_all(self.out()).or_else(|_| fs::remove_file(self.out())));
+        for archive in ["tar", "tar.gz", "gz"] {
+            drop(fs::remove_file(self.out().with_extension(archive)));
+        }
         tree::compare(&fresh, &guarded, &|_| false)
             .unwrap_or_else(|difference| panic!("{what}: {difference}"));
         assert!(!Path::new("/holdfast-escaped").exists(), "{what}: an absolute name was followed");

@@ -134,3 +134,18 @@ fn copy_log_first(from: &std::path::Path, to: &std::path::Path) {
         copy_repo(&from.join(folder), &to.join(folder));
     }
 }
+
+/// A node that a pin waited for has just come in and is not in the index yet. It counts as a parent at once.
+#[test]
+fn a_parent_that_is_not_indexed_yet_holds_its_children() {
+    let repo = tempfile::tempdir().unwrap();
+    let store = Store::open(repo.path(), lazy()).unwrap();
+    let child = leaf(1, 100);
+    let middle = node(&[child.cid]);
+    let root = node(&[middle.cid]);
+    put(&store, &[child.clone(), root.clone()]);
+    store.writer().commit(&[pin(root.cid)]).unwrap();
+    store.writer().put([middle]).unwrap();
+    let outcome = store.delete_blocks(&[child.cid]).unwrap();
+    assert!(matches!(outcome[0].result, Err(DeleteError::Pinned(_))), "{outcome:?}");
+}

@@ -96,7 +96,7 @@ fn parse_number(text: &str) -> Option<u64> {
     if digits.starts_with('+') { None } else { u64::from_str_radix(digits, radix).ok() }
 }
 
-/// Whether [`super::decode`] and [`super::links`] understand blocks of this codec.
+/// Whether [`super::decode`] and [`super::links()`] understand blocks of this codec.
 pub fn has_decoder(codec: u64) -> bool {
     matches!(
         codec,

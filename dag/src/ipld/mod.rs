@@ -1,6 +1,6 @@
 //! The IPLD data model and its codecs.
 //!
-//! A block means what its codec says: [`decode`] turns its bytes into a [`Value`], [`encode`] back, and [`links`]
+//! A block means what its codec says: [`decode`] turns its bytes into a [`Value`], [`encode`] back, and [`links()`]
 //! lists the CIDs it points to without building values where the codec allows. The decoders accept and refuse what
 //! current Kubo does (go-ipld-prime 0.24, whose error words they use); the encoders write canonical bytes.
 //!

@@ -3,7 +3,7 @@
 //!
 //! # How to add a command
 //! One file a group. A function returns the definition; `run` is an async function that gets the [`Context`] and the
-//! typed [`Request`], and answers one value, a stream of values, a stream of bytes, or nothing:
+//! typed [`registry::Request`], and answers one value, a stream of values, a stream of bytes, or nothing:
 //!
 //! ```
 //! use holdfast::commands::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};

@@ -217,7 +217,7 @@ impl Extraction<'_> {
                 }
                 continue;
             };
-            let name = safe_name(&entry.name, &level.path)?;
+            let (level, name) = place_of(&levels, &entry.name)?;
             let path = level.path.join(name);
             let info = NodeInfo::of(&entry.cid, &block)?;
             if !info.kind.is_directory() {
@@ -295,14 +295,31 @@ impl Extraction<'_> {
     }
 }
 
+/// The directory that an entry of the last level goes into, and its name there.
+///
+/// Names that begin with `../` climb, as published fixtures have them, but never out of the first level. The way up is
+/// the directories that are open already: no path is looked up, so no link can be followed.
+fn place_of<'a, 'b>(levels: &'a [Level], name: &'b [u8]) -> Result<(&'a Level, &'b OsStr), ExtractError> {
+    let (mut rest, mut depth) = (name, levels.len());
+    while let Some(above) = rest.strip_prefix(b"../") {
+        (rest, depth) = (above, depth.saturating_sub(1));
+    }
+    let parent = levels.last().map_or(Path::new(""), |level| &level.path);
+    match depth.checked_sub(1).and_then(|index| levels.get(index)) {
+        Some(level) => Ok((level, safe_name(rest, parent)?)),
+        None => Err(refused(name, parent)),
+    }
+}
+
 /// The name of an entry, if it is one component and nothing else.
 fn safe_name<'a>(name: &'a [u8], parent: &Path) -> Result<&'a OsStr, ExtractError> {
     let unsafe_name = matches!(name, b"" | b"." | b"..") || name.contains(&b'/') || name.contains(&0);
-    if unsafe_name {
-        let path = parent.join(String::from_utf8_lossy(name).escape_debug().to_string());
-        return Err(ExtractError::Disk { action: "open", path, reason: "unsafe name".to_owned() });
-    }
-    Ok(OsStr::from_bytes(name))
+    if unsafe_name { Err(refused(name, parent)) } else { Ok(OsStr::from_bytes(name)) }
+}
+
+fn refused(name: &[u8], parent: &Path) -> ExtractError {
+    let path = parent.join(String::from_utf8_lossy(name).escape_debug().to_string());
+    ExtractError::Disk { action: "open", path, reason: "unsafe name".to_owned() }
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, ExtractError> {
