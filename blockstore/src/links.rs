@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use holdfast_dag::block::BlockBytes;
 use holdfast_dag::cid::{Cid, Multihash, codec, identity_data};
 use holdfast_dag::ipld;
 
@@ -11,8 +12,38 @@ use crate::rows::{decode_links, encode_links, family, links_key, rlinks_key};
 use crate::store::{Inner, Store};
 use crate::sync::read;
 
+/// First byte of a dag-pb Data field: field 1, length-delimited.
+const DATA_TAG: u8 = 0x0a;
+
 /// Identity CIDs inside identity CIDs are followed this far. Each holds at most 128 bytes, so that no more fit.
 const IDENTITY_DEPTH_MAX: usize = 8;
+
+/// As [`children`], of a block in parts. A leaf of a file, which is nearly every block of a big one, is seen to have no
+/// links by its first bytes, so that its parts need not be joined.
+pub(crate) fn children_of(codec: u64, data: &BlockBytes) -> Option<Vec<Cid>> {
+    if codec == codec::DAG_PB && is_data_alone(data) {
+        return Some(Vec::new());
+    }
+    children(codec, &data.to_bytes())
+}
+
+/// Whether a dag-pb block is one Data field from its first byte to its last.
+fn is_data_alone(data: &BlockBytes) -> bool {
+    let mut bytes = data.parts().into_iter().flatten().copied();
+    if bytes.next() != Some(DATA_TAG) {
+        return false;
+    }
+    let (mut len, mut head) = (0_u64, 1_u64);
+    for shift in (0..35).step_by(7) {
+        let Some(byte) = bytes.next() else { return false };
+        len |= u64::from(byte & 0x7f) << shift;
+        head += 1;
+        if byte < 0x80 {
+            return head + len == data.len() as u64;
+        }
+    }
+    false
+}
 
 /// The children of a block, as written. `None`: it does not decode under this codec, or there is no decoder.
 pub(crate) fn children(codec: u64, block: &[u8]) -> Option<Vec<Cid>> {
@@ -90,5 +121,32 @@ impl Inner {
             return Ok(Some(row));
         }
         Ok(self.index.get()?.get(family::LINKS, &links_key(key, codec))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_leaf_is_known_by_its_first_bytes() {
+        let body = Bytes::from(vec![7; 300]);
+        let leaf = BlockBytes::framed(
+            &[0x0a, 0xb2, 0x02, 0x08, 0x02, 0x12, 0xac, 0x02],
+            body.clone(),
+            &[0x18, 0xac, 0x02],
+        );
+        assert_eq!(leaf.len(), 3 + 0x132 + 2);
+        assert!(!is_data_alone(&leaf), "the length does not fit");
+        let leaf =
+            BlockBytes::framed(&[0x0a, 0xb4, 0x02, 0x08, 0x02, 0x12, 0xac, 0x02], body, &[0x18, 0xac, 0x02]);
+        assert_eq!(leaf.len(), 3 + 0x134);
+        assert!(is_data_alone(&leaf));
+        assert_eq!(children_of(codec::DAG_PB, &leaf), Some(Vec::new()));
+        let data_then_more = BlockBytes::from(vec![0x0a, 0x01, 0x00, 0x12, 0x00]);
+        assert!(!is_data_alone(&data_then_more));
+        assert!(!is_data_alone(&BlockBytes::from(Vec::new())));
     }
 }

@@ -8,7 +8,7 @@ use holdfast_dag::block::Block;
 use holdfast_dag::cid::{Cid, codec, identity_data};
 
 use crate::error::{IndexError, ReadError, WriteError};
-use crate::links::children;
+use crate::links::children_of;
 use crate::pending::{NewValue, Row};
 use crate::pins::PinChange;
 use crate::protect::Shield;
@@ -138,7 +138,7 @@ impl Writer {
         let wants_links =
             codec != codec::RAW && (matches!(seen, Seen::Absent) || !inner.has_links(&key, codec)?);
         let links = if wants_links {
-            children(codec, &block.data.to_bytes()).map(|children| (codec, encode_links(&children)))
+            children_of(codec, &block.data).map(|children| (codec, encode_links(&children)))
         } else {
             None
         };

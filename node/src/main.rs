@@ -6,6 +6,11 @@ use std::time::Duration;
 use holdfast::cli::{Environment, execute, prepare};
 use holdfast::commands::{Terminal, registry};
 
+/// The allocator that RocksDB uses too: two would each keep what the other could use.
+#[cfg(not(target_env = "musl"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How long work on the blocking pool may go on after the command was interrupted.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 

@@ -56,6 +56,7 @@ export function rabin (min, average, max) {
     const parts = []
     for await (const part of source) parts.push(part)
     const data = Buffer.concat(parts)
+    if (data.length === 0) yield data // an empty file is one empty chunk
     for (let start = 0; start < data.length;) {
       const end = cut(data, start, min, mask, max)
       yield data.subarray(start, end)

@@ -183,8 +183,8 @@ fn lines_that_kubo_refuses() {
     assert_eq!(error("config a b c"), "expected 2 argument(s), got 3");
     assert_eq!(error("config"), "argument \"key\" is required");
     assert_eq!(
-        error("add --nocopy x"),
-        "option \"nocopy\" is not supported: blocks are always copied into the repository"
+        error("add --to-files=/a x"),
+        "option \"to-files\" is not supported: the mutable file system comes with a later version"
     );
     assert!(error("ad x").starts_with("Unknown Command \"ad\"\n\nDid you mean any of these?\n\n\tadd"));
     let words = ["nosuchcmd".into()];
