@@ -16,8 +16,8 @@
 //! - [`tree`]: comparing two folders byte for byte.
 //!
 //! Environment: `HOLDFAST_BIN` (the binary; default beside the test executable's folder),
-//! `HOLDFAST_TEST_DATA` (recorded answers and fixtures; default `../shared/data` beside the
-//! checkout), `HOLDFAST_TEST_TMP` (where large temporary files go), `HOLDFAST_TEST_SEED` (repeats
+//! `HOLDFAST_TEST_DATA` (recorded answers and fixtures; `make test` sets a
+//! default), `HOLDFAST_TEST_TMP` (where large temporary files go), `HOLDFAST_TEST_SEED` (repeats
 //! a run), `HOLDFAST_INTEROP_DIR` (the oracles), `SOAK=1` (long versions), `REQUIRE_ALL=1` (a
 //! check that cannot run fails instead of saying that it was skipped).
 

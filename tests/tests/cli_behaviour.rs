@@ -307,3 +307,19 @@ fn ctrl_c_leaves_nothing_half_pinned_and_a_second_run_is_fast() {
     assert_eq!(node.run(["cat", &cid]).ok().stdout.len(), 384 << 20);
     node.run(["repo", "verify"]).ok();
 }
+
+#[test]
+fn a_lost_index_is_made_again_from_the_blocks() {
+    let dir = temporary("rebuild");
+    let repo = dir.path().join("repo");
+    let node = Node::init(&repo);
+    let file = dir.path().join("file");
+    fs::write(&file, vec![7; 700_000]).unwrap();
+    let cid = node.run(["add", "-Q", file.to_str().unwrap()]).ok().out().trim().to_owned();
+    fs::remove_dir_all(repo.join("db")).unwrap();
+    let refused = node.run(["cat", &cid]).failed();
+    assert!(refused.err().contains("holdfast repo rebuild"), "{}", refused.err());
+    let report = node.run(["repo", "rebuild"]).ok().out();
+    assert!(report.starts_with("indexed "), "{report}");
+    assert_eq!(node.run(["cat", &cid]).ok().stdout, vec![7; 700_000]);
+}

@@ -53,7 +53,7 @@ pub enum RepoError {
     /// A Kubo repo lies there. Nothing was touched.
     #[error(
         "{path} is a Kubo repo (it has {found}); holdfast does not write into it. Choose another folder with IPFS_PATH, \
-         or bring its blocks over with 'holdfast migrate {path}'"
+         and bring its content over with 'ipfs dag export' and 'holdfast dag import' ('holdfast migrate' comes later)"
     )]
     KuboRepo {
         /// The folder.

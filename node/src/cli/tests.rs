@@ -1,26 +1,11 @@
 //! Command lines, read against what Kubo makes of them.
 
-use std::path::{Path as FilePath, PathBuf};
-
 use serde_json::Value;
 
 use super::{Line, ParseError, parse};
 use crate::commands::registry;
 use crate::commands::registry::{Call, Door, Path, RawOption, Registry, SplitArgs, split_args};
-
-/// A file of recorded facts about Kubo, or `None` after saying that `check` is skipped.
-fn recorded(check: &str, file: &str) -> Option<Value> {
-    let folder = std::env::var_os("HOLDFAST_TEST_DATA")
-        .map_or_else(|| FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
-    match std::fs::read(folder.join(file)) {
-        Ok(text) => Some(serde_json::from_slice(&text).unwrap()),
-        Err(error) => {
-            eprintln!("SKIPPED: {check}: {}: {error} (set HOLDFAST_TEST_DATA)", folder.display());
-            assert!(std::env::var("REQUIRE_ALL").as_deref() != Ok("1"), "REQUIRE_ALL is set");
-            None
-        }
-    }
-}
+use crate::test_data;
 
 /// What is wrong with a line, or the call and words that it means.
 fn read<'r>(registry: &'r Registry, words: &[&str]) -> Result<(Path<'r>, Call, SplitArgs<String>), String> {
@@ -38,7 +23,7 @@ fn list(value: &Value) -> Vec<&str> {
 
 #[test]
 fn every_recorded_line_means_what_it_means_to_kubo() {
-    let Some(answers) = recorded("recorded command lines", "kubo-answers.json") else { return };
+    let Some(answers) = test_data::json("kubo-answers.json") else { return };
     let registry = registry();
     let mut mistakes = 0;
     for step in answers["cli"].as_array().unwrap() {
@@ -73,7 +58,7 @@ fn every_recorded_line_means_what_it_means_to_kubo() {
 
 #[test]
 fn every_command_and_option_of_kubo_is_known() {
-    let Some(kubo) = recorded("commands and options", "kubo-commands.json") else { return };
+    let Some(kubo) = test_data::json("kubo-commands.json") else { return };
     let registry = registry();
     for (name, options) in kubo["commands"].as_object().unwrap() {
         let words: Vec<&str> = name.split_whitespace().collect();

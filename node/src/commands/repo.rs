@@ -1,9 +1,13 @@
 //! `repo`.
 
 use futures_util::{StreamExt as _, stream};
+use holdfast_blockstore::repo::Repo;
+use holdfast_blockstore::{StoreConfig, rebuild_index};
 use serde_json::{Value, json};
 
 use super::Context;
+use super::blocking::blocking;
+use super::config::line;
 use super::layout::{aligned, human_bytes};
 use super::registry::{Call, Command, CommandError, Needs, Opt, Request, Response};
 use super::{REPO_VERSION, refs};
@@ -15,6 +19,7 @@ const BLOCKS_PER_REPORT: u64 = 1000;
 pub(super) fn command() -> Command {
     Command::new("repo", "Manipulate the IPFS repo.")
         .subcommand(refs::local("ls"))
+        .subcommand(rebuild())
         .subcommand(stat("stat"))
         .subcommand(
             Command::new("verify", "Verify all blocks in repo are not corrupted.")
@@ -41,6 +46,44 @@ pub(super) fn command() -> Command {
                 .run(|_, _| async { Ok(Response::One(json!({ "Version": REPO_VERSION }))) })
                 .text(version_text),
         )
+}
+
+/// `repo rebuild`, which Kubo does not have: the way out when the index is damaged or lost.
+fn rebuild() -> Command {
+    Command::new("rebuild", "Make the index of the repo anew from the stored blocks.")
+        .help(
+            "Reads every stored block once and writes a new index. Pins are kept if the old index can still be read; \
+             if it cannot, it is moved aside, not deleted, and the last line says where to.",
+        )
+        .needs(Needs::Config)
+        .terminal_only()
+        .run(|context, _| async move {
+            context.require_repo()?;
+            let folder = context.repo_dir().to_owned();
+            let report = blocking(move || {
+                let repo = Repo::open(folder).map_err(CommandError::from_error)?;
+                rebuild_index(repo.paths().root(), StoreConfig::default()).map_err(CommandError::from_error)
+            })
+            .await?;
+            Ok(Response::One(json!({
+                "Blocks": report.blocks,
+                "Bytes": report.value_bytes,
+                "Damaged": report.damaged,
+                "OldIndex": report.old_index.map(|path| path.display().to_string()),
+            })))
+        })
+        .text(|_, value, out| {
+            let number = |name: &str| value.get(name).and_then(Value::as_u64).unwrap_or_default();
+            let (blocks, bytes, damaged) = (number("Blocks"), number("Bytes"), number("Damaged"));
+            line(out, &format!("indexed {blocks} blocks of {}", human_bytes(bytes)))?;
+            if damaged > 0 {
+                line(out, &format!("{damaged} damaged blocks are left out; adding them again brings them back"))?;
+            }
+            match value.get("OldIndex").and_then(Value::as_str) {
+                Some(path) => line(out, &format!("the old index could not be read, and its pins are lost: {path}")),
+                None => Ok(()),
+            }
+        })
 }
 
 /// `repo stat`, and `stats repo`.

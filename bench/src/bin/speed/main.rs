@@ -4,9 +4,11 @@
 //! machine are noise. Run: `make bench`, or `ROWS="only-hash add" make bench`.
 
 mod bed;
+mod embedded;
 mod rows;
 
 use std::error::Error;
+use std::path::Path;
 
 /// What a row returns.
 type Res<T> = Result<T, Box<dyn Error>>;
@@ -19,12 +21,21 @@ const ROWS: &[Row] = &[
     ("add", rows::durable_add),
     ("small", rows::small_files),
     ("cat", rows::cat),
+    ("embedded-cat", embedded::cat),
+    ("re-add", embedded::re_add),
+    ("clients", embedded::clients),
+    ("after-kill", embedded::after_kill),
     ("dirs", rows::directories),
     ("memory", rows::memory),
 ];
 
 fn main() -> Res<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let [worker, repo, adds] = wanted.as_slice()
+        && worker == "worker-adds"
+    {
+        return embedded::worker_adds(Path::new(repo), adds.parse()?);
+    }
     if let Some(unknown) = wanted.iter().find(|name| ROWS.iter().all(|(row, _)| row != name)) {
         let names: Vec<_> = ROWS.iter().map(|(name, _)| *name).collect();
         return Err(format!("no row {unknown:?}; there are {}", names.join(", ")).into());
