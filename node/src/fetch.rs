@@ -28,6 +28,12 @@ const JOB_BYTES: u64 = 1 << 20;
 /// Most jobs of one walk.
 const JOBS_MAX: u64 = 64;
 
+/// Most blocks of one job.
+const BLOCKS_PER_JOB_MAX: u64 = 256;
+
+/// What a block is taken to have before any came: the chunk size of the default profile.
+const BLOCK_BYTES_GUESS: u64 = 256 << 10;
+
 /// Why a block could not be had.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -122,7 +128,16 @@ impl Fetch {
     pub fn walk<W: Walker>(&self, walker: W, window_bytes: u64) -> Walk<W> {
         let jobs_max = window_bytes.div_ceil(JOB_BYTES).clamp(1, JOBS_MAX);
         let fetch = self.clone();
-        Walk { fetch, walker, jobs: VecDeque::new(), jobs_max, missing: None, failed: None, ended: false }
+        Walk {
+            fetch,
+            walker,
+            jobs: VecDeque::new(),
+            jobs_max,
+            block_bytes: BLOCK_BYTES_GUESS,
+            missing: None,
+            failed: None,
+            ended: false,
+        }
     }
 
     /// Drives a walker on a thread that may block.
@@ -192,6 +207,8 @@ pub struct Walk<W: Walker> {
     /// Reads on their way, in the order in which the walker wants them.
     jobs: VecDeque<Task<Blocks>>,
     jobs_max: u64,
+    /// What a block has had lately, in bytes.
+    block_bytes: u64,
     /// Tells the walker of a block that is not to be had, where that is no failure.
     missing: Option<fn(&mut W, &Cid)>,
     /// A wanted block that could not be had: told once the walker can give nothing more without it.
@@ -212,14 +229,14 @@ impl<W: Walker> Walk<W> {
         self
     }
 
-    /// Starts reads of what the walker wants within the window, in jobs of about [`JOB_BYTES`].
+    /// Starts reads of what the walker wants within the window, in jobs of about [`JOB_BYTES`], judged by the blocks
+    /// that came so far.
     fn read_ahead(&mut self) {
-        for window in (1..=self.jobs_max).map(|jobs| jobs * JOB_BYTES) {
-            let mut wants = Vec::new();
-            self.walker.wants(window, &mut wants);
-            if !wants.is_empty() {
-                self.jobs.push_back(self.fetch.start_many(wants));
-            }
+        let mut wants = Vec::new();
+        self.walker.wants(self.jobs_max * JOB_BYTES, &mut wants);
+        let blocks_per_job = (JOB_BYTES / self.block_bytes.max(1)).clamp(1, BLOCKS_PER_JOB_MAX);
+        for job in wants.chunks(blocks_per_job as usize) {
+            self.jobs.push_back(self.fetch.start_many(job.to_vec()));
         }
     }
 
@@ -252,7 +269,10 @@ impl<W: Walker> Walk<W> {
             self.jobs.pop_front();
             for (cid, block) in blocks {
                 match (block, self.missing) {
-                    (Ok(block), _) => self.walker.supply(&cid, block),
+                    (Ok(block), _) => {
+                        self.block_bytes = (7 * self.block_bytes + block.len() as u64) / 8;
+                        self.walker.supply(&cid, block);
+                    }
                     (Err(FetchError::NotFound { .. }), Some(tell)) => tell(&mut self.walker, &cid),
                     (Err(error), _) => {
                         self.failed.get_or_insert(error);
