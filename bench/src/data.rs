@@ -23,11 +23,13 @@ impl Blocks {
         Self { pattern, counter: seed << 32 }
     }
 
-    /// The next block: the pattern with a counter in its first bytes.
+    /// The next block: the pattern with a counter in every 4 KiB, so that no chunk of it was there before.
     pub fn next_block(&mut self) -> &[u8] {
-        self.counter += 1;
-        for (byte, new) in self.pattern.iter_mut().zip(self.counter.to_le_bytes()) {
-            *byte = new;
+        for part in self.pattern.chunks_mut(4096) {
+            self.counter += 1;
+            for (byte, new) in part.iter_mut().zip(self.counter.to_le_bytes()) {
+                *byte = new;
+            }
         }
         &self.pattern
     }
