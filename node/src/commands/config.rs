@@ -1,5 +1,6 @@
 //! `config`.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command as Process;
 
@@ -9,6 +10,7 @@ use super::Context;
 use super::blocking::blocking;
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
 use crate::config::{Config, apply_profile, changes, human_output, parse_argument};
+use crate::fsutil::write_atomic;
 
 /// Largest file that `config replace` takes.
 const REPLACE_BYTES_MAX: u64 = 16 << 20;
@@ -146,14 +148,41 @@ fn profile_text(_: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), Comman
 
 fn edit() -> Command {
     Command::new("edit", "Open the config file for editing in $EDITOR.")
-        .help("Opens the config file in the editor that the environment variable EDITOR names.")
+        .help(
+            "Opens a copy of the config file in the editor that the environment variable EDITOR names, and takes it over \
+             if it can be used. Otherwise the config stays as it was, and the copy stays beside it.",
+        )
         .needs(Needs::Config)
         .terminal_only()
         .run(|context, _| async move {
-            let path = load(&context).await.map(|_| context.config_path())?;
-            blocking(move || open_editor(&path)).await?;
-            load(&context).await.map(|_| Response::Empty)
+            context.require_repo()?;
+            let path = context.config_path();
+            blocking(move || edit_file(&path)).await?;
+            Ok(Response::Empty)
         })
+}
+
+/// Lets the user edit a copy of the config, and replaces the config by it if it is one.
+fn edit_file(path: &Path) -> Result<(), CommandError> {
+    let before = std::fs::read(path)?;
+    let real = std::fs::canonicalize(path)?;
+    let folder = real.parent().unwrap_or(Path::new("/"));
+    let mut copy = tempfile::Builder::new().prefix("config-edit-").suffix(".json").tempfile_in(folder)?;
+    copy.write_all(&before)?;
+    open_editor(copy.path())?;
+    let text = std::fs::read_to_string(copy.path())?;
+    if text.as_bytes() == before {
+        return Ok(());
+    }
+    if let Err(reason) = Config::check_edited(&text) {
+        let (_, kept) = copy.keep().map_err(|error| CommandError::from_error(error.error))?;
+        let (config, kept) = (real.display(), kept.display());
+        return Err(CommandError::new(format!(
+            "the config was left as it was, because what you wrote cannot be used: {reason}\nIt is kept in {kept}: mend it \
+             there, then 'mv {kept} {config}'"
+        )));
+    }
+    write_atomic(path, text.as_bytes(), 0o600).map_err(CommandError::from)
 }
 
 /// Runs the editor and waits for it.

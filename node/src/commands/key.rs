@@ -89,7 +89,9 @@ fn export() -> Command {
             let name = request.arg(0).to_owned();
             let format =
                 ExportFormat::for_export(request.text("format")).map_err(CommandError::from_error)?;
-            let default = PathBuf::from(format!("{name}.{}", format.file_ending()));
+            // A name may hold slashes: by default the file lies in this folder all the same.
+            let base = name.trim_end_matches('/').rsplit('/').next().unwrap_or(&name);
+            let default = PathBuf::from(format!("{base}.{}", format.file_ending()));
             let output = request.text_opt("output").map_or(default, PathBuf::from);
             in_store(&context, move |store| {
                 let bytes = store.export(&name, format).map_err(CommandError::from_error)?;

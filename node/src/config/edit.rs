@@ -145,6 +145,14 @@ impl Config {
         Ok(new)
     }
 
+    /// Whether a text is a config that a node can start with; the error says what is wrong with it.
+    pub fn check_edited(text: &str) -> Result<(), String> {
+        let config = Self::parse(text)?;
+        schema::check_value(&[], &config.document)?;
+        config.check_own().map_err(|error| error.to_string())?;
+        config.private_key().map(drop).map_err(|error| error.to_string())
+    }
+
     /// Takes the API section of each remote pinning service from `old`.
     fn keep_services(&mut self, old: &Self) -> Result<(), ConfigError> {
         const PLACE: &str = "/Pinning/RemoteServices";

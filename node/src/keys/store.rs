@@ -2,9 +2,9 @@
 //!
 //! A key lies in `keystore/key_<name in base32, lower case, no padding>` as its libp2p protobuf, readable by the owner only.
 
-use std::fs::{DirBuilder, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE32_NOPAD;
@@ -12,7 +12,7 @@ use libp2p_identity::PeerId;
 
 use super::private::ENCODED_BYTES_MAX;
 use super::{DecodeError, GenerateError, KeySpec, KeyType, PrivateKey, SELF, pkcs8};
-use crate::fsutil::{create_atomic, sync_folder, write_atomic};
+use crate::fsutil::{create_atomic, sync_folder};
 
 /// Name of the folder in a repo.
 pub const FOLDER_NAME: &str = "keystore";
@@ -85,6 +85,14 @@ pub enum KeyError {
     #[error("cannot use the key store at {}: {source}", path.display())]
     Io {
         /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// The exported key was not written.
+    #[error("cannot write the exported key to {}: {source}", path.display())]
+    Export {
+        /// Where it was to go.
         path: PathBuf,
         /// The operating system's reason.
         source: io::Error,
@@ -267,9 +275,13 @@ impl Keystore {
         }
     }
 
-    /// Writes an exported key to a file that only its owner reads, replacing what is there.
+    /// Writes an exported key to `path`. A file that is made for it is readable by its owner only; what is there already
+    /// (a file, a link to one, a device, a pipe) is written to, and keeps its kind and its permissions.
     pub fn write_exported(path: &Path, key: &[u8]) -> Result<(), KeyError> {
-        write_atomic(path, key, 0o600).map_err(|source| KeyError::Io { path: path.to_owned(), source })
+        let mut options = OpenOptions::new();
+        let file = options.create(true).truncate(true).write(true).mode(0o600).open(path);
+        file.and_then(|mut file| file.write_all(key))
+            .map_err(|source| KeyError::Export { path: path.to_owned(), source })
     }
 
     /// Takes a key in: `key import`. Types that `key gen` does not make are refused unless `any_type`.
@@ -435,6 +447,11 @@ mod tests {
         let file = repo.path().join("exported");
         Keystore::write_exported(&file, &pem).unwrap();
         assert_eq!((mode(&file), std::fs::read(&file).unwrap()), (0o600, pem.clone()));
+        let link = repo.path().join("link");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        Keystore::write_exported(&link, b"short").unwrap();
+        assert!(link.is_symlink(), "what is there is written to, not replaced");
+        assert_eq!(std::fs::read(&file).unwrap(), b"short");
         let words = |result: Result<KeyInfo, KeyError>| result.unwrap_err().to_string();
         assert_eq!(
             words(store.import("ed25519", &pem, ExportFormat::Pem, false)),
