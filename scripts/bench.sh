@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints every table of ratios. Needs about 20 GiB in BENCH_DIR (default: the cache folder). ROWS picks some of them.
+# Prints every table of ratios. Needs about 60 GiB in BENCH_DIR (default: the cache folder). ROWS picks some of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export BENCH_DIR=${BENCH_DIR:-$HOME/.cache/holdfast/bench}

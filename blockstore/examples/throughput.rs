@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use bytes::Bytes;
-use holdfast_blockstore::{Pin, PinChange, PinKind, Store, StoreConfig};
+use holdfast_blockstore::{Change, Pin, PinKind, Store, StoreConfig};
 use holdfast_dag::block::Block;
 use holdfast_dag::cid::{Cid, CidBuilder, Version, codec};
 use holdfast_dag::hash::HashKind;
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         writer.put(batch)?;
     }
     let appended = rate(begin);
-    writer.commit(&[PinChange::Set(Pin::new(root, PinKind::Direct, ""))])?;
+    writer.commit(&[Change::Pin(Pin::new(root, PinKind::Direct, ""))])?;
     println!("put {appended:.0} MB/s, put and commit {:.0} MB/s", rate(begin));
 
     let begin = Instant::now();

@@ -1,7 +1,7 @@
 //! The committer: one thread that makes appended values durable and then tells the index about them.
 //!
 //! Order is everything. A round (1) takes what was appended, (2) syncs the segments, (3) writes the rows as one batch,
-//! together with the pins of all who wait, with a synced log if anyone waits, (4) answers. So the index never names
+//! together with the changes of all who wait, with a synced log if anyone waits, (4) answers. So the index never names
 //! bytes that are not on disk, a pin is never there before what it holds, and all who wait share two syncs. While a
 //! round syncs, further values are appended and further waiters gather for the next.
 
@@ -11,12 +11,12 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use rocksdb::WriteBatch;
 
+use crate::changes::{Change, Changes};
 use crate::config::Durability;
 use crate::error::{IndexError, WriteError};
 use crate::index::Index;
 use crate::links::rlinks_keys;
 use crate::pending::{Count, Row};
-use crate::pins::PinRow;
 use crate::rows::{MetaRow, family, links_key, stats_key};
 use crate::space;
 use crate::store::{Inner, counter, segment_rows};
@@ -32,15 +32,15 @@ enum Failure {
 }
 
 impl Inner {
-    /// Waits until everything appended so far is durable and `pins` are written.
-    pub(crate) fn barrier(&self, generation: u64, pins: Vec<PinRow>) -> Result<(), WriteError> {
+    /// Waits until everything appended so far is durable and `changes` are made.
+    pub(crate) fn barrier(&self, generation: u64, changes: Vec<Change>) -> Result<(), WriteError> {
         let (answer, result) = std::sync::mpsc::sync_channel(1);
         {
             let mut tail = lock(&self.tail);
             if tail.stop {
                 return Err(WriteError::Closed);
             }
-            tail.waiting.commits.push(Commit { generation, pins, answer });
+            tail.waiting.commits.push(Commit { generation, changes, answer });
         }
         self.work.notify_one();
         result.recv().unwrap_or(Err(WriteError::Closed))
@@ -98,8 +98,8 @@ impl Inner {
             round.commits.drain(..).partition(|commit| commit.generation == generation);
         round.commits = current;
         answer(stale, &Err(WriteError::Generation));
-        match self.sync_and_index(&round) {
-            Ok(()) => {
+        match self.sync_and_index(&mut round) {
+            Ok(refused) => {
                 // Under the tail's lock, so that no writer sees the rows gone and the count of rounds unchanged.
                 let mut tail = lock(&self.tail);
                 write(&self.pending).remove(&round.rows);
@@ -108,30 +108,40 @@ impl Inner {
                 tail.in_round = None;
                 drop(tail);
                 self.room.notify_all();
+                answer(refused, &Err(WriteError::Changed));
                 answer(round.commits, &Ok(()));
             }
             Err(failure) => self.fail(round, failure),
         }
     }
 
-    fn sync_and_index(&self, round: &Round) -> Result<(), Failure> {
+    /// Does the work of a round, and takes those commits out of it whose expectations are not met.
+    fn sync_and_index(&self, round: &mut Round) -> Result<Vec<Commit>, Failure> {
         let power = self.config.durability == Durability::Power;
         if power {
             self.sync_segments(&round.touched).map_err(Failure::Segment)?;
         }
-        let write = || -> Result<(), IndexError> {
+        let write = || -> Result<Vec<bool>, IndexError> {
             let index = self.index.get()?;
-            let batch = round_batch(&index, round);
+            let mut batch = round_batch(&index, round);
+            let mut changes = Changes::new(&index);
+            let met = round.commits.iter().map(|commit| changes.apply(commit)).collect::<Result<_, _>>()?;
+            changes.put(&mut batch);
+            // Before they are roots: a collection that runs must not miss them.
+            self.roots.note(changes.roots.iter().copied());
             let sync = power && !round.commits.is_empty();
             match (batch.is_empty(), sync) {
-                (true, true) => index.sync_log(),
-                (true, false) => Ok(()),
-                (false, sync) => index.write(batch, sync),
+                (true, true) => index.sync_log()?,
+                (true, false) => {}
+                (false, sync) => index.write(batch, sync)?,
             }
+            Ok(met)
         };
-        write().map_err(|error| Failure::Index(self.index_error(error)))?;
+        let mut met = write().map_err(|error| Failure::Index(self.index_error(error)))?.into_iter();
         self.healed(&round.rows);
-        Ok(())
+        let (met, refused) = round.commits.drain(..).partition(|_| met.next().unwrap_or(false));
+        round.commits = met;
+        Ok(refused)
     }
 
     fn sync_segments(&self, touched: &[Touched]) -> Result<(), WriteError> {
@@ -266,7 +276,7 @@ impl Inner {
     }
 }
 
-/// Everything a round tells the index: rows, counters, committed lengths, pins. All of it or nothing survives.
+/// What a round tells the index about blocks: rows, counters, committed lengths.
 fn round_batch(index: &Index, round: &Round) -> WriteBatch {
     let mut batch = WriteBatch::default();
     let stats = index.family(family::STATS);
@@ -281,13 +291,6 @@ fn round_batch(index: &Index, round: &Round) -> WriteBatch {
     for touched in &round.touched {
         let key = stats_key::of_segment(stats_key::COMMITTED, touched.segment);
         batch.put_cf(stats, key, touched.end.to_le_bytes());
-    }
-    let pins = index.family(family::PINS);
-    for change in round.commits.iter().flat_map(|commit| &commit.pins) {
-        match change {
-            PinRow::Put(key, value) => batch.put_cf(pins, key, value),
-            PinRow::Delete(key) => batch.delete_cf(pins, key),
-        }
     }
     batch
 }

@@ -169,6 +169,9 @@ pub enum WriteError {
         /// Length of the name.
         bytes: usize,
     },
+    /// Something that the commit expects is not so (any more). Nothing of it was written: look again and decide anew.
+    #[error("a pin or the files root was changed meanwhile: run it again")]
+    Changed,
     /// The store is shutting down.
     #[error("the store is closing")]
     Closed,

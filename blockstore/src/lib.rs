@@ -22,7 +22,7 @@
 //!
 //! # Example
 //! ```
-//! use holdfast_blockstore::{Pin, PinChange, PinKind, Store, StoreConfig};
+//! use holdfast_blockstore::{Pin, PinKind, Store, StoreConfig};
 //! use holdfast_dag::block::Block;
 //! use holdfast_dag::cid::{CidBuilder, Version, codec};
 //! use holdfast_dag::hash::HashKind;
@@ -34,7 +34,7 @@
 //! let cid = CidBuilder { version: Version::V1, hash: HashKind::Sha2_256 }.cid_of(codec::RAW, &[b"hello"]);
 //! let writer = store.writer();
 //! writer.put([Block::trusted(cid, b"hello".to_vec())])?;
-//! writer.commit(&[PinChange::Set(Pin::new(cid, PinKind::Recursive, ""))])?;
+//! writer.commit(&[Pin::new(cid, PinKind::Recursive, "").into()])?;
 //! assert_eq!(store.get(&cid)?.as_deref(), Some(&b"hello"[..]));
 //! # Ok(())
 //! # }
@@ -42,10 +42,11 @@
 //!
 //! # Map
 //! [`repo`] is the folder, its lock and its version. `segment`, `segments`, `tail`: values. `rows`, `index`,
-//! `options`: the index. `writer`, `committer`, `pending`: the way in. `read`, `links`: the way out. `protect`,
-//! `delete`: the way of all flesh. `recover`, `rebuild`, `verify`, `space`: when things go wrong.
+//! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`: the way out. `protect`,
+//! `roots`, `delete`: the way of all flesh. `recover`, `rebuild`, `verify`, `space`: when things go wrong.
 
 mod buffers;
+mod changes;
 mod committer;
 mod config;
 mod delete;
@@ -59,6 +60,7 @@ mod protect;
 mod read;
 mod rebuild;
 mod recover;
+mod roots;
 mod rows;
 mod segment;
 mod segments;
@@ -71,12 +73,14 @@ mod writer;
 
 pub mod repo;
 
+pub use changes::{Change, FilesRoots};
 pub use config::{Durability, StoreConfig};
 pub use delete::Deletion;
 pub use error::{DeleteError, IndexError, OpenError, ReadError, WriteError};
-pub use pins::{PIN_NAME_BYTES_MAX, Pin, PinChange, PinIter, PinKind, PinnedBy, Pins};
+pub use pins::{PIN_NAME_BYTES_MAX, Pin, PinIter, PinKind, PinnedBy, Pins};
 pub use rebuild::{RebuildReport, rebuild_index};
 pub use recover::OpenReport;
+pub use roots::Held;
 pub use segment::VALUE_BYTES_MAX;
 pub use store::{FORMAT, Store};
 pub use verify::{Blocks, StoreStat, VerifyEvent};

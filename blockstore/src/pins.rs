@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use holdfast_dag::cid::Cid;
 
-use crate::error::{IndexError, ReadError, WriteError};
+use crate::error::{IndexError, ReadError};
 use crate::index::{Index, Rows, after};
 use crate::pending::Parents;
 use crate::rows::{decode_pin, decode_pin_key, family, pin_key, pin_prefix, split_links_key};
@@ -68,39 +68,6 @@ impl Pin {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let created_unix_ms = now.map_or(0, |since| since.as_millis() as u64);
         Self { cid, kind, name: name.into(), created_unix_ms }
-    }
-}
-
-/// A change that [`Writer::commit`](crate::Writer::commit) makes together with others, or not at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PinChange {
-    /// Adds a pin, or replaces the one of the same kind on the same CID.
-    Set(Pin),
-    /// Removes a pin. One that is not there is no error.
-    Remove {
-        /// What was pinned.
-        cid: Cid,
-        /// Which of its pins.
-        kind: PinKind,
-    },
-}
-
-/// A change, encoded.
-#[derive(Debug)]
-pub(crate) enum PinRow {
-    Put(Vec<u8>, Vec<u8>),
-    Delete(Vec<u8>),
-}
-
-impl PinChange {
-    pub(crate) fn encode(&self) -> Result<PinRow, WriteError> {
-        match self {
-            Self::Set(pin) if pin.name.len() > PIN_NAME_BYTES_MAX => {
-                Err(WriteError::PinName { bytes: pin.name.len() })
-            }
-            Self::Set(pin) => Ok(PinRow::Put(pin_key(pin.kind, &pin.cid), crate::rows::pin_value(pin))),
-            Self::Remove { cid, kind } => Ok(PinRow::Delete(pin_key(*kind, cid))),
-        }
     }
 }
 

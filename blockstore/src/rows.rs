@@ -12,8 +12,9 @@ pub(crate) mod family {
     pub(crate) const LINKS: &str = "links";
     pub(crate) const RLINKS: &str = "rlinks";
     pub(crate) const PINS: &str = "pins";
+    pub(crate) const FILES: &str = "mfs";
     pub(crate) const STATS: &str = "stats";
-    pub(crate) const ALL: [&str; 5] = [META, LINKS, RLINKS, PINS, STATS];
+    pub(crate) const ALL: [&str; 6] = [META, LINKS, RLINKS, PINS, FILES, STATS];
 }
 
 const ROW_VERSION: u8 = 1;
@@ -51,6 +52,14 @@ pub(crate) mod stats_key {
     pub(crate) fn of_damaged(multihash: &[u8]) -> Vec<u8> {
         [&[DAMAGED, b':'], multihash].concat()
     }
+}
+
+/// Keys of the `mfs` family.
+pub(crate) mod files_key {
+    /// The root.
+    pub(crate) const ROOT: &[u8] = b"root";
+    /// The root that it replaced.
+    pub(crate) const PREVIOUS: &[u8] = b"previous";
 }
 
 /// A row of `meta`.

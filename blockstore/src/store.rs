@@ -18,6 +18,7 @@ use crate::options::Tuning;
 use crate::pending::Pending;
 use crate::protect::Protection;
 use crate::recover::{OpenReport, Recovered, recover};
+use crate::roots::Roots;
 use crate::rows::{decode_i64, family, stats_key};
 use crate::segment::Place;
 use crate::segments::{SegmentDir, sync_dir};
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     /// Set when the index failed and has to be opened again before the next write.
     pub(crate) reopen: AtomicBool,
     pub(crate) protection: Protection,
+    pub(crate) roots: Roots,
     /// Multihashes of blocks whose stored copy is known to be damaged.
     pub(crate) damaged: RwLock<HashSet<Box<[u8]>>>,
     pub(crate) buffers: Arc<BufferPool>,
@@ -112,6 +114,7 @@ impl Store {
             rounds: AtomicU64::new(0),
             reopen: AtomicBool::new(false),
             protection: Protection::new(),
+            roots: Roots::default(),
             damaged: RwLock::new(damaged),
             epoch,
         });

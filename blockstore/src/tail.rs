@@ -8,9 +8,9 @@ use std::sync::mpsc::SyncSender;
 
 use holdfast_dag::block::Block;
 
+use crate::changes::Change;
 use crate::error::WriteError;
 use crate::pending::Row;
-use crate::pins::PinRow;
 use crate::segment::{Place, SEGMENT_HEADER_BYTES, put_record_head, record_len};
 use crate::segments::SegmentDir;
 use crate::space::write_error;
@@ -36,10 +36,10 @@ pub(crate) struct Touched {
     pub(crate) created: bool,
 }
 
-/// Someone who waits for everything appended so far, and wants pins written then.
+/// Someone who waits for everything appended so far, and wants changes made then.
 pub(crate) struct Commit {
     pub(crate) generation: u64,
-    pub(crate) pins: Vec<PinRow>,
+    pub(crate) changes: Vec<Change>,
     pub(crate) answer: SyncSender<Result<(), WriteError>>,
 }
 

@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use holdfast_dag::block::Block;
 use holdfast_dag::cid::{Cid, codec, identity_data};
 
+use crate::changes::{self, Change};
 use crate::error::{IndexError, ReadError, WriteError};
 use crate::links::children_of;
 use crate::pending::{NewValue, Row};
-use crate::pins::PinChange;
 use crate::protect::Shield;
 use crate::rows::{encode_links, family, links_key};
 use crate::segment::{Place, VALUE_BYTES_MAX};
@@ -103,14 +103,14 @@ impl Writer {
         Ok(inner.find(&key)?.map(|place| u64::from(place.size)))
     }
 
-    /// Waits until everything this writer has put or found is durable, then writes the pins; all who commit at the
-    /// same time share the syncs. When it returns `Ok`, blocks and pins survive what
+    /// Waits until everything this writer has put or found is durable, then makes the changes; all who commit at the
+    /// same time share the syncs. When it returns `Ok`, blocks and changes survive what
     /// [`StoreConfig::durability`](crate::StoreConfig::durability) says. When it fails, nothing is promised: only where
-    /// the log's own sync failed may the pins be there after all, and then what they hold is there too.
-    pub fn commit(self, pins: &[PinChange]) -> Result<(), WriteError> {
+    /// the log's own sync failed may the changes be there after all, and then what they hold is there too.
+    pub fn commit(self, changes: &[Change]) -> Result<(), WriteError> {
         self.check_generation()?;
-        let rows = pins.iter().map(PinChange::encode).collect::<Result<_, _>>()?;
-        self.store.inner().barrier(self.generation, rows)
+        changes::check(changes)?;
+        self.store.inner().barrier(self.generation, changes.to_vec())
     }
 
     fn check_generation(&self) -> Result<(), WriteError> {

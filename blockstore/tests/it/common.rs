@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdfast_blockstore::{Durability, Pin, PinChange, PinKind, Store, StoreConfig};
+use holdfast_blockstore::{Change, Durability, Pin, PinKind, Store, StoreConfig};
 use holdfast_dag::block::Block;
 use holdfast_dag::cid::{Cid, CidBuilder, Version, codec};
 use holdfast_dag::hash::HashKind;
@@ -59,12 +59,12 @@ pub(crate) fn node(children: &[Cid]) -> Block {
     Block::trusted(V1.cid_of(codec::DAG_PB, &[&data]), data)
 }
 
-pub(crate) fn pin(cid: Cid) -> PinChange {
-    PinChange::Set(Pin::new(cid, PinKind::Recursive, ""))
+pub(crate) fn pin(cid: Cid) -> Change {
+    Change::Pin(Pin::new(cid, PinKind::Recursive, ""))
 }
 
-pub(crate) fn unpin(cid: Cid) -> PinChange {
-    PinChange::Remove { cid, kind: PinKind::Recursive }
+pub(crate) fn unpin(cid: Cid) -> Change {
+    Change::Unpin { cid, kind: PinKind::Recursive }
 }
 
 /// Puts blocks and commits them.

@@ -1,7 +1,7 @@
 //! Eight threads put, pin, read and delete the same few blocks at once.
 
 use crate::common::*;
-use holdfast_blockstore::{DeleteError, Pin, PinChange, PinKind, Store, StoreConfig};
+use holdfast_blockstore::{Change, DeleteError, Pin, PinKind, Store, StoreConfig};
 use holdfast_dag::block::Block;
 
 const THREADS: u64 = 8;
@@ -48,7 +48,7 @@ fn one_round(store: &Store, leaves: &[Block], thread: u64, round: u64) {
     children.push(own.cid);
     let root = node(&children);
     writer.put([own, root.clone()]).unwrap();
-    writer.commit(&[PinChange::Set(Pin::new(root.cid, PinKind::Recursive, ""))]).unwrap();
+    writer.commit(&[Change::Pin(Pin::new(root.cid, PinKind::Recursive, ""))]).unwrap();
 
     let victims: Vec<_> =
         (0..10).map(|n| leaves[((seed * 3 + n * 5) % leaves.len() as u64) as usize].cid).collect();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast_blockstore::{OpenReport, Pin, PinChange, PinKind, Store};
+use holdfast_blockstore::{Change, OpenReport, Pin, PinKind, Store};
 
 use crate::common::*;
 
@@ -25,7 +25,7 @@ fn write_fixture() {
     put(&store, &leaves());
     put(&store, &[raw("deleted"), root.clone()]);
     let named = |cid, kind| {
-        PinChange::Set(Pin { cid, kind, name: "n\u{e9}".to_owned(), created_unix_ms: 1_700_000_000_000 })
+        Change::Pin(Pin { cid, kind, name: "n\u{e9}".to_owned(), created_unix_ms: 1_700_000_000_000 })
     };
     store
         .writer()

@@ -1,7 +1,7 @@
 //! The plain story: what is put can be found, read, pinned, listed, deleted, and is there after reopening.
 
 use crate::common::*;
-use holdfast_blockstore::{DeleteError, Pin, PinChange, PinKind, ReadError, Store, StoreConfig, WriteError};
+use holdfast_blockstore::{Change, DeleteError, Pin, PinKind, ReadError, Store, StoreConfig, WriteError};
 use holdfast_dag::block::{Block, BlockBytes};
 use holdfast_dag::cid::{CidBuilder, Version, codec};
 use holdfast_dag::hash::HashKind;
@@ -17,7 +17,7 @@ fn blocks_and_pins_are_there_after_reopening() {
         writer.put(&leaves).unwrap();
         writer.put([root.clone()]).unwrap();
         assert_has(&store, &leaves[7]);
-        writer.commit(&[PinChange::Set(Pin::new(root.cid, PinKind::Recursive, "my pin"))]).unwrap();
+        writer.commit(&[Change::Pin(Pin::new(root.cid, PinKind::Recursive, "my pin"))]).unwrap();
     }
     let store = open(repo.path());
     for block in leaves.iter().chain([&root]) {
@@ -169,7 +169,7 @@ fn pins_protect_what_they_hold_and_say_so_as_kubo_does() {
     let inner = node(&[child.cid]);
     let root = node(&[inner.cid, child.cid]);
     put(&store, &[child.clone(), direct.clone(), free.clone(), inner.clone(), root.clone()]);
-    let direct_pin = PinChange::Set(Pin::new(direct.cid, PinKind::Direct, ""));
+    let direct_pin = Change::Pin(Pin::new(direct.cid, PinKind::Direct, ""));
     store.writer().commit(&[pin(root.cid), direct_pin]).unwrap();
     let missing = leaf(4, 10);
     let asked = [root.cid, direct.cid, inner.cid, child.cid, missing.cid, free.cid];
@@ -303,7 +303,7 @@ fn a_pin_name_has_a_limit() {
     let repo = tempfile::tempdir().unwrap();
     let store = open(repo.path());
     let cid = leaf(1, 1).cid;
-    let named = |len: usize| PinChange::Set(Pin::new(cid, PinKind::Recursive, "n".repeat(len)));
+    let named = |len: usize| Change::Pin(Pin::new(cid, PinKind::Recursive, "n".repeat(len)));
     store.writer().commit(&[named(255)]).unwrap();
     assert!(matches!(store.writer().commit(&[named(256)]), Err(WriteError::PinName { bytes: 256 })));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::*;
-use holdfast_blockstore::{DeleteError, Pin, PinChange, PinKind, Store, StoreConfig};
+use holdfast_blockstore::{Change, DeleteError, Pin, PinKind, Store, StoreConfig};
 
 /// Rows stay in memory until someone commits.
 fn lazy() -> StoreConfig {
@@ -23,7 +23,7 @@ fn what_a_commit_found_is_as_durable_as_what_it_wrote() {
     let b = store.writer();
     assert_eq!(b.find(&x.cid).unwrap(), Some(5000), "B finds what A has put");
     b.put([x.clone()]).unwrap();
-    b.commit(&[PinChange::Set(Pin::new(x.cid, PinKind::Direct, "B"))]).unwrap();
+    b.commit(&[Change::Pin(Pin::new(x.cid, PinKind::Direct, "B"))]).unwrap();
     a.put([y.clone()]).unwrap();
     // The process is gone in this moment: what it had in memory is not in the copy.
     copy_repo(repo.path(), after.path());

@@ -1,7 +1,7 @@
 //! Single blocks: `block put`, `get`, `stat`, `rm`.
 
 use bytes::Bytes;
-use holdfast_blockstore::{DeleteError, Pin, PinChange, PinKind, WriteError};
+use holdfast_blockstore::{Change, DeleteError, Pin, PinKind, WriteError};
 use holdfast_dag::block::{BLOCK_BYTES_MAX, Block};
 use holdfast_dag::cid::{Cid, DIGEST_BYTES_MAX, Multihash, codec, identity_data};
 use holdfast_dag::hash::{HashKind, HashPolicyError, check_policy};
@@ -114,7 +114,7 @@ impl Blocks {
             if identity_data(&cid).is_none() {
                 writer.put(vec![block])?;
             }
-            let pin = options.pin.then(|| PinChange::Set(Pin::new(cid, PinKind::Recursive, "")));
+            let pin = options.pin.then(|| Change::Pin(Pin::new(cid, PinKind::Recursive, "")));
             writer.commit(pin.as_slice())?;
             Ok(BlockStat { cid, size })
         };

@@ -40,7 +40,7 @@ pub(crate) fn re_add(bed: &Bed) -> Res<()> {
         after.value_bytes.saturating_sub(before.value_bytes)
     );
     runtime.block_on(node.close())?;
-    Ok(())
+    Ok(fs::remove_dir_all(bed.path("re-add"))?)
 }
 
 /// `cat` of 1 GiB in an opened node from a warm cache, every block verified.
@@ -60,7 +60,7 @@ pub(crate) fn cat(bed: &Bed) -> Res<()> {
     compare("cat of 1 GiB in an opened node, warm", bed.rounds, GIB_MB, "MB", &mut contestants)?;
     drop(contestants);
     runtime.block_on(node.close())?;
-    Ok(())
+    Ok(fs::remove_dir_all(bed.path("embedded-cat"))?)
 }
 
 /// 16 callers that each add 8 MiB again and again for a minute: how long does an add take, commit included?
@@ -103,7 +103,10 @@ pub(crate) fn clients(bed: &Bed) -> Res<()> {
         waits.last().copied().unwrap_or_default(),
     );
     runtime.block_on(node.close())?;
-    Ok(())
+    for client in 0..CLIENTS {
+        fs::remove_file(bed.path(&format!("client-{client}")))?;
+    }
+    Ok(fs::remove_dir_all(bed.path("clients"))?)
 }
 
 /// Many adds of 5 MiB, then SIGKILL: how many log files are left, and how long does the next open take?

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
-use holdfast_blockstore::{Pin, PinChange, PinKind, WriteError, Writer};
+use holdfast_blockstore::{Change, Pin, PinKind, WriteError, Writer};
 use holdfast_dag::block::{BLOCK_BYTES_MAX, Block, VerifyError};
 use holdfast_dag::car::{CarError, CarEvent, CarLimits, CarReader};
 use holdfast_dag::cid::Cid;
@@ -160,8 +160,8 @@ fn run(
     let checked: Vec<(Cid, Result<(), IncompleteError>)> =
         roots.into_iter().map(|root| (root, check_complete(node.store(), &writer, &root))).collect();
     let complete = checked.iter().filter(|(_, check)| check.is_ok());
-    let pins: Vec<PinChange> =
-        complete.map(|(root, _)| PinChange::Set(Pin::new(*root, PinKind::Recursive, ""))).collect();
+    let pins: Vec<Change> =
+        complete.map(|(root, _)| Change::Pin(Pin::new(*root, PinKind::Recursive, ""))).collect();
     writer.commit(&pins)?;
     let (roots, failed) = (checked.len(), checked.iter().filter(|(_, check)| check.is_err()).count());
     for (cid, check) in checked {

@@ -1,7 +1,7 @@
 //! `dag put` and `dag get`: values in one codec, out in another.
 
 use bytes::Bytes;
-use holdfast_blockstore::{Pin, PinChange, PinKind, WriteError};
+use holdfast_blockstore::{Change, Pin, PinKind, WriteError};
 use holdfast_dag::block::{BLOCK_BYTES_MAX, Block};
 use holdfast_dag::cid::{Cid, CidBuilder, DIGEST_BYTES_MAX, Version, codec, identity_data};
 use holdfast_dag::hash::{HashKind, HashPolicyError};
@@ -112,7 +112,7 @@ impl Dag {
             if identity_data(&cid).is_none() {
                 writer.put(vec![Block::trusted(cid, encoded)])?;
             }
-            let pin = options.pin.then(|| PinChange::Set(Pin::new(cid, PinKind::Recursive, "")));
+            let pin = options.pin.then(|| Change::Pin(Pin::new(cid, PinKind::Recursive, "")));
             writer.commit(pin.as_slice())?;
             Ok(cid)
         };

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope};
 
-use holdfast_blockstore::{Pin, PinChange, PinKind, Writer};
+use holdfast_blockstore::{Change, Pin, PinKind, Writer};
 use holdfast_dag::block::Block;
 use holdfast_dag::import::{BlockSink, ImportError, ImportPool, Imported, SinkError, import_file};
 use holdfast_dag::unixfs::Mtime;
@@ -52,7 +52,7 @@ pub(super) fn run(
         return Err(AddError::Cancelled);
     }
     if let Some(writer) = writer {
-        let pins: Vec<PinChange> = if options.pin { told.pins(options) } else { Vec::new() };
+        let pins: Vec<Change> = if options.pin { told.pins(options) } else { Vec::new() };
         writer.commit(&pins)?;
     }
     for added in told.held {
@@ -74,11 +74,11 @@ struct Told {
 }
 
 impl Told {
-    fn pins(&self, options: &AddOptions) -> Vec<PinChange> {
+    fn pins(&self, options: &AddOptions) -> Vec<Change> {
         let name = &options.pin_name;
         self.roots
             .iter()
-            .map(|root| PinChange::Set(Pin::new(root.cid, PinKind::Recursive, name.clone())))
+            .map(|root| Change::Pin(Pin::new(root.cid, PinKind::Recursive, name.clone())))
             .collect()
     }
 }
