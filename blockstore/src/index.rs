@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{
+    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, Direction, IteratorMode, ReadOptions,
+    WaitForCompactOptions, WriteBatch, WriteOptions,
+};
 
 use crate::error::IndexError;
 use crate::options::Tuning;
@@ -20,6 +23,19 @@ pub(crate) struct Index {
     /// How many of them a later sync has covered. What opening recovered is on disk.
     synced_writes: AtomicU64,
 }
+
+/// Files that a family may have at level 0 when the index is closed, before their compaction is waited for: it starts at
+/// 4, but a process that ends at once never lets it finish.
+const LEVEL_0_FILES_MAX: u64 = 8;
+/// How long closing waits for a compaction.
+const SETTLE_WAIT: Duration = Duration::from_secs(2);
+/// Below this size a file is small. Every process that writes leaves one a family, and RocksDB only moves those whose
+/// keys do not overlap down its levels, so that they would stay small for good.
+const SMALL_FILE_BYTES: usize = 256 << 10;
+/// Small files that a family may have when the index is closed, however few bytes it holds, ...
+const SMALL_FILES_MIN: usize = 32;
+/// ... and one more for each of these bytes: merging rewrites the family.
+const BYTES_PER_SMALL_FILE: usize = 1 << 20;
 
 /// A page of rows: keys and values.
 pub(crate) type Rows = Vec<(Box<[u8]>, Box<[u8]>)>;
@@ -85,6 +101,30 @@ impl Index {
             self.unsynced_writes.fetch_add(1, Ordering::AcqRel);
         }
         Ok(())
+    }
+
+    /// Merges small files before the index is closed, if many have gathered. It is a matter of tidiness: what goes wrong
+    /// here is met again, and told, by whatever needs it.
+    pub(crate) fn settle(&self) {
+        let name = "rocksdb.num-files-at-level0";
+        let files = |family| self.db.property_value_cf(self.family(family), name).ok()??.parse().ok();
+        if family::ALL.into_iter().filter_map(files).any(|files: u64| files >= LEVEL_0_FILES_MAX) {
+            let mut options = WaitForCompactOptions::default();
+            options.set_timeout(SETTLE_WAIT.as_micros() as u64);
+            drop(self.db.wait_for_compact(&options));
+        }
+        let files = self.db.live_files().unwrap_or_default();
+        for name in family::ALL {
+            let sizes = files.iter().filter(|file| file.column_family_name == name).map(|file| file.size);
+            let small = sizes.clone().filter(|size| *size < SMALL_FILE_BYTES).count();
+            let bytes: usize = sizes.sum();
+            if small >= SMALL_FILES_MIN.max(bytes / BYTES_PER_SMALL_FILE) {
+                let mut options = CompactOptions::default();
+                options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+                let all = None::<&[u8]>;
+                self.db.compact_range_cf_opt(self.family(name), all, all, &options);
+            }
+        }
     }
 
     /// Syncs what was written to the log so far, if there is anything to sync.

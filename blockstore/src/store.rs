@@ -151,6 +151,9 @@ impl Drop for Shared {
             // The thread catches its own failures and has told those who waited for it.
             drop(committer.join());
         }
+        if let Ok(index) = self.inner.index.get() {
+            index.settle();
+        }
     }
 }
 

@@ -332,3 +332,15 @@ fn a_store_of_a_later_format_is_refused() {
     let error = Store::open(repo.path(), config()).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("format 2, this program knows up to 1"), "{error}");
 }
+
+#[test]
+fn many_short_processes_leave_few_files() {
+    let repo = tempfile::tempdir().unwrap();
+    for seed in 0..150 {
+        put(&open(repo.path()), &[leaf(seed, 100)]);
+    }
+    let files = std::fs::read_dir(repo.path().join("db")).unwrap();
+    let tables =
+        files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "sst"));
+    assert!(tables.count() < 120, "every opening turns the log before it into a small file a family");
+}
