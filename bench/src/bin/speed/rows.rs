@@ -73,6 +73,10 @@ pub(crate) fn durable_add(bed: &Bed) -> Res<()> {
             let run = || bed.kubo_library_add(&file, false);
             contestants.push(Contestant::new("Kubo 0.22 library (not durable)", || Ok(()), run));
         }
+        if let (Some(peer), 2) = (&bed.rust_ipfs, flags.len()) {
+            let run = || Ok(Some(bed.rust_ipfs_add_and_cat(peer, &file)?.0));
+            contestants.push(Contestant::new("rust-ipfs (not durable)", || Ok(()), run));
+        }
         if let Some(kubo) = &bed.kubo {
             contestants.push(Contestant::new(
                 "KUBO_BIN",
@@ -132,6 +136,10 @@ pub(crate) fn cat(bed: &Bed) -> Res<()> {
     if let (Some(kubo), Some(kubo_repo)) = (&bed.kubo, &kubo_repo) {
         call(kubo, kubo_repo, &["add", "-Q", &file.display().to_string()])?;
         contestants.push(Contestant::new("KUBO_BIN", || Ok(()), || cat(kubo, kubo_repo)));
+    }
+    if let Some(peer) = &bed.rust_ipfs {
+        let run = || Ok(Some(bed.rust_ipfs_add_and_cat(peer, &file)?.1));
+        contestants.push(Contestant::new("rust-ipfs", || Ok(()), run));
     }
     compare("cat of 1 GiB, warm", bed.rounds, GIB_MB, "MB", &mut contestants)?;
     Ok(())
