@@ -58,6 +58,11 @@ impl<'o, 's> Tree<'o, 's> {
         self.root
     }
 
+    /// Replaces the root as a whole.
+    pub fn set_root(&mut self, root: Cid) {
+        self.root = root;
+    }
+
     /// New blocks and those that exist.
     pub fn overlay(&mut self) -> &mut Overlay<'s> {
         self.overlay
