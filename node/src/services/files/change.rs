@@ -69,7 +69,10 @@ impl Files {
         T: Send + 'static,
         F: Fn(&mut Tree<'_, '_>) -> Result<T, FilesError> + Send + Sync + 'static,
     {
-        self.fetching(fetched, move |node, fetched| change(node, flush, fetched, own.as_deref(), &work)).await
+        self.fetching(Thread::Own, fetched, move |node, fetched| {
+            change(node, flush, fetched, own.as_deref(), &work)
+        })
+        .await
     }
 
     /// Makes everything durable that was changed so far, and gives what is at `path`.
@@ -91,7 +94,7 @@ impl Files {
         T: Send + 'static,
         F: Fn(&Tree<'_, '_>) -> Result<T, FilesError> + Send + Sync + 'static,
     {
-        self.fetching(Fetched::default(), move |node, fetched| {
+        self.fetching(Thread::Shared, Fetched::default(), move |node, fetched| {
             let params = rules::params(node.config())?;
             let moment = node.files_state().moment(node)?;
             let source = Local { store: node.store(), fetched };
@@ -101,8 +104,9 @@ impl Files {
         .await
     }
 
-    /// Runs work on a thread of its own; gets what it misses, with no lock held, and runs it again.
-    async fn fetching<T, F>(&self, fetched: Fetched, work: F) -> Result<T, FilesError>
+    /// Runs work; gets what it misses, with no lock held, and runs it again. Changes may wait for the disk, so they get
+    /// a thread of their own; looking is short, and does not wait behind them.
+    async fn fetching<T, F>(&self, how: Thread, fetched: Fetched, work: F) -> Result<T, FilesError>
     where
         T: Send + 'static,
         F: Fn(&Node, &Fetched) -> Result<T, FilesError> + Send + Sync + 'static,
@@ -110,7 +114,12 @@ impl Files {
         let (work, mut fetched) = (Arc::new(work), Arc::new(fetched));
         loop {
             let (node, run, known) = (self.node.clone(), Arc::clone(&work), Arc::clone(&fetched));
-            match self.node.pool().operation(move || run(&node, &known)).await? {
+            let attempt = move || run(&node, &known);
+            let outcome = match how {
+                Thread::Own => self.node.pool().operation(attempt).await?,
+                Thread::Shared => self.node.pool().run(attempt).await?,
+            };
+            match outcome {
                 Err(FilesError::Missing(cid)) => {
                     let block = self.node.fetch().get(&cid).await?;
                     Arc::make_mut(&mut fetched).insert(*cid, block)?;
@@ -119,6 +128,13 @@ impl Files {
             }
         }
     }
+}
+
+/// Where work runs.
+#[derive(Clone, Copy)]
+enum Thread {
+    Own,
+    Shared,
 }
 
 /// One attempt at a change. Blocks.

@@ -40,20 +40,26 @@ impl Record {
 
 /// Finds the root to go on with: the recorded one, else the one before it, else an empty directory.
 pub(super) fn load(node: &Node) -> Result<(Cid, Record), FilesError> {
-    let recorded = node.store().files_roots()?;
+    match choose(&node.store().files_roots()?, |root| is_directory(node, root)) {
+        (Some(root), record) => Ok((root, record)),
+        (None, record) => Ok((empty(node)?, record)),
+    }
+}
+
+/// The first of the recorded roots that is sound, and what is to be done about the record.
+fn choose(recorded: &FilesRoots, is_sound: impl Fn(&Cid) -> bool) -> (Option<Cid>, Record) {
     let expected = recorded.damage.is_none().then_some(recorded.current);
-    if let Some(current) = recorded.current.filter(|root| is_directory(node, root)) {
-        return Ok((current, Record { expected, instead: None }));
+    if let Some(current) = recorded.current.filter(&is_sound) {
+        return (Some(current), Record { expected, instead: None });
     }
-    let lost = recorded.current.is_some() || recorded.damage.is_some();
-    if let Some(previous) = recorded.previous.filter(|root| is_directory(node, root)) {
-        tracing::warn!("{}; going on with the root before it, {previous}", describe(&recorded));
-        return Ok((previous, Record { expected, instead: Some(previous) }));
+    if let Some(previous) = recorded.previous.filter(&is_sound) {
+        tracing::warn!("{}; going on with the root before it, {previous}", describe(recorded));
+        return (Some(previous), Record { expected, instead: Some(previous) });
     }
-    if lost {
-        tracing::warn!("{}, and there is none before it: the files root is empty", describe(&recorded));
+    if recorded.current.is_some() || recorded.damage.is_some() {
+        tracing::warn!("{}, and there is none before it: the files root is empty", describe(recorded));
     }
-    Ok((empty(node)?, Record { expected, instead: None }))
+    (None, Record { expected, instead: None })
 }
 
 fn describe(recorded: &FilesRoots) -> String {
@@ -134,5 +140,60 @@ fn checked(node: &Node, root: Cid) -> Result<Cid, FilesError> {
         Err(error) => bad(format!("new root is not a valid UnixFS node: {error}")),
         Ok(info) if info.kind.is_directory() => Ok(root),
         Ok(info) => bad(format!("new root must be a directory, got {:?}", info.kind)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_dag::cid::parse_cid;
+
+    use super::*;
+
+    fn cids() -> [Cid; 3] {
+        [
+            "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn",
+            "QmQjsrcABHkLkuuD7yzDVTBkVRJZJ8bMFTsNxrDxde2RDi",
+            "QmXWgNTNVyCmSoZxjaP6Z6TvuG53GLM7Zmzm6UvvuhYKyL",
+        ]
+        .map(|text| parse_cid(text).unwrap())
+    }
+
+    #[test]
+    fn a_sound_root_is_replaced_only_if_it_still_is_the_root() {
+        let [current, previous, new] = cids();
+        let recorded = FilesRoots { current: Some(current), previous: Some(previous), damage: None };
+        let (root, record) = choose(&recorded, |_| true);
+        assert_eq!(root, Some(current));
+        assert_eq!(record.changes(new), [Change::ExpectFilesRoot(Some(current)), Change::FilesRoot(new)]);
+        assert_eq!(record.changes(current), []);
+    }
+
+    /// The good root must not be pushed out by the bad one that it replaces.
+    #[test]
+    fn a_root_that_cannot_be_read_gives_way_to_the_one_before() {
+        let [current, previous, new] = cids();
+        let recorded = FilesRoots { current: Some(current), previous: Some(previous), damage: None };
+        let (root, record) = choose(&recorded, |root| *root == previous);
+        assert_eq!(root, Some(previous));
+        assert_eq!(
+            record.changes(new),
+            [Change::ExpectFilesRoot(Some(current)), Change::FilesRoot(previous), Change::FilesRoot(new)]
+        );
+    }
+
+    /// Nothing can be expected of a record that cannot be read; and there may be nothing before it.
+    #[test]
+    fn a_damaged_record_gives_way_to_the_one_before() {
+        let [_, previous, new] = cids();
+        let damage = Some("the record is damaged".to_owned());
+        let recorded = FilesRoots { current: None, previous: Some(previous), damage: damage.clone() };
+        let (root, record) = choose(&recorded, |_| true);
+        assert_eq!(root, Some(previous));
+        assert_eq!(record.changes(new), [Change::FilesRoot(previous), Change::FilesRoot(new)]);
+        let (root, record) = choose(&FilesRoots { damage, ..FilesRoots::default() }, |_| true);
+        assert_eq!((root, record.changes(new)), (None, vec![Change::FilesRoot(new)]));
+        let (root, record) = choose(&FilesRoots::default(), |_| true);
+        assert_eq!(root, None);
+        assert_eq!(record.changes(new), [Change::ExpectFilesRoot(None), Change::FilesRoot(new)]);
     }
 }
