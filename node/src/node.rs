@@ -12,6 +12,7 @@ use crate::config::{self, Config, LoadError, ValueError};
 use crate::fetch::Fetch;
 use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
 use crate::repo_init::{self, InitError, InitParams};
+use crate::services::files;
 
 /// Default memory of the store (caches, memtables, read buffers): 96 MiB.
 pub const STORE_MEMORY_BYTES: usize = 96 << 20;
@@ -41,6 +42,9 @@ pub enum NodeError {
     /// What was written last is not safely on disk.
     #[error(transparent)]
     Flush(#[from] WriteError),
+    /// Changes of the mutable file system that were not flushed are lost.
+    #[error("the mutable file system keeps its last flushed state: {0}")]
+    Files(#[source] Box<files::FilesError>),
     /// No threads could be started.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -136,7 +140,8 @@ impl NodeBuilder {
         let import_pool = ImportPool::new(cores, self.import_memory_bytes.unwrap_or(import_bytes));
         let repo = Arc::new(repo);
         let fetch = Fetch::new(store.clone(), pool.clone(), Arc::clone(&repo));
-        Ok(Node { inner: Arc::new(Inner { fetch, store, pool, import_pool, config, repo }) })
+        let files = files::State::default();
+        Ok(Node { inner: Arc::new(Inner { files, fetch, store, pool, import_pool, config, repo }) })
     }
 }
 
@@ -161,6 +166,7 @@ pub struct Node {
 
 /// In the order in which it is to be dropped: the lock of the repo last.
 struct Inner {
+    files: files::State,
     fetch: Fetch,
     store: Store,
     pool: Pool,
@@ -188,16 +194,17 @@ impl Node {
         }
     }
 
-    /// Makes everything that was written durable and lets go of the repo.
+    /// Makes everything that was written durable, changes of the mutable file system included, and lets go of the repo.
     ///
     /// The lock is released when the last clone of this handle and the last of its streams are dropped.
     pub async fn close(self) -> Result<(), NodeError> {
         let (pool, node) = (self.inner.pool.clone(), self);
         Ok(pool
             .operation(move || {
+                let files = node.inner.files.close(&node);
                 let flushed = node.inner.store.flush();
                 drop(node);
-                flushed
+                files.map_err(|error| NodeError::Files(Box::new(error))).and(Ok(flushed?))
             })
             .await??)
     }
@@ -220,6 +227,11 @@ impl Node {
     /// The way to blocks.
     pub fn fetch(&self) -> &Fetch {
         &self.inner.fetch
+    }
+
+    /// The root of the mutable file system.
+    pub(crate) fn files_state(&self) -> &files::State {
+        &self.inner.files
     }
 
     /// The pool for blocking work.

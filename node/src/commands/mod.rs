@@ -67,6 +67,7 @@ mod config;
 mod context;
 mod dag;
 mod dag_car;
+mod files;
 mod get;
 mod identity;
 mod key;

@@ -5,6 +5,7 @@
 
 pub mod blocks;
 pub mod dag;
+pub mod files;
 pub mod object;
 pub mod refs;
 pub mod repo;
