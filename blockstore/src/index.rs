@@ -62,6 +62,33 @@ impl Index {
         Ok(self.db.get_cf(self.family(name), key)?)
     }
 
+    /// Many rows of a family, in the order of `keys`.
+    pub(crate) fn get_many(
+        &self,
+        name: &'static str,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Vec<u8>>>, IndexError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.db.batched_multi_get_cf(self.family(name), keys.iter().copied(), false);
+        rows.into_iter().map(|row| Ok(row?.map(|row| row.to_vec()))).collect()
+    }
+
+    /// Rows of a family as they all were at one moment.
+    pub(crate) fn get_together<const N: usize>(
+        &self,
+        name: &'static str,
+        keys: [&[u8]; N],
+    ) -> Result<[Option<Vec<u8>>; N], IndexError> {
+        let moment = self.db.snapshot();
+        let mut rows = [const { None }; N];
+        for (row, key) in rows.iter_mut().zip(keys) {
+            *row = moment.get_cf(self.family(name), key)?;
+        }
+        Ok(rows)
+    }
+
     pub(crate) fn contains(&self, name: &'static str, key: &[u8]) -> Result<bool, IndexError> {
         Ok(self.db.get_pinned_cf(self.family(name), key)?.is_some())
     }
