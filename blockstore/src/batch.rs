@@ -20,7 +20,7 @@ pub struct Links {
 }
 
 impl Links {
-    fn of_row(row: Vec<u8>) -> Result<Self, IndexError> {
+    pub(crate) fn of_row(row: Vec<u8>) -> Result<Self, IndexError> {
         if row.first() == Some(&crate::rows::ROW_VERSION) {
             Ok(Self { row, at: 1, taken: 0 })
         } else {
@@ -153,13 +153,5 @@ impl Inner {
             };
         }
         Ok(sizes)
-    }
-}
-
-impl Store {
-    /// The links row of a block under a codec, wherever it is.
-    pub(crate) fn links_row_of(&self, key: &[u8], codec: u64) -> Result<Option<Links>, ReadError> {
-        let row = self.inner().links_row(key, codec)?;
-        Ok(row.map(Links::of_row).transpose()?)
     }
 }

@@ -87,6 +87,6 @@ pub use recover::OpenReport;
 pub use roots::Held;
 pub use segment::VALUE_BYTES_MAX;
 pub use store::{FORMAT, Store};
-pub use through::{ANCESTORS_MAX, Through};
+pub use through::{ANCESTORS_MAX, Standing, Through};
 pub use verify::{Blocks, StoreStat, VerifyEvent};
 pub use writer::Writer;

@@ -131,10 +131,10 @@ impl Pins<'_> {
     ) -> Result<[Option<Pin>; N], ReadError> {
         let keys = pins.map(|(cid, kind)| pin_key(kind, cid));
         let index = self.store.inner().index.get()?;
-        let rows = index.get_together(family::PINS, keys.each_ref().map(Vec::as_slice))?;
+        let view = index.view();
         let mut found = [const { None }; N];
-        for ((found, key), row) in found.iter_mut().zip(&keys).zip(rows) {
-            *found = row.map(|row| decode_pin(key, &row)).transpose()?;
+        for (found, key) in found.iter_mut().zip(&keys) {
+            *found = view.get(family::PINS, key)?.map(|row| decode_pin(key, &row)).transpose()?;
         }
         Ok(found)
     }
@@ -254,7 +254,7 @@ pub(crate) fn holder(
 }
 
 /// A recursive pin that reads this block by this codec: only then does it hold the block's children.
-pub(crate) fn recursive_pin(index: &Index, multihash: &[u8], codec: u64) -> Result<Option<Cid>, IndexError> {
+fn recursive_pin(index: &Index, multihash: &[u8], codec: u64) -> Result<Option<Cid>, IndexError> {
     for (key, _) in index.all(family::PINS, &pin_prefix(PinKind::Recursive, multihash))? {
         let (_, cid) = decode_pin_key(&key)?;
         if cid.codec() == codec {

@@ -8,15 +8,17 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::history::{Call, Key, State, step};
 
+/// The key that stands for the object of a key.
+fn find(leader: &BTreeMap<Key, Key>, key: Key) -> Key {
+    match leader.get(&key) {
+        Some(next) if *next != key => find(leader, *next),
+        _ => key,
+    }
+}
+
 /// The calls of each object. CIDs that an update names together are of one.
 pub(crate) fn objects(calls: &[Call]) -> Vec<Vec<Call>> {
     let mut leader: BTreeMap<Key, Key> = BTreeMap::new();
-    fn find(leader: &BTreeMap<Key, Key>, key: Key) -> Key {
-        match leader.get(&key) {
-            Some(next) if *next != key => find(leader, *next),
-            _ => key,
-        }
-    }
     for call in calls {
         let keys = call.ask.keys();
         for key in &keys {

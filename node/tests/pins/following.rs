@@ -3,6 +3,7 @@
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use holdfast::commands::registry::{Door, Input, RawOption, Registry, Request, Response};
 use holdfast::commands::{Context, ContextParams, registry};
+use holdfast::services::pins::{PinOptions, PinProgress};
 use serde_json::{Value, json};
 
 use crate::support::PinNode;
@@ -126,8 +127,8 @@ async fn an_abandoned_pin_add_ends() {
         below = test.branch(&format!("{depth}"), &[below]).await;
     }
     let pins = test.node.pins();
-    let progress = holdfast::services::pins::PinProgress::default();
-    let mut adding = Box::pin(pins.add(below, Default::default(), &progress));
+    let progress = PinProgress::default();
+    let mut adding = Box::pin(pins.add(below, PinOptions::default(), &progress));
     // It begins when it is first polled, and nobody waits for its end.
     std::future::poll_fn(|context| {
         let _ = adding.as_mut().poll(context);

@@ -2,7 +2,9 @@
 
 use holdfast::services::blocks::BlockPutOptions;
 use holdfast::services::pins::{PinHow, PinTypes};
-use holdfast_dag::cid::{Cid, codec};
+use holdfast_blockstore::ANCESTORS_MAX;
+use holdfast_dag::block::Block;
+use holdfast_dag::cid::{Cid, CidBuilder, Version, codec};
 use holdfast_dag::hash::HashKind;
 
 use crate::support::{PinNode, other_version};
@@ -81,4 +83,29 @@ async fn what_lies_in_its_own_cid_and_what_that_links_to_is_found() {
     assert_eq!(test.state(inlined).await, None);
     test.pin(root, true, "").await.unwrap();
     assert_eq!(test.state(inlined).await, PinNode::through(root));
+}
+
+/// A block that very many others link to, none of which anybody keeps: the climb gives up at its cap, and looking from
+/// above gives the same answer.
+#[tokio::test]
+async fn more_dead_parents_than_are_climbed_do_not_change_the_answer() {
+    let test = PinNode::new().await;
+    let leaf = test.leaf("popular").await;
+    let parents: Vec<u32> = (0..ANCESTORS_MAX as u32 + 100).collect();
+    let builder = CidBuilder { version: Version::V1, hash: HashKind::Sha2_256 };
+    for part in parents.chunks(20_000) {
+        let writer = test.node.store().writer();
+        let blocks = part.iter().map(|number| {
+            // {"l": the leaf, "n": the number}
+            let link = [&[0xa2, 0x61, b'l', 0xd8, 0x2a, 0x58, 37, 0], leaf.to_bytes().as_slice()].concat();
+            let bytes = [link.as_slice(), &[0x61, b'n', 0x1a], &number.to_be_bytes()].concat();
+            Block::trusted(builder.cid_of(codec::DAG_CBOR, &[&bytes]), bytes)
+        });
+        writer.put(blocks.collect::<Vec<_>>()).unwrap();
+        writer.commit(&[]).unwrap();
+    }
+    assert_eq!(test.state(leaf).await, None);
+    let root = test.branch("the one that is pinned", &[leaf]).await;
+    test.pin(root, true, "").await.unwrap();
+    assert_eq!(test.state(leaf).await, PinNode::through(root));
 }

@@ -16,8 +16,8 @@ use crate::history::{Ask, Call, Key, Pins, Recorder, Told};
 use crate::support::PinNode;
 
 const CALLERS: u32 = 16;
-const CALLS_EACH: u32 = 700;
-const RINGS: usize = 5;
+const CALLS_EACH: u32 = 640;
+const RINGS: usize = 6;
 const RING: usize = 3;
 
 /// SplitMix64.
@@ -35,7 +35,7 @@ impl Random {
 
 fn draw(random: &mut Random, caller: u32, call: u32) -> Ask {
     // The first ring is the busiest.
-    let ring = (random.below(2 * RINGS as u64) as usize).saturating_sub(RINGS);
+    let ring = (random.below(RINGS as u64 + 2) as usize).saturating_sub(2);
     let place = random.below(RING as u64) as usize;
     let key = ring * RING + place;
     let name = caller * 1_000_000 + call;

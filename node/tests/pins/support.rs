@@ -49,6 +49,7 @@ impl PinNode {
     }
 
     /// How a caller sees a CID that is pinned through `root`.
+    #[expect(clippy::unnecessary_wraps, reason = "to be compared with what callers see")]
     pub(crate) fn through(root: Cid) -> Option<(PinHow, String)> {
         Some((PinHow::Indirect(Some(Box::new(root))), String::new()))
     }

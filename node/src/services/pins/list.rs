@@ -1,6 +1,6 @@
 //! `pin ls`: what is pinned, and through what a CID is pinned.
 
-use holdfast_blockstore::{Pin, PinKind, ReadError, Through};
+use holdfast_blockstore::{Pin, PinKind, PinsOf, ReadError, Through};
 use holdfast_dag::cid::Cid;
 
 use super::Pins;
@@ -128,22 +128,22 @@ impl Pins {
 }
 
 fn state(node: &Node, cid: &Cid, types: PinTypes) -> Result<Option<Pinned>, PinListError> {
-    let own = node.store().pins().of(cid)?;
-    let recursive = own.recursive.is_some();
-    let pin = [(own.recursive, PinTypes::Recursive), (own.direct, PinTypes::Direct)]
+    // As in Kubo: what has a recursive pin is not pinned indirectly; what has a direct one may be.
+    let climb = |own: &PinsOf| {
+        let shown = own.direct.is_some() && types.includes(PinTypes::Direct);
+        own.recursive.is_none() && !shown && types.includes(PinTypes::Indirect)
+    };
+    let standing = node.store().pins().standing(cid, climb)?;
+    let pin = [(standing.own.recursive, PinTypes::Recursive), (standing.own.direct, PinTypes::Direct)]
         .into_iter()
         .find_map(|(pin, kind)| pin.filter(|_| types.includes(kind)));
     if let Some(pin) = pin {
         return Ok(Some(pin.into()));
     }
-    // As in Kubo: what has a recursive pin is not pinned indirectly, what has a direct one may be.
-    if recursive || !types.includes(PinTypes::Indirect) {
-        return Ok(None);
-    }
-    let through = match node.store().pins().through(cid)? {
-        Through::Pin(root) => Some(root),
-        Through::None => None,
-        Through::Unknown => find_below(node, cid)?,
+    let through = match standing.through {
+        Some(Through::Pin(root)) => Some(root),
+        Some(Through::None) | None => None,
+        Some(Through::Unknown) => find_below(node, cid)?,
     };
     Ok(through.map(|root| Pinned { cid: *cid, how: PinHow::Indirect(Some(root)), name: String::new() }))
 }
