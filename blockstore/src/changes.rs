@@ -36,6 +36,9 @@ pub enum Change {
         /// Whether it is.
         pinned: bool,
     },
+    /// Changes nothing, but fails the commit with [`WriteError::Changed`] unless this very pin is there, name and time
+    /// included.
+    ExpectSame(Pin),
     /// Replaces the root of the mutable file system. What it replaces is kept as the root before.
     FilesRoot(Cid),
     /// Changes nothing, but fails the commit with [`WriteError::Changed`] unless this is the root.
@@ -116,6 +119,10 @@ impl<'a> Changes<'a> {
                 Change::ExpectPin { cid, kind, pinned } => {
                     self.get(&(family::PINS, pin_key(*kind, cid)))?.is_some() == *pinned
                 }
+                Change::ExpectSame(pin) => {
+                    let row = self.get(&(family::PINS, pin_key(pin.kind, &pin.cid)))?;
+                    row == Some(pin_value(pin))
+                }
                 Change::ExpectFilesRoot(root) => {
                     let row = self.get(&(family::FILES, files_key::ROOT.to_vec()))?;
                     row == root.as_ref().map(encode_files_root)
@@ -145,7 +152,7 @@ impl<'a> Changes<'a> {
                     }
                     self.rows.insert(place, Some(encode_files_root(cid)));
                 }
-                Change::ExpectPin { .. } | Change::ExpectFilesRoot(_) => {}
+                Change::ExpectPin { .. } | Change::ExpectSame(_) | Change::ExpectFilesRoot(_) => {}
             }
         }
         Ok(true)

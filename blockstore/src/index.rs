@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rocksdb::{
     BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, Direction, IteratorMode, ReadOptions,
-    WaitForCompactOptions, WriteBatch, WriteOptions,
+    Snapshot, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
 use crate::error::IndexError;
@@ -62,6 +62,19 @@ impl Index {
         Ok(self.db.get_cf(self.family(name), key)?)
     }
 
+    /// Many rows of a family, in the order of `keys`.
+    pub(crate) fn get_many(
+        &self,
+        name: &'static str,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Vec<u8>>>, IndexError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.db.batched_multi_get_cf(self.family(name), keys.iter().copied(), false);
+        rows.into_iter().map(|row| Ok(row?.map(|row| row.to_vec()))).collect()
+    }
+
     pub(crate) fn contains(&self, name: &'static str, key: &[u8]) -> Result<bool, IndexError> {
         Ok(self.db.get_pinned_cf(self.family(name), key)?.is_some())
     }
@@ -75,13 +88,28 @@ impl Index {
         from: &[u8],
         max: usize,
     ) -> Result<Rows, IndexError> {
-        let mut options = ReadOptions::default();
+        self.page_with(ReadOptions::default(), name, prefix, from, max)
+    }
+
+    fn page_with(
+        &self,
+        mut options: ReadOptions,
+        name: &'static str,
+        prefix: &[u8],
+        from: &[u8],
+        max: usize,
+    ) -> Result<Rows, IndexError> {
         if let Some(end) = prefix_end(prefix) {
             options.set_iterate_upper_bound(end);
         }
         let start = IteratorMode::From(if from > prefix { from } else { prefix }, Direction::Forward);
         let rows = self.db.iterator_cf_opt(self.family(name), options, start).take(max);
         rows.map(|row| row.map_err(IndexError::from)).collect()
+    }
+
+    /// The index as it is in this moment.
+    pub(crate) fn view(&self) -> View<'_> {
+        View { index: self, snapshot: self.db.snapshot() }
     }
 
     /// All rows whose keys begin with `prefix`: for what is known to be few.
@@ -135,6 +163,32 @@ impl Index {
             self.synced_writes.fetch_max(covers, Ordering::AcqRel);
         }
         Ok(())
+    }
+}
+
+/// The index as it was in one moment: what is read through it belongs together, whatever is written meanwhile.
+pub(crate) struct View<'a> {
+    index: &'a Index,
+    snapshot: Snapshot<'a>,
+}
+
+impl View<'_> {
+    /// As [`Index::page`].
+    pub(crate) fn page(
+        &self,
+        name: &'static str,
+        prefix: &[u8],
+        from: &[u8],
+        max: usize,
+    ) -> Result<Rows, IndexError> {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.snapshot);
+        self.index.page_with(options, name, prefix, from, max)
+    }
+
+    /// As [`Index::get`].
+    pub(crate) fn get(&self, name: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        Ok(self.snapshot.get_cf(self.index.family(name), key)?)
     }
 }
 

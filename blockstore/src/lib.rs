@@ -42,9 +42,11 @@
 //!
 //! # Map
 //! [`repo`] is the folder, its lock and its version. `segment`, `segments`, `tail`: values. `rows`, `index`,
-//! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`: the way out. `protect`,
+//! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`, `batch`: the way out. `pins`,
+//! `through`: what is kept, and through what. `protect`,
 //! `roots`, `delete`: the way of all flesh. `recover`, `rebuild`, `verify`, `space`: when things go wrong.
 
+mod batch;
 mod buffers;
 mod changes;
 mod committer;
@@ -68,20 +70,23 @@ mod space;
 mod store;
 mod sync;
 mod tail;
+mod through;
 mod verify;
 mod writer;
 
 pub mod repo;
 
+pub use batch::Links;
 pub use changes::{Change, FilesRoots};
 pub use config::{Durability, StoreConfig};
 pub use delete::Deletion;
 pub use error::{DeleteError, IndexError, OpenError, ReadError, WriteError};
-pub use pins::{PIN_NAME_BYTES_MAX, Pin, PinIter, PinKind, PinnedBy, Pins};
+pub use pins::{PIN_NAME_BYTES_MAX, Pin, PinIter, PinKind, PinnedBy, Pins, PinsOf};
 pub use rebuild::{RebuildReport, rebuild_index};
 pub use recover::OpenReport;
 pub use roots::Held;
 pub use segment::VALUE_BYTES_MAX;
 pub use store::{FORMAT, Store};
+pub use through::{ANCESTORS_MAX, Standing, Through};
 pub use verify::{Blocks, StoreStat, VerifyEvent};
 pub use writer::Writer;

@@ -17,7 +17,7 @@ pub(crate) mod family {
     pub(crate) const ALL: [&str; 6] = [META, LINKS, RLINKS, PINS, FILES, STATS];
 }
 
-const ROW_VERSION: u8 = 1;
+pub(crate) const ROW_VERSION: u8 = 1;
 
 /// Keys of the `stats` family.
 pub(crate) mod stats_key {
@@ -137,12 +137,18 @@ pub(crate) fn decode_links(bytes: &[u8]) -> Result<Vec<Cid>, IndexError> {
     let mut rest = bytes.strip_prefix(&[ROW_VERSION]).ok_or(bad("unknown version"))?;
     let mut children = Vec::new();
     while !rest.is_empty() {
-        let (len, tail) = unsigned_varint::decode::usize(rest).map_err(|_| bad("bad length"))?;
-        let (cid, tail) = tail.split_at_checked(len).ok_or(bad("truncated"))?;
+        let (cid, tail) = split_link(rest)?;
         children.push(cid_from_bytes(cid).map_err(|_| bad("bad cid"))?);
         rest = tail;
     }
     Ok(children)
+}
+
+/// The first link of the rest of a `links` value, and what follows it.
+pub(crate) fn split_link(rest: &[u8]) -> Result<(&[u8], &[u8]), IndexError> {
+    let bad = |reason| malformed(family::LINKS, reason);
+    let (len, tail) = unsigned_varint::decode::usize(rest).map_err(|_| bad("bad length"))?;
+    tail.split_at_checked(len).ok_or(bad("truncated"))
 }
 
 /// Key of a pin: kind, multihash, CID version, codec. Pins of one block under any CID lie together.

@@ -103,6 +103,18 @@ impl Writer {
         Ok(inner.find(&key)?.map(|place| u64::from(place.size)))
     }
 
+    /// Keeps a block, which may not be there, from deletion until this writer ends.
+    pub(crate) fn protect(&self, key: &[u8]) {
+        let protection = &self.store.inner().protection;
+        let print = protection.print(key);
+        let _stripe = protection.guard(print);
+        self.shield.add(print);
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Waits until everything this writer has put or found is durable, then makes the changes; all who commit at the
     /// same time share the syncs. When it returns `Ok`, blocks and changes survive what
     /// [`StoreConfig::durability`](crate::StoreConfig::durability) says. When it fails, nothing is promised: only where

@@ -53,6 +53,11 @@ impl Context {
         Self { inner: Arc::new(params), node: Arc::default(), at_terminal: false }
     }
 
+    /// A context on a node that is open already.
+    pub fn of_node(params: ContextParams, node: Node) -> Self {
+        Self { node: Arc::new(OnceCell::new_with(Some(node))), ..Self::new(params) }
+    }
+
     /// Says that whoever calls sits at this machine, with this process's rights: `get` may write files there.
     #[must_use]
     pub fn at_terminal(mut self) -> Self {

@@ -77,6 +77,7 @@ mod ls;
 mod multibase;
 mod object;
 mod paths;
+mod pin;
 mod planned;
 mod progress;
 mod refs;

@@ -9,8 +9,6 @@ use super::{Context, object, repo};
 pub(super) const NETWORK: &str = "it needs the network, which this version has not";
 /// Why commands of the daemon are not there.
 const DAEMON: &str = "this version has no daemon";
-/// Why pin commands are not there.
-const PINS: &str = "pins are written by add and dag import, and managed from a later version on";
 /// Why names are not there.
 const NAMES: &str = "IPNS comes with a later version";
 /// Why the filestore is not there.
@@ -122,20 +120,14 @@ const ROWS: &[Row] = &[
     ("p2p stream", "", "", Group, "P2P stream management."),
     ("p2p stream close", "[id]", "all/a", Planned(NETWORK), "Close an active p2p stream."),
     ("p2p stream ls", "", "headers/v", Planned(NETWORK), "List active p2p streams."),
-    ("pin", "", "", Group, "Pin and unpin objects to local storage."),
-    ("pin add", "<ipfs-path->...", "recursive/r=true name/n:string progress fast-provide-root fast-provide-dag fast-provide-wait", Planned(PINS), "Pin objects to local storage."),
-    ("pin ls", "[ipfs-path]...", "type/t:string quiet/q name/n:string stream/s names", Planned(PINS), "List objects pinned to local storage."),
     ("pin remote", "", "", Group, "Pin and unpin objects on a remote pinning service."),
-    ("pin remote add", "<ipfs-path>", "service:string name:string background", Planned(PINS), "Pin an object to a remote pinning service."),
-    ("pin remote ls", "", "service:string name:string cid:list status:list", Planned(PINS), "List objects pinned to a remote pinning service."),
-    ("pin remote rm", "", "service:string name:string cid:list status:list force", Planned(PINS), "Remove pins from a remote pinning service."),
+    ("pin remote add", "<ipfs-path>", "service:string name:string background", Planned(NETWORK), "Pin an object to a remote pinning service."),
+    ("pin remote ls", "", "service:string name:string cid:list status:list", Planned(NETWORK), "List objects pinned to a remote pinning service."),
+    ("pin remote rm", "", "service:string name:string cid:list status:list force", Planned(NETWORK), "Remove pins from a remote pinning service."),
     ("pin remote service", "", "", Group, "Configure remote pinning services."),
-    ("pin remote service add", "<service> <endpoint> <key>", "", Planned(PINS), "Add a remote pinning service."),
-    ("pin remote service ls", "", "stat", Planned(PINS), "List remote pinning services."),
-    ("pin remote service rm", "<service>", "", Planned(PINS), "Remove a remote pinning service."),
-    ("pin rm", "<ipfs-path->...", "recursive/r=true", Planned(PINS), "Remove objects from the list of pinned ones."),
-    ("pin update", "<from-path> <to-path>", "unpin=true fast-provide-root fast-provide-dag fast-provide-wait", Planned(PINS), "Update a recursive pin."),
-    ("pin verify", "", "verbose quiet/q", Planned(PINS), "Verify that recursive pins are complete."),
+    ("pin remote service add", "<service> <endpoint> <key>", "", Planned(NETWORK), "Add a remote pinning service."),
+    ("pin remote service ls", "", "stat", Planned(NETWORK), "List remote pinning services."),
+    ("pin remote service rm", "<service>", "", Planned(NETWORK), "Remove a remote pinning service."),
     ("ping", "<peer ID->...", "count/n:int", Fails(OFFLINE_COMMAND), "Send echo request packets to IPFS hosts."),
     ("provide", "", "", Group, "Control and monitor content providing."),
     ("provide clear", "", "quiet/q", Planned(NETWORK), "Clear what is queued to be provided."),

@@ -7,6 +7,7 @@ pub mod blocks;
 pub mod dag;
 pub mod files;
 pub mod object;
+pub mod pins;
 pub mod refs;
 pub mod repo;
 pub mod resolve;

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope};
 
-use holdfast_blockstore::{Change, Pin, PinKind, Writer};
+use holdfast_blockstore::{Change, Writer};
 use holdfast_dag::block::Block;
 use holdfast_dag::import::{BlockSink, ImportError, ImportPool, Imported, SinkError, import_file};
 use holdfast_dag::unixfs::Mtime;
@@ -24,6 +24,7 @@ use super::{AddError, AddEvent, AddOptions, Added};
 use crate::node::Node;
 use crate::pool::Output;
 use crate::services::files::{AddedRoot, ToFiles};
+use crate::services::pins::recursive_pin;
 
 /// Entries of a batch: at most about 64 KiB of names, and with files of 1.5 kB about 100 KiB of content.
 const BATCH_ENTRIES: usize = 64;
@@ -88,10 +89,7 @@ struct Told {
 impl Told {
     fn pins(&self, options: &AddOptions) -> Vec<Change> {
         let name = &options.pin_name;
-        self.roots
-            .iter()
-            .map(|(_, root)| Change::Pin(Pin::new(root.cid, PinKind::Recursive, name.clone())))
-            .collect()
+        self.roots.iter().flat_map(|(_, root)| recursive_pin(root.cid, name)).collect()
     }
 
     /// The roots for the mutable file system, held until they are linked there: they may be without a pin.
