@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rocksdb::{
     BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, Direction, IteratorMode, ReadOptions,
-    WaitForCompactOptions, WriteBatch, WriteOptions,
+    Snapshot, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
 use crate::error::IndexError;
@@ -37,8 +37,10 @@ const SMALL_FILES_MIN: usize = 32;
 /// ... and one more for each of these bytes: merging rewrites the family.
 const BYTES_PER_SMALL_FILE: usize = 1 << 20;
 
-/// A page of rows: keys and values.
-pub(crate) type Rows = Vec<(Box<[u8]>, Box<[u8]>)>;
+/// A key and its value.
+pub(crate) type KeyValue = (Box<[u8]>, Box<[u8]>);
+/// A page of rows.
+pub(crate) type Rows = Vec<KeyValue>;
 
 impl Index {
     fn open(path: &Path, tuning: &Tuning) -> Result<Self, IndexError> {
@@ -75,13 +77,14 @@ impl Index {
         from: &[u8],
         max: usize,
     ) -> Result<Rows, IndexError> {
-        let mut options = ReadOptions::default();
-        if let Some(end) = prefix_end(prefix) {
-            options.set_iterate_upper_bound(end);
-        }
         let start = IteratorMode::From(if from > prefix { from } else { prefix }, Direction::Forward);
-        let rows = self.db.iterator_cf_opt(self.family(name), options, start).take(max);
+        let rows = self.db.iterator_cf_opt(self.family(name), bounded(prefix), start).take(max);
         rows.map(|row| row.map_err(IndexError::from)).collect()
+    }
+
+    /// The index as it is now, whatever is written later. It holds the index open: not for long, and not for streams.
+    pub(crate) fn view(&self) -> View<'_> {
+        View { index: self, snapshot: self.db.snapshot() }
     }
 
     /// All rows whose keys begin with `prefix`: for what is known to be few.
@@ -136,6 +139,42 @@ impl Index {
         }
         Ok(())
     }
+}
+
+/// One state of all families.
+pub(crate) struct View<'a> {
+    index: &'a Index,
+    snapshot: Snapshot<'a>,
+}
+
+impl View<'_> {
+    /// The rows whose keys begin with `prefix`, in their order.
+    pub(crate) fn rows(
+        &self,
+        name: &'static str,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<KeyValue, IndexError>> {
+        let start = IteratorMode::From(prefix, Direction::Forward);
+        let rows = self.snapshot.iterator_cf_opt(self.index.family(name), bounded(prefix), start);
+        rows.map(|row| row.map_err(IndexError::from))
+    }
+
+    pub(crate) fn get(&self, name: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        Ok(self.snapshot.get_cf(self.index.family(name), key)?)
+    }
+
+    pub(crate) fn contains(&self, name: &'static str, key: &[u8]) -> Result<bool, IndexError> {
+        Ok(self.snapshot.get_pinned_cf(self.index.family(name), key)?.is_some())
+    }
+}
+
+/// Options of an iterator that ends after the keys that begin with `prefix`.
+fn bounded(prefix: &[u8]) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    if let Some(end) = prefix_end(prefix) {
+        options.set_iterate_upper_bound(end);
+    }
+    options
 }
 
 /// The first key after all that begin with `prefix`; `None` where there is no such key.

@@ -43,10 +43,11 @@
 //! # Map
 //! [`repo`] is the folder, its lock and its version. `segment`, `segments`, `tail`: values. `rows`, `index`,
 //! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`: the way out. `protect`,
-//! `roots`, `delete`: the way of all flesh. `recover`, `rebuild`, `verify`, `space`: when things go wrong.
+//! `roots`, `delete`: the way of all flesh. `recover`, `rebuild`, `verify`, `check`, `space`: when things go wrong.
 
 mod buffers;
 mod changes;
+mod check;
 mod committer;
 mod config;
 mod delete;

@@ -36,6 +36,9 @@ pub(crate) mod stats_key {
     /// Prefix of blocks whose stored copy is known to be damaged: multihash -> nothing.
     pub(crate) const DAMAGED: u8 = b'x';
 
+    /// Prefix of blocks that were dropped as damaged while something held them: multihash -> nothing. Their links stay.
+    pub(crate) const DROPPED: u8 = b'g';
+
     /// Key of a segment's row.
     pub(crate) fn of_segment(prefix: u8, segment: u32) -> [u8; 6] {
         let [a, b, c, d] = segment.to_be_bytes();
@@ -51,6 +54,11 @@ pub(crate) mod stats_key {
     /// Key that marks a damaged block.
     pub(crate) fn of_damaged(multihash: &[u8]) -> Vec<u8> {
         [&[DAMAGED, b':'], multihash].concat()
+    }
+
+    /// Key that marks a dropped block whose links are kept.
+    pub(crate) fn of_dropped(multihash: &[u8]) -> Vec<u8> {
+        [&[DROPPED, b':'], multihash].concat()
     }
 }
 

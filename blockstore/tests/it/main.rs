@@ -1,6 +1,8 @@
 //! The block store's tests, one story a module; one binary, because each would link RocksDB anew.
 
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod concurrent;
@@ -18,5 +20,7 @@ mod full;
 mod model;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod tamper;
 #[cfg(test)]
 mod traps;
