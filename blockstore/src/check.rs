@@ -1,16 +1,15 @@
 //! The full walk: whether everything that the index counts and derives is what its rows and the values say.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
 use holdfast_dag::cid::{Cid, codec};
 
 use crate::error::{IndexError, ReadError};
-use crate::index::View;
+use crate::index::{View, after};
 use crate::links::{children, rlinks_keys};
 use crate::rows::{
-    MetaRow, decode_i64, decode_links, decode_meta_key, decode_pin, family, links_key, split_links_key,
+    MetaRow, decode_i64, decode_links, decode_meta_key, decode_pin, family, hex, links_key, split_links_key,
     stats_key,
 };
 use crate::segment::{MULTIHASH_BYTES_MAX, SEGMENT_HEADER_BYTES, multihash_from};
@@ -21,8 +20,8 @@ const FOUND_MAX: usize = 100;
 /// Bytes of values and number of nodes in memory at a time.
 const VALUE_BYTES_AT_ONCE: u64 = 8 << 20;
 const NODES_AT_ONCE: usize = 1024;
-/// Rows after which it is asked whether someone waits for the index to be opened again.
-const ROWS_BETWEEN_LOOKS: u64 = 1024;
+/// Rows read at a time.
+const PAGE: usize = 4096;
 
 impl Store {
     /// Compares all that is derived with what it is derived from, on one state of the index: counters with a walk over
@@ -32,12 +31,21 @@ impl Store {
     /// It reads every value that has links, and is meant for tests, `repo verify` and the time after an accident. Reads
     /// and writes go on beside; values that are damaged are [`Store::verify`]'s business. Memory is bounded.
     pub fn check(&self) -> Result<Vec<String>, ReadError> {
+        self.walk_all(true)
+    }
+
+    /// As [`Store::check`], but reads no values.
+    pub fn check_rows(&self) -> Result<Vec<String>, ReadError> {
+        self.walk_all(false)
+    }
+
+    fn walk_all(&self, values: bool) -> Result<Vec<String>, ReadError> {
         if let Err(error) = self.flush() {
             tracing::warn!("checking what is indexed only: {error}");
         }
         let index = self.inner().index.get()?;
         let view = index.view();
-        let check = Check { store: self, inner: self.inner(), view: &view };
+        let check = Check { store: self, inner: self.inner(), view: &view, values };
         let mut found = Found::default();
         check.blocks(&mut found)?;
         check.links(&mut found)?;
@@ -52,7 +60,6 @@ impl Store {
 struct Found {
     sentences: Vec<String>,
     more: u64,
-    rows: u64,
 }
 
 impl Found {
@@ -68,15 +75,6 @@ impl Found {
     }
 }
 
-/// A key as messages name it.
-pub(crate) fn hex(key: &[u8]) -> String {
-    key.iter().fold(String::with_capacity(2 * key.len()), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// What is done with a row.
 type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8], &mut Found) -> Result<(), ReadError>;
 
@@ -84,6 +82,7 @@ struct Check<'a> {
     store: &'a Store,
     inner: &'a Inner,
     view: &'a View<'a>,
+    values: bool,
 }
 
 impl Check<'_> {
@@ -94,15 +93,18 @@ impl Check<'_> {
         found: &mut Found,
         each: Each<'_>,
     ) -> Result<(), ReadError> {
-        for row in self.view.rows(name, prefix) {
-            let (key, value) = row?;
-            found.rows += 1;
-            if found.rows.is_multiple_of(ROWS_BETWEEN_LOOKS) && self.inner.reopen.load(Ordering::Acquire) {
+        let mut from = prefix.to_vec();
+        loop {
+            if self.inner.reopen.load(Ordering::Acquire) {
                 return Err(IndexError::Closed("a write failed while it was checked".to_owned()).into());
             }
-            each(&key, &value, found)?;
+            let rows = self.view.page(name, prefix, &from, PAGE)?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            from = after(last);
+            for (key, value) in &rows {
+                each(key, value, found)?;
+            }
         }
-        Ok(())
     }
 
     /// `meta` against the counters, and the lengths and live bytes of the segments.
@@ -143,6 +145,10 @@ impl Check<'_> {
         Ok(())
     }
 
+    fn has(&self, name: &'static str, key: &[u8]) -> Result<bool, IndexError> {
+        Ok(self.view.get(name, key)?.is_some())
+    }
+
     fn compare(&self, what: &str, key: &[u8], walked: i64, found: &mut Found) -> Result<(), ReadError> {
         match self.view.get(family::STATS, key)?.map_or(Ok(0), |row| decode_i64(&row)) {
             Ok(counted) if counted == walked => {}
@@ -179,17 +185,18 @@ impl Check<'_> {
             };
             for rlink in rlinks_keys(multihash, codec, value) {
                 expected += 1;
-                if !self.view.contains(family::RLINKS, &rlink)? {
+                if !self.has(family::RLINKS, &rlink)? {
                     missing += 1;
                     found.say(format!("rlinks: the row {} is missing", hex(&rlink)));
                 }
             }
             match self.view.get(family::META, multihash)? {
-                Some(row) => {
+                Some(row) if self.values => {
                     let size = MetaRow::decode(&row).map_or(0, |row| row.place.size);
                     nodes.push(multihash, codec, links, size);
                 }
-                None if self.view.contains(family::STATS, &stats_key::of_dropped(multihash))? => {}
+                Some(_) => {}
+                None if self.has(family::STATS, &stats_key::of_dropped(multihash))? => {}
                 None => found.say(format!("links: the block of {} is not there", hex(key))),
             }
             if nodes.bytes >= VALUE_BYTES_AT_ONCE || nodes.cids.len() >= NODES_AT_ONCE {
@@ -242,7 +249,7 @@ impl Check<'_> {
     fn marks(&self, found: &mut Found) -> Result<(), ReadError> {
         self.walk((family::STATS, &[stats_key::DAMAGED, b':']), found, &mut |key, _, found| {
             let multihash = key.get(2..).unwrap_or_default();
-            if multihash_from(multihash).is_none() || !self.view.contains(family::META, multihash)? {
+            if multihash_from(multihash).is_none() || !self.has(family::META, multihash)? {
                 found.say(format!("stats: the mark {} names no block", hex(key)));
             }
             Ok(())

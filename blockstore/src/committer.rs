@@ -13,13 +13,15 @@ use rocksdb::WriteBatch;
 
 use crate::changes::{Change, Changes};
 use crate::config::Durability;
+use crate::counters::{counter, segment_rows};
 use crate::error::{IndexError, WriteError};
+use crate::format::note_loss;
 use crate::index::Index;
 use crate::links::rlinks_keys;
 use crate::pending::{Count, Row};
 use crate::rows::{MetaRow, family, links_key, stats_key};
 use crate::space;
-use crate::store::{Inner, counter, segment_rows};
+use crate::store::Inner;
 use crate::sync::{lock, write};
 use crate::tail::{Commit, Round, Tail, Touched};
 
@@ -238,7 +240,9 @@ impl Inner {
         self.index.reopen(self.config.reopen_wait)?;
         self.reopen.store(false, Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel);
-        let indexed = stored(&*self.index.get()?)?;
+        let index = self.index.get()?;
+        note_loss(&index)?;
+        let indexed = stored(&index)?;
         write(&self.pending).set_indexed(indexed);
         tracing::info!("the index was opened again after a failed write");
         Ok(())
@@ -334,7 +338,9 @@ pub(crate) fn put_row(batch: &mut WriteBatch, index: &Index, row: &Row, deltas: 
         let record = value.place.record_len(row.key.len()).cast_signed();
         *deltas.live.entry(value.place.segment).or_default() += record;
         if let Some(old) = value.replaces {
-            *deltas.live.entry(old.segment).or_default() -= old.record_len(row.key.len()).cast_signed();
+            if old.segment > 0 {
+                *deltas.live.entry(old.segment).or_default() -= old.record_len(row.key.len()).cast_signed();
+            }
             deltas.value_bytes += i64::from(value.place.size) - i64::from(old.size);
         } else {
             deltas.blocks += 1;

@@ -43,15 +43,18 @@
 //! # Map
 //! [`repo`] is the folder, its lock and its version. `segment`, `segments`, `tail`: values. `rows`, `index`,
 //! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`: the way out. `protect`,
-//! `roots`, `delete`: the way of all flesh. `recover`, `rebuild`, `verify`, `check`, `space`: when things go wrong.
+//! `roots`, `delete`: the way of all flesh. `witness`, `recover`, `rebuild`, `salvage`, `wal`, `verify`, `dropped`, `scrub`, `check`, `space`: when things go wrong.
 
 mod buffers;
 mod changes;
 mod check;
 mod committer;
 mod config;
+mod counters;
 mod delete;
+mod dropped;
 mod error;
+mod format;
 mod index;
 mod links;
 mod options;
@@ -63,13 +66,18 @@ mod rebuild;
 mod recover;
 mod roots;
 mod rows;
+mod salvage;
+mod scrub;
 mod segment;
 mod segments;
 mod space;
+mod stat;
 mod store;
 mod sync;
 mod tail;
 mod verify;
+mod wal;
+mod witness;
 mod writer;
 
 pub mod repo;
@@ -78,11 +86,15 @@ pub use changes::{Change, FilesRoots};
 pub use config::{Durability, StoreConfig};
 pub use delete::Deletion;
 pub use error::{DeleteError, IndexError, OpenError, ReadError, WriteError};
+pub use format::FORMAT;
 pub use pins::{PIN_NAME_BYTES_MAX, Pin, PinIter, PinKind, PinnedBy, Pins};
 pub use rebuild::{RebuildReport, rebuild_index};
 pub use recover::OpenReport;
 pub use roots::Held;
+pub use scrub::{ScrubFigures, ScrubState};
 pub use segment::VALUE_BYTES_MAX;
-pub use store::{FORMAT, Store};
-pub use verify::{Blocks, StoreStat, VerifyEvent};
+pub use stat::{Blocks, StoreStat};
+pub use store::Store;
+pub use verify::{VerifyError, VerifyEvent, VerifyOptions};
+pub use witness::Loss;
 pub use writer::Writer;

@@ -18,7 +18,7 @@ fn a_sound_store_is_found_sound_and_every_spoiled_row_is_named() {
         let leaves: Vec<_> = (1..20).map(|seed| leaf(seed, 3000)).collect();
         let root = node(&leaves.iter().map(|leaf| leaf.cid).collect::<Vec<_>>());
         put(&store, &leaves);
-        put(&store, &[root.clone()]);
+        put(&store, std::slice::from_ref(&root));
         store.writer().commit(&[pin(root.cid), holdfast_blockstore::Change::FilesRoot(root.cid)]).unwrap();
         assert_consistent(&store);
     }

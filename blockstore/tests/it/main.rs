@@ -1,6 +1,8 @@
 //! The block store's tests, one story a module; one binary, because each would link RocksDB anew.
 
 #[cfg(test)]
+mod bad_rows;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod common;
@@ -17,6 +19,8 @@ mod fixture;
 #[cfg(test)]
 mod full;
 #[cfg(test)]
+mod log_damage;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod store;
@@ -24,3 +28,5 @@ mod store;
 mod tamper;
 #[cfg(test)]
 mod traps;
+#[cfg(test)]
+mod verify;

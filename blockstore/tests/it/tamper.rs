@@ -35,6 +35,7 @@ impl Tampered {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a merge operator")]
 fn add(_key: &[u8], before: Option<&[u8]>, deltas: &MergeOperands) -> Option<Vec<u8>> {
     let all = before.into_iter().chain(deltas);
     let sum: i64 = all.map(|bytes| i64::from_le_bytes(bytes.try_into().unwrap())).sum();
