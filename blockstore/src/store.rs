@@ -20,6 +20,7 @@ use crate::options::Tuning;
 use crate::pending::Pending;
 use crate::protect::Protection;
 use crate::recover::{OpenReport, recover};
+use crate::reserve::{Reserve, says_full};
 use crate::roots::Roots;
 use crate::rows::{family, stats_key};
 use crate::segment::Place;
@@ -63,6 +64,7 @@ pub(crate) struct Inner {
     pub(crate) buffers: Arc<BufferPool>,
     pub(crate) epoch: u64,
     pub(crate) reserve: u64,
+    pub(crate) reserve_file: Reserve,
 }
 
 impl Store {
@@ -77,8 +79,14 @@ impl Store {
             sync_dir(repo).map_err(OpenError::io("sync", repo))?;
         }
         let bad = |source| OpenError::Index { path: db.clone(), source };
-        let index =
-            IndexCell::open(db.clone(), Tuning::new(config.budget()), config.durability).map_err(bad)?;
+        let reserve_file = Reserve::open(repo, config.reserve_file(), config.reserve());
+        let open = || IndexCell::open(db.clone(), Tuning::new(config.budget()), config.durability);
+        let index = match open() {
+            // Opening writes, and without it nothing could be removed.
+            Err(IndexError::Rocks(error)) if says_full(error.as_ref()) && reserve_file.give_up() => open(),
+            other => other,
+        };
+        let index = index.map_err(bad)?;
         let segments = SegmentDir::new(dir);
         let handle = index.get().map_err(bad)?;
         let mut report = OpenReport::default();
@@ -96,6 +104,7 @@ impl Store {
         let inner = Arc::new(Inner {
             buffers: BufferPool::new(config.budget().read_buffers),
             reserve: config.reserve(),
+            reserve_file,
             config,
             index,
             segments,
