@@ -91,7 +91,7 @@ fn encode_files_root(cid: &Cid) -> Vec<u8> {
     [&[1], crc32c::crc32c(&bytes).to_le_bytes().as_slice(), &bytes].concat()
 }
 
-fn decode_files_root(row: &[u8]) -> Option<Cid> {
+pub(crate) fn decode_files_root(row: &[u8]) -> Option<Cid> {
     let (crc, bytes) = row.strip_prefix(&[1])?.split_first_chunk::<4>()?;
     (u32::from_le_bytes(*crc) == crc32c::crc32c(bytes)).then(|| cid_from_bytes(bytes).ok()).flatten()
 }

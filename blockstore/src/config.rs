@@ -34,6 +34,9 @@ pub struct StoreConfig {
     /// Free space that adding never touches, in bytes: `pin rm` and deletion need it. Default: `None`, which is the
     /// larger of 64 MiB and what the index may have in flight (memtables twice and the log).
     pub reserve_bytes: Option<u64>,
+    /// Size in bytes of the file `reserve`, which is given up for removing when others have filled the disk. Default:
+    /// `None`, as much as `reserve_bytes`; 0 for no such file.
+    pub reserve_file_bytes: Option<u64>,
     /// How long rows may wait in memory when nobody waits for them. Default: 500 ms.
     pub idle_flush: Duration,
     /// How long a reopening of the index waits for readers. Default: 5 s.
@@ -52,6 +55,7 @@ impl Default for StoreConfig {
             unsynced_bytes_max: 256 << 20,
             segment_bytes_max: 256 << 20,
             reserve_bytes: None,
+            reserve_file_bytes: None,
             idle_flush: Duration::from_millis(500),
             reopen_wait: Duration::from_secs(5),
         }
@@ -85,5 +89,10 @@ impl StoreConfig {
     pub(crate) fn reserve(&self) -> u64 {
         let in_flight = 2 * self.budget().memtables as u64 + WAL_BYTES_MAX;
         self.reserve_bytes.unwrap_or_else(|| in_flight.max(64 << 20))
+    }
+
+    /// Size of the file that is given up when the disk is full.
+    pub(crate) fn reserve_file(&self) -> u64 {
+        self.reserve_file_bytes.unwrap_or_else(|| self.reserve())
     }
 }

@@ -11,6 +11,7 @@ use rustix::fs::FallocateFlags;
 
 use crate::committer::Deltas;
 use crate::config::Durability;
+use crate::counters::counter;
 use crate::error::{DeleteError, IndexError, WriteError};
 use crate::index::Index;
 use crate::links::rlinks_keys;
@@ -19,7 +20,7 @@ use crate::pins::holder;
 use crate::recover::forget;
 use crate::rows::{family, split_links_key, stats_key};
 use crate::segment::{Place, STATE_DELETED, STATE_OFFSET};
-use crate::store::{Inner, Store, counter};
+use crate::store::{Inner, Store};
 use crate::sync::{lock, read, write};
 
 /// Blocks deleted under one hold of their locks: what a put of such a block waits for at most.
@@ -39,15 +40,20 @@ pub struct Deletion {
 }
 
 /// A record that the index no longer names.
-struct Dead {
-    place: Place,
-    multihash_len: usize,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dead {
+    pub(crate) place: Place,
+    pub(crate) multihash_len: usize,
 }
 
 impl Store {
     /// Deletes blocks, each unless it is pinned (itself or through a recursive pin above it) or in use by a writer in
     /// flight. The outcome of each is in the order given; what is reported deleted stays deleted after a power cut.
     pub fn delete_blocks(&self, cids: &[Cid]) -> Result<Vec<Deletion>, WriteError> {
+        self.inner().with_reserve(|| self.delete_blocks_now(cids))
+    }
+
+    fn delete_blocks_now(&self, cids: &[Cid]) -> Result<Vec<Deletion>, WriteError> {
         let inner = self.inner();
         let mut done = Vec::with_capacity(cids.len());
         for chunk in cids.chunks(CHUNK) {
@@ -114,12 +120,7 @@ impl Inner {
             }
             results
         };
-        if !dead.is_empty() {
-            if self.config.durability == Durability::Power {
-                self.index.get()?.sync_log().map_err(|error| self.index_failed(error))?;
-            }
-            self.give_back(dead);
-        }
+        self.give_back(dead)?;
         Ok(results)
     }
 
@@ -167,13 +168,20 @@ impl Inner {
     }
 
     /// A failed write outside the committer: the committer opens the index again before its next round.
-    fn index_failed(&self, error: IndexError) -> WriteError {
+    pub(crate) fn index_failed(&self, error: IndexError) -> WriteError {
         self.reopen.store(true, std::sync::atomic::Ordering::Release);
         self.index_error(error)
     }
 
-    /// Gives the space of dead records back to the file system. It is only space: what goes wrong here is logged.
-    fn give_back(&self, mut dead: Vec<Dead>) {
+    /// Syncs the log, so that no crash brings rows back, and then gives the space of dead records back to the file
+    /// system. That is only space: what goes wrong with it is logged.
+    pub(crate) fn give_back(&self, mut dead: Vec<Dead>) -> Result<(), WriteError> {
+        if dead.is_empty() {
+            return Ok(());
+        }
+        if self.config.durability == Durability::Power {
+            self.index.get()?.sync_log().map_err(|error| self.index_failed(error))?;
+        }
         dead.sort_unstable_by_key(|dead| (dead.place.segment, dead.place.offset));
         let mut by_segment: BTreeMap<u32, Vec<Dead>> = BTreeMap::new();
         for record in dead {
@@ -191,6 +199,7 @@ impl Inner {
                 );
             }
         }
+        Ok(())
     }
 
     /// Removes a segment without live records that nothing is appended to any more.

@@ -42,17 +42,20 @@
 //!
 //! # Map
 //! [`repo`] is the folder, its lock and its version. `segment`, `segments`, `tail`: values. `rows`, `index`,
-//! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`, `batch`: the way out. `pins`,
-//! `through`: what is kept, and through what. `protect`,
-//! `roots`, `delete`: the way of all flesh. `recover`, `rebuild`, `verify`, `space`: when things go wrong.
+//! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`: the way out. `protect`,
+//! `roots`, `delete`: the way of all flesh. `witness`, `recover`, `rebuild`, `salvage`, `wal`, `verify`, `dropped`, `scrub`, `check`, `space`, `reserve`: when things go wrong.
 
 mod batch;
 mod buffers;
 mod changes;
+mod check;
 mod committer;
 mod config;
+mod counters;
 mod delete;
+mod dropped;
 mod error;
+mod format;
 mod index;
 mod links;
 mod options;
@@ -62,16 +65,22 @@ mod protect;
 mod read;
 mod rebuild;
 mod recover;
+mod reserve;
 mod roots;
 mod rows;
+mod salvage;
+mod scrub;
 mod segment;
 mod segments;
 mod space;
+mod stat;
 mod store;
 mod sync;
 mod tail;
 mod through;
 mod verify;
+mod wal;
+mod witness;
 mod writer;
 
 pub mod repo;
@@ -81,12 +90,16 @@ pub use changes::{Change, FilesRoots};
 pub use config::{Durability, StoreConfig};
 pub use delete::Deletion;
 pub use error::{DeleteError, IndexError, OpenError, ReadError, WriteError};
+pub use format::FORMAT;
 pub use pins::{PIN_NAME_BYTES_MAX, Pin, PinIter, PinKind, PinnedBy, Pins, PinsOf};
 pub use rebuild::{RebuildReport, rebuild_index};
 pub use recover::OpenReport;
 pub use roots::Held;
+pub use scrub::{ScrubFigures, ScrubState};
 pub use segment::VALUE_BYTES_MAX;
-pub use store::{FORMAT, Store};
+pub use stat::{Blocks, StoreStat};
+pub use store::Store;
 pub use through::{ANCESTORS_MAX, Standing, Through};
-pub use verify::{Blocks, StoreStat, VerifyEvent};
+pub use verify::{VerifyError, VerifyEvent, VerifyOptions};
+pub use witness::Loss;
 pub use writer::Writer;

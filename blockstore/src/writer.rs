@@ -38,6 +38,8 @@ enum Seen {
     Present,
     /// The stored copy is known to be damaged: it is written again.
     Damaged(Place),
+    /// Its row is malformed, so that nobody knows where it lies: it is written again.
+    Lost,
 }
 
 /// A block that is to be written, or whose links under a new codec are.
@@ -184,6 +186,9 @@ impl Writer {
                 Seen::Present => None,
                 Seen::Absent => Some(None),
                 Seen::Damaged(old) => Some(Some(old)),
+                Seen::Lost => {
+                    Some(Some(Place { segment: 0, offset: 0, size: candidate.block.data.len() as u32 }))
+                }
             };
             let value = replaces.and_then(|replaces| {
                 places.next().map(|place| NewValue { place, epoch: inner.epoch, replaces })
@@ -218,11 +223,13 @@ impl Inner {
             let stale = self.is_damaged(key) && value.replaces.is_none();
             return Ok(if stale { Seen::Damaged(value.place) } else { Seen::Present });
         }
-        Ok(match self.index.get()?.meta(key)? {
-            None => Seen::Absent,
-            Some(row) if self.is_damaged(key) => Seen::Damaged(row.place),
-            Some(_) => Seen::Present,
-        })
+        match self.index.get()?.meta(key) {
+            Ok(None) => Ok(Seen::Absent),
+            Ok(Some(row)) if self.is_damaged(key) => Ok(Seen::Damaged(row.place)),
+            Ok(Some(_)) => Ok(Seen::Present),
+            Err(IndexError::Row { .. }) => Ok(Seen::Lost),
+            Err(error) => Err(error),
+        }
     }
 
     /// Looks again at blocks that were to be written, with the tail's lock held: another writer may have written them

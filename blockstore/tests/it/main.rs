@@ -1,6 +1,10 @@
 //! The block store's tests, one story a module; one binary, because each would link RocksDB anew.
 
 #[cfg(test)]
+mod bad_rows;
+#[cfg(test)]
+mod check;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod concurrent;
@@ -15,8 +19,14 @@ mod fixture;
 #[cfg(test)]
 mod full;
 #[cfg(test)]
+mod log_damage;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod tamper;
+#[cfg(test)]
 mod traps;
+#[cfg(test)]
+mod verify;

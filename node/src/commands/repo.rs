@@ -62,7 +62,7 @@ fn rebuild() -> Command {
             let folder = context.repo_dir().to_owned();
             let report = blocking(move || {
                 let repo = Repo::open(folder).map_err(CommandError::from_error)?;
-                rebuild_index(repo.paths().root(), StoreConfig::default()).map_err(CommandError::from_error)
+                rebuild_index(repo.paths().root(), &StoreConfig::default()).map_err(CommandError::from_error)
             })
             .await?;
             Ok(Response::One(json!({
