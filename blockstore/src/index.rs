@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use rocksdb::{
-    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, Direction, IteratorMode, ReadOptions,
+    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, Direction, IteratorMode, ReadOptions, Snapshot,
     WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
@@ -75,13 +75,36 @@ impl Index {
         from: &[u8],
         max: usize,
     ) -> Result<Rows, IndexError> {
-        let mut options = ReadOptions::default();
+        self.page_with(ReadOptions::default(), name, prefix, from, max)
+    }
+
+    fn page_with(
+        &self,
+        mut options: ReadOptions,
+        name: &'static str,
+        prefix: &[u8],
+        from: &[u8],
+        max: usize,
+    ) -> Result<Rows, IndexError> {
         if let Some(end) = prefix_end(prefix) {
             options.set_iterate_upper_bound(end);
         }
         let start = IteratorMode::From(if from > prefix { from } else { prefix }, Direction::Forward);
         let rows = self.db.iterator_cf_opt(self.family(name), options, start).take(max);
         rows.map(|row| row.map_err(IndexError::from)).collect()
+    }
+
+    /// The index as it is in this moment.
+    pub(crate) fn view(&self) -> View<'_> {
+        View { index: self, snapshot: self.db.snapshot() }
+    }
+
+    /// Merges the files of a family within a range of keys, so that what was deleted leaves the disk. Writing and
+    /// RocksDB's own compactions go on beside.
+    pub(crate) fn compact(&self, name: &'static str, from: Option<&[u8]>, to: Option<&[u8]>) {
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        self.db.compact_range_cf_opt(self.family(name), from, to, &options);
     }
 
     /// All rows whose keys begin with `prefix`: for what is known to be few.
@@ -127,6 +150,14 @@ impl Index {
         }
     }
 
+    /// Writes all memtables to files, so that the log of what is in them can go.
+    pub(crate) fn flush_all(&self) -> Result<(), IndexError> {
+        for name in family::ALL {
+            self.db.flush_cf(self.family(name))?;
+        }
+        Ok(())
+    }
+
     /// Syncs what was written to the log so far, if there is anything to sync.
     pub(crate) fn sync_log(&self) -> Result<(), IndexError> {
         let covers = self.unsynced_writes.load(Ordering::Acquire);
@@ -135,6 +166,32 @@ impl Index {
             self.synced_writes.fetch_max(covers, Ordering::AcqRel);
         }
         Ok(())
+    }
+}
+
+/// The index as it was in one moment: what is read through it belongs together, whatever is written meanwhile.
+pub(crate) struct View<'a> {
+    index: &'a Index,
+    snapshot: Snapshot<'a>,
+}
+
+impl View<'_> {
+    /// As [`Index::page`].
+    pub(crate) fn page(
+        &self,
+        name: &'static str,
+        prefix: &[u8],
+        from: &[u8],
+        max: usize,
+    ) -> Result<Rows, IndexError> {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.snapshot);
+        self.index.page_with(options, name, prefix, from, max)
+    }
+
+    /// As [`Index::get`].
+    pub(crate) fn get(&self, name: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        Ok(self.snapshot.get_cf(self.index.family(name), key)?)
     }
 }
 

@@ -43,14 +43,17 @@
 //! # Map
 //! [`repo`] is the folder, its lock and its version. `segment`, `segments`, `tail`: values. `rows`, `index`,
 //! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`: the way out. `protect`,
-//! `roots`, `delete`: the way of all flesh. `recover`, `rebuild`, `verify`, `space`: when things go wrong.
+//! `roots`, `holder`, `delete`, `gc`, `compact`: the way of all flesh. `recover`, `rebuild`, `verify`, `space`: when things go wrong.
 
 mod buffers;
 mod changes;
 mod committer;
+mod compact;
 mod config;
 mod delete;
 mod error;
+mod gc;
+mod holder;
 mod index;
 mod links;
 mod options;
@@ -74,9 +77,11 @@ mod writer;
 pub mod repo;
 
 pub use changes::{Change, FilesRoots};
+pub use compact::CompactReport;
 pub use config::{Durability, StoreConfig};
 pub use delete::Deletion;
 pub use error::{DeleteError, IndexError, OpenError, ReadError, WriteError};
+pub use gc::{GRACE, GcBroken, GcError, GcEvent, GcOptions, GcPhase, GcReport, UnpinnedReport, Unprovable};
 pub use pins::{PIN_NAME_BYTES_MAX, Pin, PinIter, PinKind, PinnedBy, Pins};
 pub use rebuild::{RebuildReport, rebuild_index};
 pub use recover::OpenReport;

@@ -13,6 +13,7 @@ use crate::buffers::BufferPool;
 use crate::committer::stored;
 use crate::config::StoreConfig;
 use crate::error::{IndexError, OpenError, WriteError};
+use crate::gc::epochs::Epochs;
 use crate::index::{Index, IndexCell};
 use crate::options::Tuning;
 use crate::pending::Pending;
@@ -62,7 +63,9 @@ pub(crate) struct Inner {
     /// Multihashes of blocks whose stored copy is known to be damaged.
     pub(crate) damaged: RwLock<HashSet<Box<[u8]>>>,
     pub(crate) buffers: Arc<BufferPool>,
-    pub(crate) epoch: u64,
+    pub(crate) epochs: Epochs,
+    /// Held by whoever collects garbage or moves records.
+    pub(crate) maintenance: Mutex<()>,
     pub(crate) reserve: u64,
 }
 
@@ -95,8 +98,7 @@ impl Store {
         let Recovered { report, tail } = recover(&handle, &segments, &config, rebuilding)?;
         let damaged = handle.all(family::STATS, &stats_key::of_damaged(&[])).map_err(bad)?;
         let damaged = damaged.iter().filter_map(|(key, _)| key.get(2..).map(Box::from)).collect();
-        let epoch = handle.get(family::STATS, stats_key::EPOCH).map_err(bad)?;
-        let epoch = epoch.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))).unwrap_or(1);
+        let epochs = Epochs::read(&handle).map_err(bad)?;
         let mut pending = Pending::default();
         pending.set_indexed(stored(&handle).map_err(bad)?);
         drop(handle);
@@ -116,7 +118,8 @@ impl Store {
             protection: Protection::new(),
             roots: Roots::default(),
             damaged: RwLock::new(damaged),
-            epoch,
+            epochs,
+            maintenance: Mutex::default(),
         });
         let worker = Arc::clone(&inner);
         let committer = std::thread::Builder::new()

@@ -30,6 +30,8 @@ pub struct Writer {
     store: Store,
     shield: Arc<Shield>,
     generation: u64,
+    /// Whether a commit made a root of what this writer has found or put.
+    made_root: bool,
 }
 
 /// What the first look at a block says.
@@ -53,13 +55,15 @@ impl Store {
     pub fn writer(&self) -> Writer {
         let inner = self.inner();
         inner.heal_first();
-        Writer { store: self.clone(), shield: inner.protection.open(), generation: inner.generation() }
+        let (shield, generation) = (inner.protection.open(), inner.generation());
+        Writer { store: self.clone(), shield, generation, made_root: false }
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.store.inner().protection.close(&self.shield);
+        let protection = &self.store.inner().protection;
+        if self.made_root { protection.close(&self.shield) } else { protection.close_without_root(&self.shield) }
     }
 }
 
@@ -107,10 +111,12 @@ impl Writer {
     /// same time share the syncs. When it returns `Ok`, blocks and changes survive what
     /// [`StoreConfig::durability`](crate::StoreConfig::durability) says. When it fails, nothing is promised: only where
     /// the log's own sync failed may the changes be there after all, and then what they hold is there too.
-    pub fn commit(self, changes: &[Change]) -> Result<(), WriteError> {
+    pub fn commit(mut self, changes: &[Change]) -> Result<(), WriteError> {
         self.check_generation()?;
         changes::check(changes)?;
-        self.store.inner().barrier(self.generation, changes.to_vec())
+        self.store.inner().barrier(self.generation, changes.to_vec())?;
+        self.made_root = changes.iter().any(|change| matches!(change, Change::Pin(_) | Change::FilesRoot(_)));
+        Ok(())
     }
 
     fn check_generation(&self) -> Result<(), WriteError> {
@@ -157,13 +163,14 @@ impl Writer {
         }
         self.check_generation()?;
         inner.look_again(batch, rounds)?;
+        let epoch = inner.epoch_to_append(&tail);
         let absent = batch.iter().filter(|candidate| !matches!(candidate.seen, Seen::Present));
-        let values: Vec<(&Block, &[u8])> =
-            absent.map(|candidate| (candidate.block, candidate.key.as_slice())).collect();
+        let values: Vec<(&Block, &[u8], u64)> =
+            absent.map(|candidate| (candidate.block, candidate.key.as_slice(), epoch)).collect();
         let places = if values.is_empty() {
             Vec::new()
         } else {
-            tail.append(&inner.segments, inner.config.segment_bytes_max, inner.epoch, &values)?
+            tail.append(&inner.segments, inner.config.segment_bytes_max, &values)?
         };
         let mut places = places.into_iter();
         let mut rows = Vec::with_capacity(batch.len());
@@ -174,7 +181,7 @@ impl Writer {
                 Seen::Damaged(old) => Some(Some(old)),
             };
             let value = replaces.and_then(|replaces| {
-                places.next().map(|place| NewValue { place, epoch: inner.epoch, replaces })
+                places.next().map(|place| NewValue { place, epoch, replaces })
             });
             let links = candidate.links.take();
             if value.is_some() || links.is_some() {
