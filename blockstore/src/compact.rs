@@ -108,7 +108,9 @@ impl Inner {
             }
         }
         let blocks = read(&self.pending).total().blocks.unsigned_abs();
-        if collected.removed_blocks >= INDEX_BLOCKS_MIN.max((blocks + collected.removed_blocks) / INDEX_PART_MIN) {
+        if collected.removed_blocks
+            >= INDEX_BLOCKS_MIN.max((blocks + collected.removed_blocks) / INDEX_PART_MIN)
+        {
             self.compact_index()?;
         }
         (disk, live) = totals(&self.candidates()?);
@@ -251,7 +253,9 @@ impl Inner {
         }
         {
             let mut pending = write(&self.pending);
-            rows.iter().for_each(|row| pending.insert(Arc::clone(row)));
+            for row in &rows {
+                pending.insert(Arc::clone(row));
+            }
         }
         tail.enqueue(rows);
         drop(tail);

@@ -117,9 +117,8 @@ impl Inner {
         let stripes = self.protection.guard_all(keys.iter().map(|key| self.protection.print(key)));
         let index = self.index.get()?;
         let mut looks: Vec<Option<Look>> = Vec::with_capacity(cids.len());
-        for (at, (cid, key)) in cids.iter().zip(&keys).enumerate() {
-            let twice = keys.iter().take(at).any(|before| before == key);
-            looks.push(if identity_data(cid).is_some() || twice {
+        for (cid, key) in cids.iter().zip(&keys) {
+            looks.push(if identity_data(cid).is_some() {
                 Some(Look::Done(Err(DeleteError::NotFound(Box::new(*cid)))))
             } else if self.protection.is_protected(self.protection.print(key)) {
                 Some(Look::Done(Err(DeleteError::InUse)))
@@ -141,6 +140,7 @@ impl Inner {
         for ((cid, key), look) in cids.iter().zip(&keys).zip(&mut looks).filter(|(_, look)| look.is_none()) {
             let result = match index.meta(key)? {
                 None => Err(DeleteError::NotFound(Box::new(*cid))),
+                Some(_) if removal.has(key) => Err(DeleteError::NotFound(Box::new(*cid))),
                 Some(row) => match holder(&view, &parents, &kept, key, ANCESTORS_NEAR)? {
                     Holder::Pinned(by) => Err(DeleteError::Pinned(by)),
                     Holder::Kept => {
@@ -213,6 +213,11 @@ impl<'a> Removal<'a> {
     pub(crate) fn new(inner: &'a Inner, index: &'a Index) -> Self {
         let (batch, deltas) = (WriteBatch::default(), Deltas::default());
         Self { inner, index, batch, deltas, keys: Vec::new(), dead: Vec::new() }
+    }
+
+    /// Whether a block was added.
+    fn has(&self, key: &[u8]) -> bool {
+        self.keys.iter().any(|other| other == key)
     }
 
     /// Adds a block and all that is known of it.

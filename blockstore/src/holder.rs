@@ -104,7 +104,9 @@ pub(crate) fn holder(
                 if seen.len() >= ancestors_max {
                     return Ok(Holder::TooMany);
                 }
-                if let Some(root) = recursive_pin(view, above, codec)?.or_else(|| carried.root_of_node(parent)) {
+                if let Some(root) =
+                    recursive_pin(view, above, codec)?.or_else(|| carried.root_of_node(parent))
+                {
                     return Ok(Holder::Pinned(PinnedBy::Via(Box::new(root))));
                 }
                 if kept.nodes.contains(parent) {

@@ -43,7 +43,7 @@
 //! # Map
 //! [`repo`] is the folder, its lock and its version. `segment`, `segments`, `tail`: values. `rows`, `index`,
 //! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`: the way out. `protect`,
-//! `roots`, `holder`, `delete`, `gc`, `compact`: the way of all flesh. `recover`, `rebuild`, `verify`, `space`: when things go wrong.
+//! `roots`, `holder`, `delete`, `gc`, `compact`: the way of all flesh. `recover`, `rebuild`, `verify`, `space`, `quota`: when things go wrong.
 
 mod buffers;
 mod changes;
@@ -60,6 +60,7 @@ mod options;
 mod pending;
 mod pins;
 mod protect;
+mod quota;
 mod read;
 mod rebuild;
 mod recover;
@@ -80,7 +81,7 @@ pub use changes::{Change, FilesRoots};
 pub use compact::CompactReport;
 pub use config::{Durability, StoreConfig};
 pub use delete::Deletion;
-pub use error::{DeleteError, IndexError, OpenError, ReadError, WriteError};
+pub use error::{DeleteError, IndexError, OpenError, QuotaAdvice, ReadError, WriteError};
 pub use gc::{GRACE, GcBroken, GcError, GcEvent, GcOptions, GcPhase, GcReport, UnpinnedReport, Unprovable};
 pub use pins::{PIN_NAME_BYTES_MAX, Pin, PinIter, PinKind, PinnedBy, Pins};
 pub use rebuild::{RebuildReport, rebuild_index};

@@ -127,9 +127,10 @@ impl Protection {
         // In this order: a shield that ends in between is in both.
         self.is_protected(print)
             || !grace.is_zero()
-                && lock(&self.lingering).shields.iter().any(|(ended, shield)| {
-                    ended.elapsed() < grace && lock(&shield.prints).contains(&print)
-                })
+                && lock(&self.lingering)
+                    .shields
+                    .iter()
+                    .any(|(ended, shield)| ended.elapsed() < grace && lock(&shield.prints).contains(&print))
     }
 
     /// Whether any operation in flight protects the key. To be asked with its stripe held.

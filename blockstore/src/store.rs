@@ -18,6 +18,7 @@ use crate::index::{Index, IndexCell};
 use crate::options::Tuning;
 use crate::pending::Pending;
 use crate::protect::Protection;
+use crate::quota::Quota;
 use crate::recover::{OpenReport, Recovered, recover};
 use crate::roots::Roots;
 use crate::rows::{decode_i64, family, stats_key};
@@ -63,6 +64,7 @@ pub(crate) struct Inner {
     /// Multihashes of blocks whose stored copy is known to be damaged.
     pub(crate) damaged: RwLock<HashSet<Box<[u8]>>>,
     pub(crate) buffers: Arc<BufferPool>,
+    pub(crate) quota: Quota,
     pub(crate) epochs: Epochs,
     /// Held by whoever collects garbage or moves records.
     pub(crate) maintenance: Mutex<()>,
@@ -118,9 +120,11 @@ impl Store {
             protection: Protection::new(),
             roots: Roots::default(),
             damaged: RwLock::new(damaged),
+            quota: Quota::default(),
             epochs,
             maintenance: Mutex::default(),
         });
+        inner.sample_used();
         let worker = Arc::clone(&inner);
         let committer = std::thread::Builder::new()
             .name("holdfast-commit".to_owned())

@@ -13,7 +13,7 @@ use crate::links::children_of;
 use crate::pending::{NewValue, Row};
 use crate::protect::Shield;
 use crate::rows::{encode_links, family, links_key};
-use crate::segment::{Place, VALUE_BYTES_MAX};
+use crate::segment::{Place, VALUE_BYTES_MAX, record_len};
 use crate::space;
 use crate::store::{Inner, Store};
 use crate::sync::{lock, read, write};
@@ -32,6 +32,8 @@ pub struct Writer {
     generation: u64,
     /// Whether a commit made a root of what this writer has found or put.
     made_root: bool,
+    /// Whether the storage limit is not for this writer.
+    beyond_limit: bool,
 }
 
 /// What the first look at a block says.
@@ -50,24 +52,42 @@ struct Candidate<'a> {
     links: Option<(u64, Vec<u8>)>,
 }
 
+impl Candidate<'_> {
+    fn record_bytes(&self) -> u64 {
+        record_len(self.key.len(), self.block.data.len() as u32)
+    }
+}
+
 impl Store {
     /// Begins an operation that writes.
     pub fn writer(&self) -> Writer {
         let inner = self.inner();
         inner.heal_first();
         let (shield, generation) = (inner.protection.open(), inner.generation());
-        Writer { store: self.clone(), shield, generation, made_root: false }
+        Writer { store: self.clone(), shield, generation, made_root: false, beyond_limit: false }
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
         let protection = &self.store.inner().protection;
-        if self.made_root { protection.close(&self.shield) } else { protection.close_without_root(&self.shield) }
+        if self.made_root {
+            protection.close(&self.shield)
+        } else {
+            protection.close_without_root(&self.shield)
+        }
     }
 }
 
 impl Writer {
+    /// Lets this writer go beyond [`bytes_max`](crate::StoreConfig::bytes_max): for the few blocks that removing
+    /// something from the mutable file system takes. The reserve of the disk is kept all the same.
+    #[must_use]
+    pub fn beyond_limit(mut self) -> Self {
+        self.beyond_limit = true;
+        self
+    }
+
     /// Stores blocks that are not stored yet. They are readable at once and durable after [`Writer::commit`].
     ///
     /// That the bytes match the CIDs is the caller's word: blocks from outside go through
@@ -157,6 +177,10 @@ impl Writer {
         let inner = self.store.inner();
         let bytes: u64 = batch.iter().map(|candidate| candidate.block.data.len() as u64).sum();
         space::check(inner.segments.path(), bytes, inner.reserve)?;
+        if !self.beyond_limit {
+            let absent = batch.iter().filter(|candidate| !matches!(candidate.seen, Seen::Present));
+            inner.check_limit(absent.map(Candidate::record_bytes).sum())?;
+        }
         let mut tail = inner.wait_for_room(lock(&inner.tail));
         if tail.stop {
             return Err(WriteError::Closed);
@@ -172,6 +196,9 @@ impl Writer {
         } else {
             tail.append(&inner.segments, inner.config.segment_bytes_max, &values)?
         };
+        inner.quota.appended(
+            values.iter().map(|(block, key, _)| record_len(key.len(), block.data.len() as u32)).sum(),
+        );
         let mut places = places.into_iter();
         let mut rows = Vec::with_capacity(batch.len());
         for candidate in batch {
@@ -180,9 +207,8 @@ impl Writer {
                 Seen::Absent => Some(None),
                 Seen::Damaged(old) => Some(Some(old)),
             };
-            let value = replaces.and_then(|replaces| {
-                places.next().map(|place| NewValue { place, epoch, replaces })
-            });
+            let value =
+                replaces.and_then(|replaces| places.next().map(|place| NewValue { place, epoch, replaces }));
             let links = candidate.links.take();
             if value.is_some() || links.is_some() {
                 rows.push(Arc::new(Row { key: candidate.key.as_slice().into(), value, links }));

@@ -30,14 +30,13 @@ const ON_PURPOSE: [(&str, &str); 3] = [
 
 /// Commands that do not exist yet: their steps, and the further steps named, are not run. Once the
 /// command exists, the entry must go.
-const LATER: [(&str, &[&str], &str); 8] = [
+const LATER: [(&str, &[&str], &str); 7] = [
     ("pin ls", &[], PINS),
     ("pin add", &[], PINS),
     ("pin rm", &[], PINS),
     ("pin update", &[], PINS),
     ("pin verify", &[], PINS),
     ("files", &["add-tofiles"], "there is no mutable file system yet"),
-    ("repo gc", &[], "nothing is collected yet"),
     ("name publish", &[], "there are no IPNS records yet"),
 ];
 const PINS: &str = "pins can be written and are respected, but not listed or changed by command yet";

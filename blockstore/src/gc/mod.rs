@@ -13,8 +13,8 @@ use self::sweep::Run;
 use self::walk::Walk;
 use crate::compact::CompactReport;
 use crate::error::{IndexError, WriteError};
-use crate::index::after;
 use crate::holder::{ANCESTORS_MAX, Holder, Kept, holder};
+use crate::index::after;
 use crate::pins::{PinKind, PinnedBy};
 use crate::roots::RootLog;
 use crate::rows::{decode_pin_key, family, pin_prefix};
@@ -25,6 +25,8 @@ pub(crate) mod epochs;
 mod lost;
 mod marks;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod unpinned;
 pub(crate) mod walk;
 
@@ -159,10 +161,14 @@ pub enum Unprovable {
         root: Box<Cid>,
     },
     /// The record of the files root cannot be read.
-    #[error("nothing is removed: {0}, so that what it kept is not known; the next change in `files` writes a new one")]
+    #[error(
+        "nothing is removed: {0}, so that what it kept is not known; the next change in `files` writes a new one"
+    )]
     FilesRoot(String),
     /// A pin's record cannot be read.
-    #[error("nothing is removed: a pin's record is damaged, so that what it kept is not known; remove it or rebuild the index")]
+    #[error(
+        "nothing is removed: a pin's record is damaged, so that what it kept is not known; remove it or rebuild the index"
+    )]
     Pin,
 }
 
@@ -200,18 +206,28 @@ impl Store {
     ) -> Result<GcReport, GcError> {
         let inner = self.inner();
         let _one_at_a_time = lock(&inner.maintenance);
-        let mut run = Run::begin(inner, options, events)?;
-        run.mark()?;
-        run.sweep()?;
-        let mut report = run.finish();
-        if !options.dry_run && !options.no_compaction {
-            report.compaction = inner.compact_after(&report, events)?;
-        }
-        Ok(report)
+        inner.collect(options, events)
     }
 }
 
 impl Inner {
+    /// Collects garbage. The maintenance lock is held.
+    pub(crate) fn collect(
+        &self,
+        options: &GcOptions,
+        events: &mut dyn FnMut(GcEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<GcReport, GcError> {
+        let mut run = Run::begin(self, options, events)?;
+        run.mark()?;
+        run.sweep()?;
+        let mut report = run.finish();
+        if !options.dry_run && !options.no_compaction {
+            report.compaction = self.compact_after(&report, events)?;
+        }
+        self.sample_used();
+        Ok(report)
+    }
+
     /// Begins to take note of new roots, and waits for those that the committer already had in hand: all that became a
     /// root is either in the index now or will be in the log. Also says which generation that holds for.
     pub(crate) fn log_roots(&self) -> Result<(RootLog, u64), WriteError> {

@@ -6,7 +6,7 @@ use super::walk::{Events, Promise, Walk};
 use super::{GcError, GcEvent, GcOptions, GcPhase, GcReport, PAGE, Unprovable};
 use crate::changes::files_roots;
 use crate::delete::{CHUNK, Dead, Removal};
-use crate::index::after;
+use crate::index::{Rows, after};
 use crate::pins::PinKind;
 use crate::roots::RootLog;
 use crate::rows::{MetaRow, decode_meta_key, decode_pin_key, family, pin_prefix};
@@ -160,7 +160,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn candidates(&mut self, rows: &[(Box<[u8]>, Box<[u8]>)]) -> Vec<Candidate> {
+    fn candidates(&mut self, rows: &Rows) -> Vec<Candidate> {
         let mut found = Vec::new();
         for (key, value) in rows {
             // A malformed row is left alone: verifying names it.

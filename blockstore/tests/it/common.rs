@@ -145,7 +145,11 @@ pub(crate) fn assert_consistent(store: &Store) -> u64 {
 }
 
 /// Collects garbage, and tells each event.
-pub(crate) fn collect_with(store: &Store, options: &GcOptions, mut each: impl FnMut(GcEvent<'_>)) -> GcReport {
+pub(crate) fn collect_with(
+    store: &Store,
+    options: &GcOptions,
+    mut each: impl FnMut(GcEvent<'_>),
+) -> GcReport {
     let report = store.collect(options, &mut |event| {
         each(event);
         ControlFlow::Continue(())

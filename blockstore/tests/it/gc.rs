@@ -112,7 +112,8 @@ fn a_dry_run_removes_nothing_and_says_what_would_go() {
     put(&store, &tree(1, 4, 900));
     let options = GcOptions { dry_run: true, ..GcOptions::default() };
     let mut told = 0;
-    let report = collect_with(&store, &options, |event| told += u32::from(matches!(event, GcEvent::Removed { .. })));
+    let report =
+        collect_with(&store, &options, |event| told += u32::from(matches!(event, GcEvent::Removed { .. })));
     assert_eq!((told, report.removed_blocks), (5, 5));
     assert_eq!(assert_consistent(&store), 5);
     assert_eq!(collect(&store).removed_blocks, 5);
@@ -254,7 +255,8 @@ fn a_second_collection_waits_for_the_first() {
     let garbage: Vec<Block> = (0..2000).map(|seed| leaf(seed + 1, 100)).collect();
     put(&store, &garbage);
     let removed: u64 = std::thread::scope(|scope| {
-        let both: Vec<_> = (0..2).map(|_| scope.spawn(|| collect(&Store::clone(&store)).removed_blocks)).collect();
+        let both: Vec<_> =
+            (0..2).map(|_| scope.spawn(|| collect(&Store::clone(&store)).removed_blocks)).collect();
         both.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(removed, 2000);

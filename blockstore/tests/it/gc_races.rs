@@ -92,7 +92,11 @@ fn a_pin_update_takes_over_from_the_old_pin() {
         let update = store.writer();
         update.put([fresh.clone(), new.clone()]).unwrap();
         let mut update = Some(update);
-        let expect = Change::ExpectPin { cid: root_of(&old), kind: holdfast_blockstore::PinKind::Recursive, pinned: true };
+        let expect = Change::ExpectPin {
+            cid: root_of(&old),
+            kind: holdfast_blockstore::PinKind::Recursive,
+            pinned: true,
+        };
         collect_with(&store, &GcOptions::default(), |event| {
             if matches!(event, GcEvent::Began(at) if at == phase) {
                 let update = update.take().unwrap();
@@ -154,7 +158,8 @@ fn a_removal_and_a_pin_of_one_block_do_not_both_succeed() {
                 let writer = store.writer();
                 writer.find(&block.cid).unwrap().is_some() && writer.commit(&[pin(block.cid)]).is_ok()
             });
-            let removing = scope.spawn(|| store.delete_blocks(&[block.cid]).unwrap().remove(0).result.is_ok());
+            let removing =
+                scope.spawn(|| store.delete_blocks(&[block.cid]).unwrap().remove(0).result.is_ok());
             (pinning.join().unwrap(), removing.join().unwrap())
         });
         assert!(pin_won != rm_won, "round {round}: pinned {pin_won}, removed {rm_won}");
@@ -333,10 +338,12 @@ fn one_round(store: &Store, shared: &[Block], thread: u64, round: u64) {
             assert!(store.get(child).unwrap().is_some(), "{child} under the pinned {}", root.cid);
         }
     }
-    for before in store.pins().iter(None).map(|pin| pin.unwrap()).filter(|pin| pin.name == thread.to_string()) {
+    for before in store.pins().iter(None).map(|pin| pin.unwrap()).filter(|pin| pin.name == thread.to_string())
+    {
         store.writer().commit(&[unpin(before.cid)]).unwrap();
     }
     // Under a name, so that the next round finds it.
-    let named = holdfast_blockstore::Pin::new(root.cid, holdfast_blockstore::PinKind::Recursive, thread.to_string());
+    let named =
+        holdfast_blockstore::Pin::new(root.cid, holdfast_blockstore::PinKind::Recursive, thread.to_string());
     store.writer().commit(&[Change::Pin(named)]).unwrap();
 }

@@ -20,7 +20,8 @@ fn what_was_unpinned_goes_and_nothing_else() {
     let (a, garbage) = (tree(1, 20, 300), tree(3, 20, 300));
     let mut b = tree(2, 10, 300);
     b.pop();
-    let children: Vec<Cid> = b.iter().map(|leaf| leaf.cid).chain(a[..5].iter().map(|leaf| leaf.cid)).collect();
+    let children: Vec<Cid> =
+        b.iter().map(|leaf| leaf.cid).chain(a[..5].iter().map(|leaf| leaf.cid)).collect();
     b.push(node(&children));
     for tree in [&a, &b, &garbage] {
         put(&store, tree);
@@ -68,7 +69,10 @@ fn the_cost_is_that_of_what_goes() {
     let small = tree(1, 10, 300);
     put(&store, &small);
     let report = collect_unpinned(&store, &[root_of(&small)]);
-    assert_eq!(report, UnpinnedReport { removed_blocks: 11, removed_bytes: report.removed_bytes, ..Default::default() });
+    assert_eq!(
+        report,
+        UnpinnedReport { removed_blocks: 11, removed_bytes: report.removed_bytes, ..Default::default() }
+    );
     assert_eq!(store.stat().unwrap().blocks, 20_000);
 }
 

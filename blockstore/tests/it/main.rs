@@ -29,6 +29,8 @@ mod holder;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod quota;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod traps;

@@ -5,6 +5,7 @@
 
 pub mod blocks;
 pub mod dag;
+pub mod gc;
 pub mod object;
 pub mod refs;
 pub mod repo;
