@@ -168,6 +168,20 @@ pub enum WriteError {
         /// Bytes to be written and the reserve.
         needed_bytes: u64,
     },
+    /// The store would take more than it may. Removing goes on; adding resumes once there is room.
+    #[error(
+        "storage limit reached: {used_bytes} of {bytes_max} bytes are used and {needed_bytes} more are needed; {advice}"
+    )]
+    Quota {
+        /// Bytes that the store takes on disk.
+        used_bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+        /// Bytes to be written.
+        needed_bytes: u64,
+        /// What can be done about it.
+        advice: QuotaAdvice,
+    },
     /// A write of someone else failed while this operation ran, and took with it what this one relied on.
     #[error(
         "the store recovered from a failed write while this operation ran: nothing of it is kept, run it again"
@@ -212,6 +226,30 @@ impl WriteError {
     pub(crate) fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         Self::Io { action, path: path.to_owned(), source: Arc::new(source.into()) }
     }
+}
+
+/// What can be done where the storage limit is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuotaAdvice {
+    /// Nobody has looked for garbage lately.
+    #[error("`repo gc` removes what is not pinned, `config Datastore.StorageMax 100GB` raises the limit")]
+    Collect,
+    /// A collection spared what was just written.
+    #[error(
+        "{young_bytes} bytes are not pinned but were written within the last hour: `repo gc` removes them, `config \
+         Datastore.StorageMax 100GB` raises the limit"
+    )]
+    Young {
+        /// Bytes that it spared.
+        young_bytes: u64,
+    },
+    /// A collection found too little to remove.
+    #[error(
+        "all that is stored is pinned, in `files` or in use: `pin rm` and then `repo gc` make room, `config \
+         Datastore.StorageMax 100GB` raises the limit"
+    )]
+    AllHeld,
 }
 
 /// Why a block was not deleted. The words are Kubo's where Kubo has words.

@@ -162,6 +162,14 @@ impl Index {
         rows.try_fold(0, |count, row| row.map(|_| count + 1)).map_err(IndexError::from)
     }
 
+    /// Merges the files of a family within a range of keys, so that what was deleted leaves the disk. Writing and
+    /// RocksDB's own compactions go on beside.
+    pub(crate) fn compact(&self, name: &'static str, from: Option<&[u8]>, to: Option<&[u8]>) {
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        self.db.compact_range_cf_opt(self.family(name), from, to, &options);
+    }
+
     /// All rows whose keys begin with `prefix`: for what is known to be few.
     pub(crate) fn all(&self, name: &'static str, prefix: &[u8]) -> Result<Rows, IndexError> {
         self.page(name, prefix, prefix, usize::MAX)
@@ -208,6 +216,14 @@ impl Index {
                 self.db.compact_range_cf_opt(self.family(name), all, all, &options);
             }
         }
+    }
+
+    /// Writes all memtables to files, so that the log of what is in them can go.
+    pub(crate) fn flush_all(&self) -> Result<(), IndexError> {
+        for name in family::ALL {
+            self.db.flush_cf(self.family(name))?;
+        }
+        Ok(())
     }
 
     /// Syncs what was written to the log so far, if there is anything to sync, and lets the witness note it.

@@ -43,25 +43,30 @@
 //! # Map
 //! [`repo`] is the folder, its lock and its version. `segment`, `segments`, `tail`: values. `rows`, `index`,
 //! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`: the way out. `protect`,
-//! `roots`, `delete`: the way of all flesh. `witness`, `recover`, `rebuild`, `salvage`, `wal`, `verify`, `dropped`, `scrub`, `check`, `space`, `reserve`: when things go wrong.
+//! `roots`, `holder`, `delete`, `gc`, `compact`: the way of all flesh. `witness`, `recover`, `rebuild`, `salvage`, `wal`,
+//! `verify`, `dropped`, `scrub`, `check`, `space`, `reserve`, `quota`: when things go wrong.
 
 mod batch;
 mod buffers;
 mod changes;
 mod check;
 mod committer;
+mod compact;
 mod config;
 mod counters;
 mod delete;
 mod dropped;
 mod error;
 mod format;
+mod gc;
+mod holder;
 mod index;
 mod links;
 mod options;
 mod pending;
 mod pins;
 mod protect;
+mod quota;
 mod read;
 mod rebuild;
 mod recover;
@@ -87,10 +92,12 @@ pub mod repo;
 
 pub use batch::Links;
 pub use changes::{Change, FilesRoots};
+pub use compact::CompactReport;
 pub use config::{Durability, StoreConfig};
 pub use delete::Deletion;
-pub use error::{DeleteError, IndexError, OpenError, ReadError, WriteError};
+pub use error::{DeleteError, IndexError, OpenError, QuotaAdvice, ReadError, WriteError};
 pub use format::FORMAT;
+pub use gc::{GRACE, GcBroken, GcError, GcEvent, GcOptions, GcPhase, GcReport, UnpinnedReport, Unprovable};
 pub use pins::{PIN_NAME_BYTES_MAX, Pin, PinIter, PinKind, PinnedBy, Pins, PinsOf};
 pub use rebuild::{RebuildReport, rebuild_index};
 pub use recover::OpenReport;

@@ -6,7 +6,7 @@ use holdfast_dag::block::BlockBytes;
 use holdfast_dag::cid::{Cid, Multihash, codec, identity_data};
 use holdfast_dag::ipld;
 
-use crate::error::ReadError;
+use crate::error::{IndexError, ReadError};
 use crate::pending::Row;
 use crate::rows::{decode_links, encode_links, family, links_key, rlinks_key};
 use crate::store::{Inner, Store};
@@ -125,11 +125,11 @@ impl Store {
 
 impl Inner {
     /// The `links` row of a block under a codec, pending or in the index.
-    pub(crate) fn links_row(&self, key: &[u8], codec: u64) -> Result<Option<Vec<u8>>, ReadError> {
+    pub(crate) fn links_row(&self, key: &[u8], codec: u64) -> Result<Option<Vec<u8>>, IndexError> {
         if let Some(row) = read(&self.pending).links(key, codec) {
             return Ok(Some(row));
         }
-        Ok(self.index.get()?.get(family::LINKS, &links_key(key, codec))?)
+        self.index.get()?.get(family::LINKS, &links_key(key, codec))
     }
 }
 

@@ -91,6 +91,11 @@ impl Pending {
         links.filter(|(of, _)| *of == codec).map(|(_, row)| row.clone()).next()
     }
 
+    /// Codecs under which links of a block are pending.
+    pub(crate) fn codecs(&self, key: &[u8]) -> impl Iterator<Item = u64> {
+        self.rows.get(key).into_iter().flatten().filter_map(|row| row.links.as_ref().map(|(codec, _)| *codec))
+    }
+
     pub(crate) fn insert(&mut self, row: Arc<Row>) {
         self.fresh.add(Count::of(&row));
         self.total.add(Count::of(&row));

@@ -216,7 +216,7 @@ fn write_rows(
 }
 
 /// Goes through the records of a segment.
-struct Scan {
+pub(crate) struct Scan {
     file: Arc<File>,
     segment: u32,
     at: u64,
@@ -224,11 +224,12 @@ struct Scan {
 }
 
 /// A record with a sound head.
-struct Record {
-    place: Place,
-    header: RecordHeader,
-    multihash: Vec<u8>,
-    data: Vec<u8>,
+pub(crate) struct Record {
+    pub(crate) place: Place,
+    pub(crate) header: RecordHeader,
+    pub(crate) multihash: Vec<u8>,
+    /// Nothing if it is deleted.
+    pub(crate) data: Vec<u8>,
 }
 
 impl Record {
@@ -249,7 +250,14 @@ impl Record {
 }
 
 impl Scan {
-    fn next(&mut self) -> io::Result<Option<Record>> {
+    /// All records of a segment.
+    pub(crate) fn open(segments: &SegmentDir, segment: u32) -> io::Result<Self> {
+        let file = segments.file(segment)?;
+        let end = file.metadata()?.len();
+        Ok(Self { file, segment, at: SEGMENT_HEADER_BYTES as u64, end })
+    }
+
+    pub(crate) fn next(&mut self) -> io::Result<Option<Record>> {
         while self.at < self.end {
             if let Some(record) = self.record_at(self.at)? {
                 self.at = record.end();

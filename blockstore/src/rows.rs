@@ -39,6 +39,8 @@ pub(crate) mod stats_key {
     pub(crate) const SCRUBBED: &[u8] = b"scrubbed";
     /// What was lost and nobody has acknowledged yet.
     pub(crate) const LOST: &[u8] = b"lost";
+    /// Prefix of the times at which epochs began: epoch (u64 big-endian) -> milliseconds since 1970, u64.
+    pub(crate) const EPOCH_BEGAN: u8 = b'e';
     /// Prefix of committed lengths: segment number (u32 big-endian) -> u64.
     pub(crate) const COMMITTED: u8 = b'c';
     /// Prefix of live bytes: segment number (u32 big-endian) -> i64, merged.
@@ -48,6 +50,11 @@ pub(crate) mod stats_key {
 
     /// Prefix of blocks that were dropped as damaged while something held them: multihash -> nothing. Their links stay.
     pub(crate) const DROPPED: u8 = b'g';
+
+    /// Key of an epoch's row.
+    pub(crate) fn of_epoch(epoch: u64) -> Vec<u8> {
+        [[EPOCH_BEGAN, b':'].as_slice(), &epoch.to_be_bytes()].concat()
+    }
 
     /// Key of a segment's row.
     pub(crate) fn of_segment(prefix: u8, segment: u32) -> [u8; 6] {
@@ -144,6 +151,15 @@ pub(crate) fn split_links_key(key: &[u8]) -> Option<(&[u8], u64)> {
 /// Key of an `rlinks` row: child, then parent and the codec by which the parent has that child.
 pub(crate) fn rlinks_key(child: &[u8], parent: &[u8], codec: u64) -> Vec<u8> {
     [child, parent, &codec.to_be_bytes()].concat()
+}
+
+/// Splits an `rlinks` key into child, parent and the parent's codec. A multihash says itself how long it is.
+pub(crate) fn split_rlinks_key(key: &[u8]) -> Option<(&[u8], &[u8], u64)> {
+    let (_, rest) = unsigned_varint::decode::u64(key).ok()?;
+    let (len, rest) = unsigned_varint::decode::usize(rest).ok()?;
+    let (child, parent) = key.split_at_checked((key.len() - rest.len()).checked_add(len)?)?;
+    let (parent, codec) = split_links_key(parent)?;
+    Some((child, parent, codec))
 }
 
 /// A `links` value: version, then each child as a varint length and a binary CID, as written in the block.
@@ -262,6 +278,17 @@ mod tests {
         for cut in 0..bytes.len() {
             let cut_at_a_link = decode_links(&bytes[..cut]).is_ok_and(|links| links.len() < 3);
             assert!(cut_at_a_link || decode_links(&bytes[..cut]).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn an_rlinks_key_splits_where_it_was_joined() {
+        let (child, parent) = (cid(codec::RAW, Version::V1), cid(codec::DAG_PB, Version::V0));
+        let (child, parent) = (child.hash().to_bytes(), parent.hash().to_bytes());
+        let key = rlinks_key(&child, &parent, codec::DAG_PB);
+        assert_eq!(split_rlinks_key(&key), Some((child.as_slice(), parent.as_slice(), codec::DAG_PB)));
+        for cut in 0..child.len() + 8 {
+            assert_eq!(split_rlinks_key(&key[..cut]), None, "{cut}");
         }
     }
 

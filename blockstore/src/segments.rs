@@ -120,3 +120,8 @@ pub(crate) fn dir_disk_bytes(path: &Path) -> io::Result<u64> {
     }
     Ok(bytes)
 }
+
+/// Bytes that a file takes on disk.
+pub(crate) fn disk_bytes_of(path: &Path) -> io::Result<u64> {
+    Ok(fs::metadata(path)?.blocks() * 512)
+}

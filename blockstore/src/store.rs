@@ -15,10 +15,12 @@ use crate::config::StoreConfig;
 use crate::counters;
 use crate::error::{IndexError, OpenError, WriteError};
 use crate::format;
+use crate::gc::epochs::Epochs;
 use crate::index::IndexCell;
 use crate::options::Tuning;
 use crate::pending::Pending;
 use crate::protect::Protection;
+use crate::quota::Quota;
 use crate::recover::{OpenReport, recover};
 use crate::reserve::{Reserve, says_full};
 use crate::roots::Roots;
@@ -62,7 +64,10 @@ pub(crate) struct Inner {
     /// Multihashes of blocks whose stored copy is known to be damaged.
     pub(crate) damaged: RwLock<HashSet<Box<[u8]>>>,
     pub(crate) buffers: Arc<BufferPool>,
-    pub(crate) epoch: u64,
+    pub(crate) quota: Quota,
+    pub(crate) epochs: Epochs,
+    /// Held by whoever collects garbage or moves records.
+    pub(crate) maintenance: Mutex<()>,
     pub(crate) reserve: u64,
     pub(crate) reserve_file: Reserve,
 }
@@ -96,8 +101,7 @@ impl Store {
         report.log();
         let damaged = handle.all(family::STATS, &stats_key::of_damaged(&[])).map_err(bad)?;
         let damaged = damaged.iter().filter_map(|(key, _)| key.get(2..).map(Box::from)).collect();
-        let epoch = handle.get(family::STATS, stats_key::EPOCH).map_err(bad)?;
-        let epoch = epoch.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))).unwrap_or(1);
+        let epochs = Epochs::read(&handle).map_err(bad)?;
         let mut pending = Pending::default();
         pending.set_indexed(stored(&handle).map_err(bad)?);
         drop(handle);
@@ -118,8 +122,11 @@ impl Store {
             protection: Protection::new(),
             roots: Roots::default(),
             damaged: RwLock::new(damaged),
-            epoch,
+            quota: Quota::default(),
+            epochs,
+            maintenance: Mutex::default(),
         });
+        inner.sample_used();
         let worker = Arc::clone(&inner);
         let committer = std::thread::Builder::new()
             .name("holdfast-commit".to_owned())

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use holdfast_blockstore::repo::{Repo, RepoError};
-use holdfast_blockstore::{Durability, OpenError, Store, StoreConfig, WriteError};
+use holdfast_blockstore::{Durability, GRACE, OpenError, Store, StoreConfig, WriteError};
 use holdfast_dag::import::ImportPool;
 
 use crate::config::{self, Config, LoadError, ValueError};
 use crate::fetch::Fetch;
+use crate::maintenance::{AutoGc, Maintenance};
 use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
 use crate::repo_init::{self, InitError, InitParams};
 use crate::services::files;
@@ -80,6 +82,8 @@ pub struct NodeBuilder {
     threads: usize,
     store: Option<StoreConfig>,
     import_memory_bytes: Option<usize>,
+    maintenance: bool,
+    grace: Duration,
 }
 
 impl NodeBuilder {
@@ -116,6 +120,21 @@ impl NodeBuilder {
         self
     }
 
+    /// Whether the node looks after its repo by itself while it is open: it collects garbage when the repo passes
+    /// `Datastore.StorageGCWatermark` per cent of `Datastore.StorageMax`. Default: yes. Without it, only an add that
+    /// meets the limit does.
+    pub fn maintenance(mut self, on: bool) -> Self {
+        self.maintenance = on;
+        self
+    }
+
+    /// How long collections that start by themselves spare blocks after they were written. Default:
+    /// [`GRACE`](holdfast_blockstore::GRACE).
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
     /// Locks the repo and opens what is in it.
     pub async fn open(self) -> Result<Node, NodeError> {
         let pool = Pool::new(self.threads, OPERATIONS_MAX)?;
@@ -132,27 +151,61 @@ impl NodeBuilder {
         let limit = config.resources()?.memory_bytes_max.and_then(|bytes| usize::try_from(bytes).ok());
         let store_config = match self.store {
             Some(store_config) => store_config,
-            None => store_config(&config, limit)?,
+            None => store_config(&config, limit, self.grace)?,
         };
         let store = Store::open(repo.paths().root(), StoreConfig { read_threads: 1, ..store_config })?;
         let import_bytes = limit.map_or(IMPORT_MEMORY_BYTES, |limit| IMPORT_MEMORY_BYTES.min(limit / 4));
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let import_pool = ImportPool::new(cores, self.import_memory_bytes.unwrap_or(import_bytes));
+        let maintenance = match auto_gc(&config)? {
+            Some(gc) if self.maintenance => {
+                Some(Maintenance::start(store.clone(), AutoGc { grace: self.grace, ..gc }))
+            }
+            _ => None,
+        };
         let repo = Arc::new(repo);
         let fetch = Fetch::new(store.clone(), pool.clone(), Arc::clone(&repo));
         let files = files::State::default();
-        Ok(Node { inner: Arc::new(Inner { files, fetch, store, pool, import_pool, config, repo }) })
+        Ok(Node {
+            inner: Arc::new(Inner {
+                _maintenance: maintenance,
+                files,
+                fetch,
+                store,
+                pool,
+                import_pool,
+                config,
+                repo,
+            }),
+        })
     }
 }
 
 /// What the config says of the store; `limit` is the process's memory in bytes, if it is limited.
-fn store_config(config: &Config, limit: Option<usize>) -> Result<StoreConfig, ValueError> {
-    let durability = match config.datastore()?.durability {
+fn store_config(config: &Config, limit: Option<usize>, grace: Duration) -> Result<StoreConfig, ValueError> {
+    let datastore = config.datastore()?;
+    let durability = match datastore.durability {
         config::Durability::Power => Durability::Power,
         config::Durability::Process => Durability::Process,
     };
     let memory_bytes_max = limit.map_or(STORE_MEMORY_BYTES, |limit| STORE_MEMORY_BYTES.min(limit / 8 * 3));
-    Ok(StoreConfig { durability, memory_bytes_max, ..StoreConfig::default() })
+    let bytes_max = datastore.storage_bytes_max;
+    let collect_at_limit = auto_gc(config)?.is_some();
+    Ok(StoreConfig {
+        durability,
+        memory_bytes_max,
+        bytes_max,
+        collect_at_limit,
+        grace,
+        ..StoreConfig::default()
+    })
+}
+
+/// When garbage is collected without being asked.
+fn auto_gc(config: &Config) -> Result<Option<AutoGc>, ValueError> {
+    let datastore = config.datastore()?;
+    let period = datastore.gc_period.to_std().unwrap_or_default();
+    Ok(AutoGc::new(datastore.storage_bytes_max, datastore.gc_watermark_percent, period))
 }
 
 /// An open repo and everything that works on it. Clones share it; it closes with the last of them, and with the last
@@ -166,6 +219,7 @@ pub struct Node {
 
 /// In the order in which it is to be dropped: the lock of the repo last.
 struct Inner {
+    _maintenance: Option<Maintenance>,
     files: files::State,
     fetch: Fetch,
     store: Store,
@@ -191,6 +245,8 @@ impl Node {
             threads: (cores + 2).min(16),
             store: None,
             import_memory_bytes: None,
+            maintenance: true,
+            grace: GRACE,
         }
     }
 

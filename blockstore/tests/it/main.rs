@@ -19,9 +19,23 @@ mod fixture;
 #[cfg(test)]
 mod full;
 #[cfg(test)]
+mod gc;
+#[cfg(test)]
+mod gc_compact;
+#[cfg(test)]
+mod gc_crash;
+#[cfg(test)]
+mod gc_races;
+#[cfg(test)]
+mod gc_unpinned;
+#[cfg(test)]
+mod holder;
+#[cfg(test)]
 mod log_damage;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod quota;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

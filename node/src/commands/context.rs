@@ -77,7 +77,8 @@ impl Context {
 
     async fn open(&self) -> Result<Node, CommandError> {
         self.require_repo()?;
-        let mut builder = Node::builder().repo(self.repo_dir());
+        // A command ends before there is anything to look after.
+        let mut builder = Node::builder().repo(self.repo_dir()).maintenance(false);
         if let Some(path) = self.inner.config_file.clone() {
             let config = tokio::task::spawn_blocking(move || Config::load(&path)).await;
             builder =

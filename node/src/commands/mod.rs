@@ -83,6 +83,7 @@ mod progress;
 mod refs;
 pub mod registry;
 mod repo;
+mod repo_gc;
 mod root;
 mod terminal;
 mod time;
@@ -90,7 +91,7 @@ mod upload;
 mod version;
 
 pub use context::{Context, ContextParams, RepoError};
-pub use progress::Progress;
+pub use progress::{Progress, StatusLine};
 pub use root::registry;
 pub use terminal::{Terminal, escape};
 pub use version::{KUBO_VERSION, REPO_VERSION};

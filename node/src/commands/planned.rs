@@ -16,7 +16,6 @@ const FILESTORE: &str = "blocks are always copied into the repository";
 /// Why the updater is not there.
 const UPDATE: &str = "updates come with the package that holdfast was installed from";
 /// Why garbage collection is not there.
-const GC: &str = "garbage collection comes with a later version";
 /// Why DAG nodes are not edited in this old form.
 const PATCH: &str = "use 'files' commands instead";
 
@@ -139,7 +138,6 @@ const ROWS: &[Row] = &[
     ("pubsub pub", "<topic> <file:data->", "", Fails(NO_PUBSUB), "Publish data to a given pubsub topic."),
     ("pubsub reset", "", "peer/p:string", Fails(NO_PUBSUB), "Reset what pubsub has stored."),
     ("pubsub sub", "<topic>", "", Fails(NO_PUBSUB), "Subscribe to messages on a given topic."),
-    ("repo gc", "", "stream-errors quiet/q silent", Planned(GC), "Perform a garbage collection sweep on the repo."),
     ("repo migrate", "", "to:int allow-downgrade", Planned("the repository has had one version so far"), "Migrate the repository."),
     ("routing", "", "", Group, "Issue routing commands."),
     ("routing findpeer", "<peerID>...", "verbose/v", Fails(OFFLINE_COMMAND), "Find the multiaddresses of a peer."),

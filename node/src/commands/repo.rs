@@ -18,6 +18,7 @@ const BLOCKS_PER_REPORT: u64 = 1000;
 
 pub(super) fn command() -> Command {
     Command::new("repo", "Manipulate the IPFS repo.")
+        .subcommand(super::repo_gc::command())
         .subcommand(refs::local("ls"))
         .subcommand(rebuild())
         .subcommand(stat("stat"))

@@ -6,6 +6,7 @@
 pub mod blocks;
 pub mod dag;
 pub mod files;
+pub mod gc;
 pub mod object;
 pub mod pins;
 pub mod refs;
