@@ -255,14 +255,13 @@ impl Node {
     /// The lock is released when the last clone of this handle and the last of its streams are dropped.
     pub async fn close(self) -> Result<(), NodeError> {
         let (pool, node) = (self.inner.pool.clone(), self);
-        Ok(pool
-            .operation(move || {
-                let files = node.inner.files.close(&node);
-                let flushed = node.inner.store.flush();
-                drop(node);
-                files.map_err(|error| NodeError::Files(Box::new(error))).and(Ok(flushed?))
-            })
-            .await??)
+        pool.operation(move || {
+            let files = node.inner.files.close(&node);
+            let flushed = node.inner.store.flush();
+            drop(node);
+            files.map_err(|error| NodeError::Files(Box::new(error))).and(Ok(flushed?))
+        })
+        .await?
     }
 
     /// The repo folder.

@@ -25,9 +25,13 @@ impl Dice {
 
     /// A path of up to three names; few names, so that paths meet.
     fn path(&mut self) -> String {
-        (0..=self.roll(3))
-            .map(|_| format!("/{}", ["a", "b", "c", "a-long-name-of-a-file"][self.roll(4) as usize]))
-            .collect()
+        const NAMES: [&str; 4] = ["a", "b", "c", "a-long-name-of-a-file"];
+        let mut path = String::new();
+        for _ in 0..=self.roll(3) {
+            path.push('/');
+            path.push_str(NAMES[self.roll(4) as usize]);
+        }
+        path
     }
 
     fn bytes(&mut self) -> Vec<u8> {
@@ -150,7 +154,7 @@ async fn mv(node: &Node, model: &mut Model, from: &str, to: &str, flush: bool) {
     let same_file = from == to && model.get(from).is_some_and(Option::is_some);
     let possible = model.contains_key(from)
         && is_directory(model, parent(to))
-        && (same_file || (!inside && !(target != to && model.contains_key(&target))));
+        && (same_file || !(inside || target != to && model.contains_key(&target)));
     assert_eq!(done.is_ok(), possible, "mv {from} {to}: {done:?}");
     if possible && !same_file {
         remove(model, &target);
@@ -206,16 +210,13 @@ async fn rebuild(node: &Node, model: &Model) {
     node.files().mkdir(copy.clone(), options).await.unwrap();
     for (path, content) in model.iter().rev() {
         let target = mfs(&format!("/rebuilt{path}"));
-        let options = CopyOptions { parents: true, ..Default::default() };
-        match content {
-            None => {
-                let options = MkdirOptions { parents: true, ..Default::default() };
-                node.files().mkdir(target, options).await.unwrap();
-            }
-            Some(_) => {
-                let cid = node.files().resolve(mfs(path)).await.unwrap();
-                node.files().link(cid, target, options).await.unwrap();
-            }
+        if content.is_none() {
+            let options = MkdirOptions { parents: true, ..Default::default() };
+            node.files().mkdir(target, options).await.unwrap();
+        } else {
+            let cid = node.files().resolve(mfs(path)).await.unwrap();
+            let options = CopyOptions { parents: true, ..Default::default() };
+            node.files().link(cid, target, options).await.unwrap();
         }
     }
     assert_eq!(node.files().resolve(copy.clone()).await.unwrap(), root);

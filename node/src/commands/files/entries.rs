@@ -8,6 +8,7 @@ use super::super::Context;
 use super::super::registry::{Arg, Command, CommandError, Opt, Request, Response};
 use super::options::{AnyPath, any_path, cid_builder, cid_options, path};
 use crate::node::Node;
+use crate::services::files::FilesError::{NotADirectoryAbove, NotOverwritable, UnflushedLimit};
 use crate::services::files::{CopyOptions, MkdirOptions};
 
 /// What is said of a source that is no UnixFS.
@@ -76,7 +77,6 @@ async fn run_cp(context: Context, request: Request) -> Result<Response, CommandE
         cid: None,
         unflushed: !request.bool("flush"),
     };
-    use crate::services::files::FilesError::{NotADirectoryAbove, NotOverwritable, UnflushedLimit};
     let shown = target.to_string();
     node.files().link(cid, target, options).await.map_err(|error| {
         CommandError::new(match error {

@@ -102,14 +102,11 @@ struct Upload {
 
 impl Read for Upload {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let reader = match &mut self.reader {
-            Some(reader) => reader,
-            None => {
-                let file = self.input.next_file().map_err(io::Error::other)?;
-                let file = file.ok_or_else(|| io::Error::other(InputError::Missing("data")))?;
-                self.reader.insert(file)
-            }
-        };
-        reader.read(buffer)
+        if let Some(reader) = &mut self.reader {
+            return reader.read(buffer);
+        }
+        let file = self.input.next_file().map_err(io::Error::other)?;
+        let file = file.ok_or_else(|| io::Error::other(InputError::Missing("data")))?;
+        self.reader.insert(file).read(buffer)
     }
 }

@@ -83,9 +83,10 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
     if matches!(stat.info.kind, NodeKind::Other(_)) {
         return Err(CommandError::new("not unixfs node (proto or raw)"));
     }
-    let locality = match request.bool("with-local") {
-        true => Some(files.locality(cid).await.map_err(CommandError::from_error)?),
-        false => None,
+    let locality = if request.bool("with-local") {
+        Some(files.locality(cid).await.map_err(CommandError::from_error)?)
+    } else {
+        None
     };
     Ok(Response::One(value(&stat, locality, cids)))
 }
@@ -174,7 +175,8 @@ fn text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandErro
         let (local, all) = (number("SizeLocal").unsigned_abs(), number("CumulativeSize").unsigned_abs());
         #[expect(clippy::cast_precision_loss, reason = "it is printed with two digits")]
         let percent = 100.0 * local as f64 / all as f64;
-        line.push_str(&format!("Local: {} of {} ({percent:.2}%)\n", human_bytes(local), human_bytes(all)));
+        let shares = format!("Local: {} of {} ({percent:.2}%)\n", human_bytes(local), human_bytes(all));
+        line.push_str(&shares);
     }
     out.extend_from_slice(line.as_bytes());
     Ok(())

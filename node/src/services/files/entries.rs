@@ -96,7 +96,7 @@ impl Files {
 
     /// Sets the permissions of what is at a path; zero removes them. Durable when it returns.
     pub async fn chmod(&self, path: MfsPath, mode: u32) -> Result<(), FilesError> {
-        let mode = if mode & 0xfff == 0 { Field::Clear } else { Field::Set(mode) };
+        let mode = if mode.trailing_zeros() >= 12 { Field::Clear } else { Field::Set(mode) };
         self.set_meta(path, mode, Field::Keep).await
     }
 

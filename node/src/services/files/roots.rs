@@ -14,24 +14,35 @@ use crate::node::Node;
 /// What the store has as the root, and what is to be done about it with the next commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Record {
-    /// What the record says; `None` where it cannot be read, so that nothing can be expected of it.
-    expected: Option<Option<Cid>>,
+    expected: Expected,
     /// The root that was gone on with instead of the recorded one: the new one is to replace this.
     instead: Option<Cid>,
+}
+
+/// What the record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// It is there, or it is not.
+    Root(Option<Cid>),
+    /// It cannot be read: nothing can be expected of it.
+    Unreadable,
 }
 
 impl Record {
     /// A record that is as it should be.
     pub(super) fn of(root: Cid) -> Self {
-        Self { expected: Some(Some(root)), instead: None }
+        Self { expected: Expected::Root(Some(root)), instead: None }
     }
 
     /// What a commit of this root changes.
     pub(super) fn changes(&self, root: Cid) -> Vec<Change> {
-        if self.instead.is_none() && self.expected == Some(Some(root)) {
+        if self.instead.is_none() && self.expected == Expected::Root(Some(root)) {
             return Vec::new();
         }
-        let expect = self.expected.map(Change::ExpectFilesRoot);
+        let expect = match self.expected {
+            Expected::Root(root) => Some(Change::ExpectFilesRoot(root)),
+            Expected::Unreadable => None,
+        };
         // Replacing twice keeps the good root as the one before, and drops the bad one.
         let instead = self.instead.map(Change::FilesRoot);
         expect.into_iter().chain(instead).chain([Change::FilesRoot(root)]).collect()
@@ -48,7 +59,10 @@ pub(super) fn load(node: &Node) -> Result<(Cid, Record), FilesError> {
 
 /// The first of the recorded roots that is sound, and what is to be done about the record.
 fn choose(recorded: &FilesRoots, is_sound: impl Fn(&Cid) -> bool) -> (Option<Cid>, Record) {
-    let expected = recorded.damage.is_none().then_some(recorded.current);
+    let expected = match recorded.damage {
+        None => Expected::Root(recorded.current),
+        Some(_) => Expected::Unreadable,
+    };
     if let Some(current) = recorded.current.filter(&is_sound) {
         return (Some(current), Record { expected, instead: None });
     }
