@@ -192,7 +192,7 @@ pub(crate) fn worker_adds(repo: &Path, adds: u64) -> Res<()> {
     Ok(())
 }
 
-async fn fresh_node(repo: &Path) -> Res<Node> {
+pub(crate) async fn fresh_node(repo: &Path) -> Res<Node> {
     if repo.exists() {
         fs::remove_dir_all(repo)?;
     }
