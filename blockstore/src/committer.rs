@@ -130,10 +130,8 @@ impl Inner {
         }
         let generation = self.generation();
         // What only removes pins relies on nothing that may be gone.
-        let (current, stale): (Vec<_>, Vec<_>) = round
-            .commits
-            .drain(..)
-            .partition(|commit| commit.generation == generation || commit.frees());
+        let (current, stale): (Vec<_>, Vec<_>) =
+            round.commits.drain(..).partition(|commit| commit.generation == generation || commit.frees());
         round.commits = current;
         answer(stale, &Err(WriteError::Generation));
         let mut result = self.sync_and_index(&mut round);

@@ -12,6 +12,7 @@ use crate::config::{self, Config, LoadError, ValueError};
 use crate::fetch::Fetch;
 use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
 use crate::repo_init::{self, InitError, InitParams};
+use crate::scrub::{ScrubPlan, Scrubber};
 
 /// Default memory of the store (caches, memtables, read buffers): 96 MiB.
 pub const STORE_MEMORY_BYTES: usize = 96 << 20;
@@ -76,6 +77,7 @@ pub struct NodeBuilder {
     threads: usize,
     store: Option<StoreConfig>,
     import_memory_bytes: Option<usize>,
+    maintenance: bool,
 }
 
 impl NodeBuilder {
@@ -112,6 +114,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Whether the node looks after its repo by itself while it is open: it verifies all blocks once a
+    /// `Datastore.ScrubPeriod`, at `Datastore.ScrubBytesPerSecond`. Default: yes.
+    pub fn maintenance(mut self, on: bool) -> Self {
+        self.maintenance = on;
+        self
+    }
+
     /// Locks the repo and opens what is in it.
     pub async fn open(self) -> Result<Node, NodeError> {
         let pool = Pool::new(self.threads, OPERATIONS_MAX)?;
@@ -134,20 +143,33 @@ impl NodeBuilder {
         let import_bytes = limit.map_or(IMPORT_MEMORY_BYTES, |limit| IMPORT_MEMORY_BYTES.min(limit / 4));
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let import_pool = ImportPool::new(cores, self.import_memory_bytes.unwrap_or(import_bytes));
+        let scrubber = scrub_plan(&config)?.filter(|_| self.maintenance);
+        let scrubber = scrubber.map(|plan| Scrubber::start(store.clone(), plan));
         let repo = Arc::new(repo);
         let fetch = Fetch::new(store.clone(), pool.clone(), Arc::clone(&repo));
-        Ok(Node { inner: Arc::new(Inner { fetch, store, pool, import_pool, config, repo }) })
+        Ok(Node {
+            inner: Arc::new(Inner { _scrubber: scrubber, fetch, store, pool, import_pool, config, repo }),
+        })
     }
 }
 
 /// What the config says of the store; `limit` is the process's memory in bytes, if it is limited.
 fn store_config(config: &Config, limit: Option<usize>) -> Result<StoreConfig, ValueError> {
-    let durability = match config.datastore()?.durability {
+    let datastore = config.datastore()?;
+    let durability = match datastore.durability {
         config::Durability::Power => Durability::Power,
         config::Durability::Process => Durability::Process,
     };
     let memory_bytes_max = limit.map_or(STORE_MEMORY_BYTES, |limit| STORE_MEMORY_BYTES.min(limit / 8 * 3));
-    Ok(StoreConfig { durability, memory_bytes_max, ..StoreConfig::default() })
+    let reserve_bytes = datastore.reserve_bytes;
+    Ok(StoreConfig { durability, memory_bytes_max, reserve_bytes, ..StoreConfig::default() })
+}
+
+/// When and how fast blocks are verified in the background.
+fn scrub_plan(config: &Config) -> Result<Option<ScrubPlan>, ValueError> {
+    let datastore = config.datastore()?;
+    let period = datastore.scrub_period.to_std().unwrap_or_default();
+    Ok(ScrubPlan::new(period, datastore.scrub_bytes_per_second_max))
 }
 
 /// An open repo and everything that works on it. Clones share it; it closes with the last of them, and with the last
@@ -161,6 +183,7 @@ pub struct Node {
 
 /// In the order in which it is to be dropped: the lock of the repo last.
 struct Inner {
+    _scrubber: Option<Scrubber>,
     fetch: Fetch,
     store: Store,
     pool: Pool,
@@ -185,6 +208,7 @@ impl Node {
             threads: (cores + 2).min(16),
             store: None,
             import_memory_bytes: None,
+            maintenance: true,
         }
     }
 

@@ -81,6 +81,7 @@ mod progress;
 mod refs;
 pub mod registry;
 mod repo;
+mod repo_verify;
 mod root;
 mod terminal;
 mod time;
