@@ -1,5 +1,7 @@
 //! What keeps a repo trustworthy, seen from the terminal: damaged blocks, lost changes, damaged indexes, full disks.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};

@@ -204,3 +204,42 @@ fn the_log_stays_bounded_over_many_adds() {
     assert_eq!(survivor.stat().unwrap().blocks, adds * (leaves + 1));
     assert_eq!(survivor.pins().iter(None).count() as u64, adds);
 }
+
+/// What opening costs after ten thousand adds of 5 MiB and a kill, but for the bytes of their leaves: prints, asserts the
+/// bound on the log.
+#[test]
+#[ignore = "a measurement"]
+fn opening_after_ten_thousand_adds() {
+    let settings = StoreConfig {
+        durability: Durability::Process,
+        segment_bytes_max: 64 << 10,
+        reserve_file_bytes: Some(0),
+        ..StoreConfig::default()
+    };
+    let repo = tempfile::tempdir().unwrap();
+    let store = Store::open(repo.path(), settings.clone()).unwrap();
+    for add in 0..10_000_u64 {
+        let leaves: Vec<_> = (0..20).map(|n| leaf(1 + add * 20 + n, 40)).collect();
+        let root = node(&leaves.iter().map(|leaf| leaf.cid).collect::<Vec<_>>());
+        let writer = store.writer();
+        writer.put(leaves).unwrap();
+        writer.put([root.clone()]).unwrap();
+        writer.commit(&[pin(root.cid)]).unwrap();
+        if add % 500 == 499 {
+            let copy = tempfile::tempdir().unwrap();
+            copy_repo(repo.path(), copy.path());
+            let logs: u64 = std::fs::read_dir(copy.path().join("db"))
+                .unwrap()
+                .map(|entry| entry.unwrap())
+                .filter(|entry| entry.path().extension().is_some_and(|end| end == "log"))
+                .map(|entry| entry.metadata().unwrap().len())
+                .sum();
+            assert!(logs < 64 << 20, "{logs}");
+            let begin = Instant::now();
+            let survivor = Store::open(copy.path(), settings.clone()).unwrap();
+            let opened = begin.elapsed();
+            let segments = survivor.stat().unwrap().segments;
+            eprintln!("{} adds: {logs} bytes of log, {segments} segments, opened in {opened:?}", add + 1);
+        }
+    }
+}
