@@ -52,7 +52,6 @@ pub enum VerifyEvent {
 
 /// Why a verification ended early.
 #[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
 pub enum VerifyError {
     /// The index could not be read.
     #[error(transparent)]

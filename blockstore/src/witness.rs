@@ -41,7 +41,8 @@ impl Witness {
     pub(crate) fn of(index: &Path) -> Self {
         let path = index.with_file_name(NAME);
         let round = match std::fs::read(&path) {
-            Ok(bytes) if bytes.is_empty() => 0,
+            // A power cut may leave a new file without its bytes.
+            Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => 0,
             Ok(bytes) => decode(&bytes).unwrap_or_else(|| {
                 tracing::warn!(
                     "{} is damaged: whether the index lost changes cannot be told this time",

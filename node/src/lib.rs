@@ -55,6 +55,7 @@ pub mod repo_init;
 pub mod services;
 
 pub(crate) mod fsutil;
+pub(crate) mod scrub;
 #[cfg(test)]
 pub(crate) mod test_data;
 

@@ -14,6 +14,7 @@ use crate::fetch::Fetch;
 use crate::maintenance::{AutoGc, Maintenance};
 use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
 use crate::repo_init::{self, InitError, InitParams};
+use crate::scrub::{ScrubPlan, Scrubber};
 use crate::services::files;
 
 /// Default memory of the store (caches, memtables, read buffers): 96 MiB.
@@ -121,8 +122,9 @@ impl NodeBuilder {
     }
 
     /// Whether the node looks after its repo by itself while it is open: it collects garbage when the repo passes
-    /// `Datastore.StorageGCWatermark` per cent of `Datastore.StorageMax`. Default: yes. Without it, only an add that
-    /// meets the limit does.
+    /// `Datastore.StorageGCWatermark` per cent of `Datastore.StorageMax`, and verifies all blocks once a
+    /// `Datastore.ScrubPeriod`, at `Datastore.ScrubBytesPerSecond`. Default: yes. Without it, only an add that meets the
+    /// limit collects.
     pub fn maintenance(mut self, on: bool) -> Self {
         self.maintenance = on;
         self
@@ -163,12 +165,15 @@ impl NodeBuilder {
             }
             _ => None,
         };
+        let scrubber = scrub_plan(&config)?.filter(|_| self.maintenance);
+        let scrubber = scrubber.map(|plan| Scrubber::start(store.clone(), plan));
         let repo = Arc::new(repo);
         let fetch = Fetch::new(store.clone(), pool.clone(), Arc::clone(&repo));
         let files = files::State::default();
         Ok(Node {
             inner: Arc::new(Inner {
                 _maintenance: maintenance,
+                _scrubber: scrubber,
                 files,
                 fetch,
                 store,
@@ -190,11 +195,13 @@ fn store_config(config: &Config, limit: Option<usize>, grace: Duration) -> Resul
     };
     let memory_bytes_max = limit.map_or(STORE_MEMORY_BYTES, |limit| STORE_MEMORY_BYTES.min(limit / 8 * 3));
     let bytes_max = datastore.storage_bytes_max;
+    let reserve_bytes = datastore.reserve_bytes;
     let collect_at_limit = auto_gc(config)?.is_some();
     Ok(StoreConfig {
         durability,
         memory_bytes_max,
         bytes_max,
+        reserve_bytes,
         collect_at_limit,
         grace,
         ..StoreConfig::default()
@@ -206,6 +213,13 @@ fn auto_gc(config: &Config) -> Result<Option<AutoGc>, ValueError> {
     let datastore = config.datastore()?;
     let period = datastore.gc_period.to_std().unwrap_or_default();
     Ok(AutoGc::new(datastore.storage_bytes_max, datastore.gc_watermark_percent, period))
+}
+
+/// When and how fast blocks are verified in the background.
+fn scrub_plan(config: &Config) -> Result<Option<ScrubPlan>, ValueError> {
+    let datastore = config.datastore()?;
+    let period = datastore.scrub_period.to_std().unwrap_or_default();
+    Ok(ScrubPlan::new(period, datastore.scrub_bytes_per_second_max))
 }
 
 /// An open repo and everything that works on it. Clones share it; it closes with the last of them, and with the last
@@ -220,6 +234,7 @@ pub struct Node {
 /// In the order in which it is to be dropped: the lock of the repo last.
 struct Inner {
     _maintenance: Option<Maintenance>,
+    _scrubber: Option<Scrubber>,
     files: files::State,
     fetch: Fetch,
     store: Store,
@@ -297,5 +312,21 @@ impl Node {
     /// Hash threads and buffers of adds.
     pub fn import_pool(&self) -> &ImportPool {
         &self.inner.import_pool
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_config_says_of_the_store_reaches_it() {
+        let default = store_config(&Config::defaults(), None).unwrap();
+        assert_eq!((default.durability, default.reserve_bytes), (Durability::Power, None));
+        let text = r#"{"Datastore":{"Durability":"process","ReserveSize":"8MiB","ScrubPeriod":"0"}}"#;
+        let config = Config::parse(text).unwrap();
+        let changed = store_config(&config, None).unwrap();
+        assert_eq!((changed.durability, changed.reserve_bytes), (Durability::Process, Some(8 << 20)));
+        assert_eq!(scrub_plan(&config).unwrap(), None);
     }
 }

@@ -20,6 +20,8 @@ pub(crate) fn config() -> StoreConfig {
     StoreConfig {
         memory_bytes_max: 16 << 20,
         idle_flush: Duration::from_millis(20),
+        // Repos are copied often.
+        reserve_file_bytes: Some(0),
         ..StoreConfig::default()
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::*;
-use holdfast_blockstore::{Store, WriteError};
+use holdfast_blockstore::{Store, StoreConfig, WriteError};
 
 const STORY: &str = "HOLDFAST_FAULT_STORY";
 const CONTROL: &str = "HOLDFAST_FAULT";
@@ -62,7 +62,9 @@ fn no_fault() {
 fn teller() {
     let Ok(story) = std::env::var(STORY) else { return };
     let repo = tempfile::tempdir().unwrap();
-    let store = open(repo.path());
+    let reserve = story.starts_with("remove").then_some(1 << 20).or(Some(0));
+    let settings = StoreConfig { reserve_file_bytes: reserve, ..config() };
+    let store = Store::open(repo.path(), settings).unwrap();
     match story.as_str() {
         "segment-sync" => failed_commit(&store, repo.path(), "sync", ".seg", EIO),
         "log-sync" => failed_commit(&store, repo.path(), "sync", ".log", EIO),

@@ -38,7 +38,12 @@ impl Drop for Small {
 }
 
 fn settings() -> StoreConfig {
-    StoreConfig { reserve_bytes: Some(16 << 20), segment_bytes_max: 4 << 20, ..config() }
+    StoreConfig {
+        reserve_bytes: Some(16 << 20),
+        reserve_file_bytes: None,
+        segment_bytes_max: 4 << 20,
+        ..config()
+    }
 }
 
 /// Adds blocks until there is an error; returns those that were acknowledged.

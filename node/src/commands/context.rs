@@ -96,6 +96,28 @@ impl Context {
         }
     }
 
+    /// What whoever opened the repo should know, if it was opened: one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let Some(node) = self.node.get() else { return Vec::new() };
+        let report = node.store().open_report();
+        let mut warnings = report.bad_rows.clone();
+        if report.lost_rounds > 0 {
+            let restored = report.restored_blocks;
+            warnings.push(format!(
+                "the index lost {} acknowledged changes, and {restored} blocks were put back into it; pins and the \
+                 files root may lack what was changed last. 'holdfast repo verify' says more",
+                report.lost_rounds
+            ));
+        }
+        if !report.short_segments.is_empty() {
+            warnings.push(format!(
+                "the segments {:?} lost a part: blocks in them are damaged. 'holdfast repo verify' names them",
+                report.short_segments
+            ));
+        }
+        warnings
+    }
+
     /// Waits until the operations that were cancelled have stopped, if a node was opened.
     pub async fn stopped(&self) {
         if let Some(node) = self.node.get() {

@@ -84,6 +84,7 @@ mod refs;
 pub mod registry;
 mod repo;
 mod repo_gc;
+mod repo_verify;
 mod root;
 mod terminal;
 mod time;

@@ -13,3 +13,4 @@ pub mod refs;
 pub mod repo;
 pub mod resolve;
 pub mod unixfs;
+pub mod verify;
