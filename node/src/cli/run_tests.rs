@@ -247,7 +247,9 @@ fn help_is_no_error_and_mistakes_are() {
     let (code, _, err) = run(&["filestore", "ls"]);
     assert!(
         code == 1
-            && err.starts_with("Error: command \"filestore ls\" is not supported by this version of holdfast: ")
+            && err.starts_with(
+                "Error: command \"filestore ls\" is not supported by this version of holdfast: "
+            )
     );
 }
 
