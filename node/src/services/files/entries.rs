@@ -184,10 +184,19 @@ pub(super) fn mkdir(
         return if parents { Ok(()) } else { Err(FilesError::RootExists) };
     }
     let names = path.segments();
-    let last = names.len() - 1;
+    for depth in first_missing(tree, path, parents)?..names.len() {
+        let empty = dir::empty(tree.overlay(), builder)?;
+        tree.put(names.get(..=depth).unwrap_or_default(), empty)?;
+    }
+    Ok(())
+}
+
+/// From which depth on the directories of a path are to be made; fails where they cannot be.
+pub(super) fn first_missing(tree: &Tree<'_, '_>, path: &MfsPath, parents: bool) -> Result<usize, FilesError> {
+    let names = path.segments();
+    let last = names.len().saturating_sub(1);
     for depth in 0..names.len() {
-        let way = names.get(..=depth).unwrap_or_default();
-        match tree.lookup(way)? {
+        match tree.lookup(names.get(..=depth).unwrap_or_default())? {
             Found::Root(_) => {}
             Found::Entry(link) => {
                 let is_directory = tree.is_directory(&link.cid)?;
@@ -202,13 +211,10 @@ pub(super) fn mkdir(
             Found::Absent(_) | Found::NotADirectory(_) if depth < last && !parents => {
                 return Err(FilesError::NotExist);
             }
-            Found::Absent(_) | Found::NotADirectory(_) => {
-                let empty = dir::empty(tree.overlay(), builder)?;
-                tree.put(way, empty)?;
-            }
+            Found::Absent(_) | Found::NotADirectory(_) => return Ok(depth),
         }
     }
-    Ok(())
+    Ok(names.len())
 }
 
 /// Puts a node at a path where nothing is.

@@ -10,7 +10,7 @@ use holdfast_dag::edit::{FileEdit, FileRules, Link, Overlay, Tree};
 use holdfast_dag::unixfs::Mtime;
 
 use super::change::{Flush, put_blocks};
-use super::entries::{mkdir, put, writable};
+use super::entries::{first_missing, mkdir, put, writable};
 use super::gate::Gate;
 use super::source::{Anywhere, Fetched};
 use super::{Files, FilesError, MfsPath, rules};
@@ -111,6 +111,9 @@ pub(crate) fn now() -> Mtime {
 
 /// What is at the path before the write.
 fn before(tree: &Tree<'_, '_>, path: &MfsPath, options: WriteOptions) -> Result<Option<Cid>, FilesError> {
+    if options.parents {
+        first_missing(tree, &path.parent(), true)?;
+    }
     match writable(tree, path, options.create) {
         Err(FilesError::NotExist) if options.create && options.parents => Ok(None),
         other => other,
