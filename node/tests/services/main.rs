@@ -7,6 +7,7 @@ mod blocks_and_dags;
 mod cars;
 mod directories;
 mod extraction;
+mod garbage;
 mod support;
 mod trees;
 mod trouble;
