@@ -128,7 +128,7 @@ impl Inner {
                 );
             }
             Err(error) => {
-                tracing::warn!("the storage limit was met, and garbage could not be collected: {error}")
+                tracing::warn!("the storage limit was met, and garbage could not be collected: {error}");
             }
         }
         fits()

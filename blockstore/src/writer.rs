@@ -74,9 +74,9 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let protection = &self.store.inner().protection;
         if self.made_root {
-            protection.close(&self.shield)
+            protection.close(&self.shield);
         } else {
-            protection.close_without_root(&self.shield)
+            protection.close_without_root(&self.shield);
         }
     }
 }

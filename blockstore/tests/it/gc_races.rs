@@ -331,7 +331,7 @@ fn one_round(store: &Store, shared: &[Block], thread: u64, round: u64) {
     }
     writer.put([own, root.clone()]).unwrap();
     // The root of the round before goes in the same step: at every moment this thread has one pin.
-    let files = if round % 3 == 0 { Some(Change::FilesRoot(root.cid)) } else { None };
+    let files = if round.is_multiple_of(3) { Some(Change::FilesRoot(root.cid)) } else { None };
     writer.commit(&[[pin(root.cid)].as_slice(), files.as_slice()].concat()).unwrap();
     for _ in 0..2 {
         for child in &children {

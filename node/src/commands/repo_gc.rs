@@ -5,7 +5,7 @@ use holdfast_blockstore::{GcOptions, GcReport};
 use serde_json::{Value, json};
 
 use super::layout::human_bytes;
-use super::registry::{Call, Command, CommandError, Opt, Request, Response};
+use super::registry::{Call, Command, CommandError, Encoding, Opt, Request, Response};
 use super::{Context, Terminal};
 use crate::services::gc::{GcProgress, GcStep};
 
@@ -104,7 +104,7 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
         unprovable: None,
     };
     // Progress is for who sits at the terminal: clients of Kubo know no such values.
-    let progress = context.is_at_terminal();
+    let progress = context.is_at_terminal() && !wants_json(&request)?;
     let steps = node.repo_gc(options).map(Some).chain(stream::once(std::future::ready(None)));
     let values = steps.scan(Some(course), move |course, step| {
         let values = match step {
@@ -124,6 +124,10 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
         std::future::ready(Some(stream::iter(values)))
     });
     Ok(Response::Stream(Box::pin(values.flatten())))
+}
+
+fn wants_json(call: &Call) -> Result<bool, CommandError> {
+    Ok(call.json_lines() || call.encoding()? == Some(Encoding::Json))
 }
 
 fn progress_value(progress: GcProgress) -> Value {
@@ -194,6 +198,7 @@ fn report_text(call: &Call, report: &Value) -> String {
 /// The text form with a line of progress below it.
 async fn show(terminal: &mut Terminal, call: &Call, response: Response) -> Result<(), CommandError> {
     let Response::Stream(mut values) = response else { return Ok(()) };
+    let json = wants_json(call)?;
     let mut status = terminal.status();
     let mut out = Vec::new();
     while let Some(value) = terminal.next(&mut values).await? {
@@ -208,7 +213,12 @@ async fn show(terminal: &mut Terminal, call: &Call, response: Response) -> Resul
             status.set(progress);
             continue;
         }
-        text(call, &value, &mut out)?;
+        if json {
+            serde_json::to_writer(&mut out, &value).map_err(CommandError::from_error)?;
+            out.push(b'\n');
+        } else {
+            text(call, &value, &mut out)?;
+        }
         if !out.is_empty() && terminal.out_is_terminal {
             status.clear();
         }

@@ -10,6 +10,7 @@ mod extraction;
 mod files_model;
 mod files_roots;
 mod files_together;
+mod garbage;
 mod support;
 mod trees;
 mod trouble;
