@@ -1,7 +1,7 @@
 //! Dropping damaged blocks: the record goes, whatever holds the block, but what it links to stays known, so that the rest
 //! of what is pinned is kept until the block comes back.
 
-use holdfast_dag::cid::{Cid, Multihash};
+use holdfast_dag::cid::Cid;
 use rocksdb::WriteBatch;
 
 use crate::committer::Deltas;
@@ -11,8 +11,7 @@ use crate::index::Index;
 use crate::links::{children_of_row, rlinks_keys};
 use crate::pending::Count;
 use crate::rows::{family, split_links_key, stats_key};
-use crate::segment::multihash_from;
-use crate::store::Store;
+use crate::store::{Inner, Store};
 use crate::sync::{read, write};
 
 /// A block that is just being written is waited for this often before it counts as in use.
@@ -63,19 +62,20 @@ impl Store {
         }
         Ok(Err(DeleteError::InUse))
     }
+}
 
+impl Inner {
     /// Forgets the links of blocks that were removed as damaged, are not back, and are not reached any more: what a
     /// garbage collection does at its end. Returns their number.
-    pub fn forget_dropped(&self, is_reached: &dyn Fn(&Multihash) -> bool) -> Result<u64, WriteError> {
-        let index = self.inner().index.get()?;
+    pub(crate) fn forget_dropped(&self, is_reached: &dyn Fn(&[u8]) -> bool) -> Result<u64, WriteError> {
+        let index = self.index.get()?;
         let mut forgotten = 0;
         for (mark, _) in index.all(family::STATS, &stats_key::of_dropped(&[]))? {
             let key = mark.get(2..).unwrap_or_default();
-            let print = self.inner().protection.print(key);
-            let _stripe = self.inner().protection.guard(print);
-            let back = self.inner().locate(key).is_ok_and(|place| place.is_some());
-            let reached = multihash_from(key).is_some_and(|hash| is_reached(&hash));
-            if !back && (reached || self.inner().protection.is_protected(print)) {
+            let print = self.protection.print(key);
+            let _stripe = self.protection.guard(print);
+            let back = self.locate(key).is_ok_and(|place| place.is_some());
+            if !back && (is_reached(key) || self.protection.is_protected(print)) {
                 continue;
             }
             let mut batch = WriteBatch::default();

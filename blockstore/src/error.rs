@@ -50,12 +50,26 @@ fn named(key: Option<&str>) -> String {
 
 /// What helps where RocksDB finds its files damaged.
 fn advice(error: &rocksdb::Error) -> &'static str {
-    if error.kind() == rocksdb::ErrorKind::Corruption {
-        "; the index is damaged: 'holdfast repo rebuild' makes a new one from the stored blocks and keeps what it can \
-         read of the pins"
-    } else {
+    if is_of_surroundings(error) {
         ""
+    } else {
+        "; if the index is damaged, 'holdfast repo rebuild' makes a new one from the stored blocks and keeps what it can \
+         read of the pins"
     }
+}
+
+/// Whether the index itself may well be whole, and what is around it is not as it should be. RocksDB has no kinds for
+/// these; its texts carry the operating system's words.
+pub(crate) fn is_of_surroundings(error: &rocksdb::Error) -> bool {
+    const WORDS: [&str; 6] = [
+        "No space left",
+        "quota exceeded",
+        "Permission denied",
+        "Too many open files",
+        "Read-only file system",
+        "Resource temporarily unavailable",
+    ];
+    WORDS.iter().any(|words| error.as_ref().contains(words))
 }
 
 /// Why a store does not open.
@@ -73,10 +87,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// RocksDB does not open or reads wrong.
-    #[error(
-        "cannot open the index in {path}: {source}; if it is damaged, 'holdfast repo rebuild' makes a new one from the \
-         stored blocks and keeps what it can read of the pins"
-    )]
+    #[error("cannot open the index in {path}: {source}")]
     Index {
         /// Folder of the index.
         path: PathBuf,

@@ -11,7 +11,7 @@ use holdfast_dag::ipld;
 use rocksdb::{DB, DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch};
 
 use crate::changes::decode_files_root;
-use crate::error::{IndexError, OpenError};
+use crate::error::{IndexError, OpenError, is_of_surroundings};
 use crate::format::FORMAT;
 use crate::index::Index;
 use crate::links::rlinks_keys;
@@ -62,6 +62,8 @@ pub(crate) fn take_over(
     let mut copying = Copying { tuning, new, done: Salvage::default() };
     match open(old, tuning) {
         Ok(db) => copying.families(&db)?,
+        // That it cannot be read now does not say that it is damaged.
+        Err(error) if is_of_surroundings(&error) => return Err(error.into()),
         Err(error) => {
             copying.done.unread.push(format!("the old index does not open ({error})"));
             match repaired(old, scratch, tuning) {
@@ -176,6 +178,7 @@ impl Copying<'_> {
         for row in old.iterator_cf_opt(handle, options, IteratorMode::Start) {
             let (key, value) = match row {
                 Ok(row) => row,
+                Err(error) if is_of_surroundings(&error) => return Err(error.into()),
                 Err(error) => {
                     outcome = Err(error.into());
                     break;
