@@ -220,3 +220,68 @@ impl Drop for Turn<'_> {
         self.0.settled.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_blockstore::{Change, WriteError};
+
+    use super::super::{FilesError, MfsPath, MkdirOptions};
+    use super::*;
+    use crate::repo_init::InitParams;
+
+    async fn node(folder: &tempfile::TempDir) -> Node {
+        let repo = folder.path().join("repo");
+        let params = InitParams { repo: repo.clone(), profiles: "test".to_owned(), ..InitParams::default() };
+        crate::node::init(&params, &mut |_| {}).unwrap();
+        Node::builder().repo(repo).open().await.unwrap()
+    }
+
+    /// The root that garbage collection is told of, and whether the blocks of the last changes are protected.
+    fn kept(node: &Node) -> (Option<Cid>, bool) {
+        let session = node.files_state().edit().writer.is_some();
+        let shared = node.files_state().shared();
+        let root = shared.root.as_ref();
+        (root.and_then(|root| root.held.as_ref().map(|_| root.cid)), session)
+    }
+
+    async fn mkdir(node: &Node, name: &str, unflushed: bool) -> Result<(), FilesError> {
+        let options = MkdirOptions { unflushed, ..MkdirOptions::default() };
+        node.files().mkdir(MfsPath::root().join(name), options).await
+    }
+
+    #[tokio::test]
+    async fn an_unflushed_root_is_held_until_it_is_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = node(&folder).await;
+        for name in ["a", "b"] {
+            mkdir(&node, name, true).await.unwrap();
+            let root = node.files().resolve(MfsPath::root()).await.unwrap();
+            assert_eq!(kept(&node), (Some(root), true));
+        }
+        node.files().flush(MfsPath::root()).await.unwrap();
+        assert_eq!(kept(&node), (None, false), "the record holds it now");
+        mkdir(&node, "c", false).await.unwrap();
+        assert_eq!(kept(&node), (None, false));
+    }
+
+    /// A commit that fails takes everything with it that was built on what it did not commit, and says so.
+    #[tokio::test]
+    async fn after_a_failed_commit_the_tree_is_what_the_store_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = node(&folder).await;
+        mkdir(&node, "a", false).await.unwrap();
+        let root = node.files().resolve(MfsPath::root()).await.unwrap();
+        mkdir(&node, "b", false).await.unwrap();
+        // Somebody moves the root back, past this service.
+        node.store().writer().commit(&[Change::FilesRoot(root)]).unwrap();
+        mkdir(&node, "unflushed", true).await.unwrap();
+        let failed = mkdir(&node, "c", false).await;
+        assert!(matches!(failed, Err(FilesError::Write(WriteError::Changed))), "{failed:?}");
+        assert_eq!(node.files().resolve(MfsPath::root()).await.unwrap(), root);
+        assert_eq!(kept(&node), (None, false));
+        mkdir(&node, "c", false).await.unwrap();
+        let names = node.files().ls(MfsPath::root(), false).await.unwrap();
+        let names: Vec<_> = names.into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names, [b"a", b"c"]);
+    }
+}
