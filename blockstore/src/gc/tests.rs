@@ -240,6 +240,22 @@ fn a_damaged_record_of_a_root_stops_every_removal() {
     assert_eq!(scene.collect().0.unprovable, Some(Unprovable::Pin));
 }
 
+/// A row that is not one neither ends a collection nor loses what is below its block.
+#[test]
+fn a_malformed_row_of_a_block_is_named_and_left_alone() {
+    for root in [Change::FilesRoot as fn(Cid) -> Change, |cid| Pin::new(cid, PinKind::Recursive, "").into()] {
+        let scene = Scene::new(root);
+        let key = scene.inner[0].cid.hash().to_bytes();
+        scene.write(|index, batch| batch.put_cf(index.family(family::META), &key, b"nonsense"));
+        let (report, broken) = scene.collect();
+        assert_eq!(broken, [(scene.inner[0].cid, scene.root.cid)]);
+        assert_eq!((report.removed_blocks, report.unprovable), (1, None));
+        assert!(scene.leaves.iter().all(|block| scene.has(block)));
+        let row = scene.store.inner().index.get().unwrap().get(family::META, &key).unwrap();
+        assert_eq!(row.as_deref(), Some(b"nonsense".as_slice()));
+    }
+}
+
 /// A new root's DAG is looked at while the sweep runs; a lost node in it stops the sweep where it is.
 #[test]
 fn a_lost_node_under_a_root_that_comes_during_the_sweep_stops_it() {

@@ -160,7 +160,15 @@ impl<'a> Walk<'a> {
         }
         let key = cid.hash().to_bytes();
         self.found |= self.target == Some(key.as_slice());
-        let Some((place, replaced)) = self.inner.copies(&key)? else { return self.missing(cid, &key) };
+        let (place, replaced) = match self.inner.copies(&key) {
+            Ok(Some(places)) => places,
+            Ok(None) => return self.absent(cid, &key, "it is not stored", self.promise),
+            // It is there, and nobody knows where. The sweep leaves such rows alone.
+            Err(error @ IndexError::Row { .. }) => {
+                return self.absent(cid, &key, &error.to_string(), Promise::Whole);
+            }
+            Err(error) => return Err(error.into()),
+        };
         if !self.marks.insert(cid.codec(), &place) {
             return Ok(());
         }
@@ -189,13 +197,13 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// A block that should be here and is not. What it links to may still be known.
-    fn missing(&mut self, cid: &Cid, key: &[u8]) -> Result<(), GcError> {
-        if self.promise == Promise::BestEffort && cid.codec() == codec::RAW {
+    /// A block that is not here or out of reach. If it should be, what it links to may still be known.
+    fn absent(&mut self, cid: &Cid, key: &[u8], reason: &str, promise: Promise) -> Result<(), GcError> {
+        if promise == Promise::BestEffort && cid.codec() == codec::RAW {
             return Ok(());
         }
-        let first = match self.promise {
-            Promise::Whole => self.report(cid, "it is not stored".to_owned())?,
+        let first = match promise {
+            Promise::Whole => self.report(cid, reason.to_owned())?,
             Promise::BestEffort => self.broken.insert(links_key(key, cid.codec())),
         };
         if !first || cid.codec() == codec::RAW {
@@ -204,8 +212,8 @@ impl<'a> Walk<'a> {
         match self.inner.links_row(key, cid.codec())? {
             // It was dropped as damaged: the rest of what held it is kept until it is back.
             Some(row) => self.frames.extend(Frame::new(row)),
-            None if self.promise == Promise::BestEffort => {}
-            None => self.lost.insert(cid, &self.root, self.promise),
+            None if promise == Promise::BestEffort => {}
+            None => self.lost.insert(cid, &self.root, promise),
         }
         Ok(())
     }
