@@ -43,7 +43,7 @@
 //! # Map
 //! [`repo`] is the folder, its lock and its version. `segment`, `segments`, `tail`: values. `rows`, `index`,
 //! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`: the way out. `protect`,
-//! `roots`, `delete`: the way of all flesh. `witness`, `recover`, `rebuild`, `salvage`, `wal`, `verify`, `dropped`, `scrub`, `check`, `space`, `reserve`: when things go wrong.
+//! `roots`, `delete`: the way of all flesh. `witness`, `recover`, `rebuild`, `salvage`, `wal`, `table`, `verify`, `dropped`, `scrub`, `check`, `space`, `reserve`: when things go wrong.
 
 mod buffers;
 mod changes;
@@ -75,6 +75,7 @@ mod space;
 mod stat;
 mod store;
 mod sync;
+mod table;
 mod tail;
 mod verify;
 mod wal;
