@@ -14,7 +14,6 @@ use rocksdb::WriteBatch;
 
 use crate::changes::{Change, Changes};
 use crate::config::Durability;
-use crate::counters::{counter, segment_rows};
 use crate::error::{IndexError, WriteError};
 use crate::format::note_loss;
 use crate::index::Index;
@@ -23,7 +22,7 @@ use crate::pending::{Count, Row};
 use crate::reserve::{is_full, says_full};
 use crate::rows::{MetaRow, family, links_key, stats_key};
 use crate::space;
-use crate::store::Inner;
+use crate::store::{Inner, counter, segment_rows};
 use crate::sync::{lock, write};
 use crate::tail::{Commit, Round, Tail, Touched};
 

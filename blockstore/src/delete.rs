@@ -11,7 +11,6 @@ use rustix::fs::FallocateFlags;
 
 use crate::committer::Deltas;
 use crate::config::Durability;
-use crate::counters::counter;
 use crate::error::{DeleteError, IndexError, WriteError};
 use crate::holder::{ANCESTORS_NEAR, Holder, Kept, holder};
 use crate::index::Index;
@@ -20,7 +19,7 @@ use crate::pending::Count;
 use crate::recover::forget;
 use crate::rows::{MetaRow, family, split_links_key, stats_key};
 use crate::segment::{Place, STATE_DELETED, STATE_OFFSET};
-use crate::store::{Inner, Store};
+use crate::store::{Inner, Store, counter};
 use crate::sync::{lock, read, write};
 
 /// Blocks deleted under one hold of their locks: what a put of such a block waits for at most.

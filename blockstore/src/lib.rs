@@ -44,7 +44,7 @@
 //! [`repo`] is the folder, its lock and its version. `segment`, `segments`, `tail`: values. `rows`, `index`,
 //! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`: the way out. `protect`,
 //! `roots`, `holder`, `delete`, `gc`, `compact`: the way of all flesh. `witness`, `recover`, `rebuild`, `salvage`, `wal`,
-//! `verify`, `dropped`, `scrub`, `check`, `space`, `reserve`, `quota`: when things go wrong.
+//! `table`, `verify`, `dropped`, `scrub`, `check`, `space`, `reserve`, `quota`: when things go wrong.
 
 mod batch;
 mod buffers;
@@ -81,6 +81,7 @@ mod space;
 mod stat;
 mod store;
 mod sync;
+mod table;
 mod tail;
 mod through;
 mod verify;

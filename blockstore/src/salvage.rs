@@ -17,6 +17,7 @@ use crate::index::Index;
 use crate::links::rlinks_keys;
 use crate::options::Tuning;
 use crate::rows::{decode_pin, decode_pin_key, family, files_key, split_links_key, stats_key};
+use crate::table::{Versions, read_table};
 use crate::wal::{Entry, read_logs};
 
 /// Rows written to the new index at a time.
@@ -72,6 +73,9 @@ pub(crate) fn take_over(
             }
             drop(fs::remove_dir_all(scratch));
         }
+    }
+    if !copying.done.unread.is_empty() {
+        copying.tables(old)?;
     }
     copying.log(old)?;
     Ok(copying.done)
@@ -212,6 +216,31 @@ impl Copying<'_> {
         let Ok(pin) = decode_pin(key, value) else { return Ok(false) };
         let readable = pin.cid.codec() == codec::RAW || ipld::has_decoder(pin.cid.codec());
         Ok(readable && self.new.contains(family::META, &pin.cid.hash().to_bytes())?)
+    }
+
+    /// Pins and the files root in tables that RocksDB could not read, or left out. What it did read is not touched.
+    fn tables(&mut self, old: &Path) -> Result<(), IndexError> {
+        let wanted =
+            |key: &[u8]| decode_pin_key(key).is_ok() || [files_key::ROOT, files_key::PREVIOUS].contains(&key);
+        let mut rows = Versions::new();
+        for entry in fs::read_dir(old).into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|end| end == "sst")
+                && let Ok(table) = fs::read(entry.path())
+            {
+                read_table(&table, &wanted, &mut rows);
+            }
+        }
+        let mut batch = WriteBatch::default();
+        for (key, (_, value)) in rows {
+            let name = if decode_pin_key(&key).is_ok() { family::PINS } else { family::FILES };
+            if let Some(value) = value
+                && !self.new.contains(name, &key)?
+                && self.is_sound(name, &key, &value)?
+            {
+                batch.put_cf(self.new.family(name), key, value);
+            }
+        }
+        self.new.write(batch, false)
     }
 
     /// Pins and the files root in the log, if RocksDB had reason to leave out a part of it. What it did read is read

@@ -13,6 +13,7 @@ use crate::buffers::BufferPool;
 use crate::committer::stored;
 use crate::config::StoreConfig;
 use crate::counters;
+pub(crate) use crate::counters::{counter, segment_rows};
 use crate::error::{IndexError, OpenError, WriteError};
 use crate::format;
 use crate::gc::epochs::Epochs;
