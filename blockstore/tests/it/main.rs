@@ -1,6 +1,8 @@
 //! The block store's tests, one story a module; one binary, because each would link RocksDB anew.
 
 #[cfg(test)]
+mod batch;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod concurrent;
