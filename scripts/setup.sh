@@ -19,6 +19,8 @@ case "${1:-build}" in
     need mkfs.xfs xfsprogs
     need mkfs.ext4 e2fsprogs
     need losetup mount
+    need zsh zsh
+    need fish fish
     ;;
 esac
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -9,7 +9,7 @@ use holdfast_dag::cid::{Cid, cid_from_bytes};
 use rocksdb::WriteBatch;
 
 use crate::error::{IndexError, ReadError, WriteError};
-use crate::index::Index;
+use crate::index::{Index, View};
 use crate::pins::{PIN_NAME_BYTES_MAX, Pin, PinKind};
 use crate::rows::{family, files_key, pin_key, pin_value};
 use crate::store::Store;
@@ -72,17 +72,25 @@ impl FilesRoots {
 impl Store {
     /// The root of the mutable file system. A damaged record is no error: it is told, and the root before is there.
     pub fn files_roots(&self) -> Result<FilesRoots, ReadError> {
-        let index = self.inner().index.get()?;
-        let row = |key| index.get(family::FILES, key);
-        let mut roots = FilesRoots::default();
-        match row(files_key::ROOT)?.map(|row| decode_files_root(&row)) {
-            None => {}
-            Some(Some(cid)) => roots.current = Some(cid),
-            Some(None) => roots.damage = Some("the record of the files root is damaged".to_owned()),
-        }
-        roots.previous = row(files_key::PREVIOUS)?.and_then(|row| decode_files_root(&row));
-        Ok(roots)
+        Ok(files_roots(&*self.inner().index.get()?)?)
     }
+}
+
+pub(crate) fn files_roots(index: &Index) -> Result<FilesRoots, IndexError> {
+    files_roots_in(&index.view())
+}
+
+/// Both roots as they were in one moment.
+pub(crate) fn files_roots_in(view: &View<'_>) -> Result<FilesRoots, IndexError> {
+    let row = |key| view.get(family::FILES, key);
+    let mut roots = FilesRoots::default();
+    match row(files_key::ROOT)?.map(|row| decode_files_root(&row)) {
+        None => {}
+        Some(Some(cid)) => roots.current = Some(cid),
+        Some(None) => roots.damage = Some("the record of the files root is damaged".to_owned()),
+    }
+    roots.previous = row(files_key::PREVIOUS)?.and_then(|row| decode_files_root(&row));
+    Ok(roots)
 }
 
 /// A root's row: version, checksum of the CID, CID.
@@ -91,7 +99,7 @@ fn encode_files_root(cid: &Cid) -> Vec<u8> {
     [&[1], crc32c::crc32c(&bytes).to_le_bytes().as_slice(), &bytes].concat()
 }
 
-fn decode_files_root(row: &[u8]) -> Option<Cid> {
+pub(crate) fn decode_files_root(row: &[u8]) -> Option<Cid> {
     let (crc, bytes) = row.strip_prefix(&[1])?.split_first_chunk::<4>()?;
     (u32::from_le_bytes(*crc) == crc32c::crc32c(bytes)).then(|| cid_from_bytes(bytes).ok()).flatten()
 }

@@ -34,6 +34,18 @@ pub struct StoreConfig {
     /// Free space that adding never touches, in bytes: `pin rm` and deletion need it. Default: `None`, which is the
     /// larger of 64 MiB and what the index may have in flight (memtables twice and the log).
     pub reserve_bytes: Option<u64>,
+    /// Size in bytes of the file `reserve`, which is given up for removing when others have filled the disk. Default:
+    /// `None`, as much as `reserve_bytes`; 0 for no such file.
+    pub reserve_file_bytes: Option<u64>,
+    /// Bytes that the store may take on disk, index included: adding beyond is refused
+    /// ([`WriteError::Quota`](crate::WriteError::Quota)). Removing, pins and the files root never are. Default: `None`,
+    /// no limit.
+    pub bytes_max: Option<u64>,
+    /// Whether an add that meets the limit collects garbage first, and is refused only if that is not enough. Default:
+    /// off.
+    pub collect_at_limit: bool,
+    /// How long such a collection spares what was written. Default: [`GRACE`](crate::GRACE).
+    pub grace: Duration,
     /// How long rows may wait in memory when nobody waits for them. Default: 500 ms.
     pub idle_flush: Duration,
     /// How long a reopening of the index waits for readers. Default: 5 s.
@@ -52,6 +64,10 @@ impl Default for StoreConfig {
             unsynced_bytes_max: 256 << 20,
             segment_bytes_max: 256 << 20,
             reserve_bytes: None,
+            reserve_file_bytes: None,
+            bytes_max: None,
+            collect_at_limit: false,
+            grace: crate::gc::GRACE,
             idle_flush: Duration::from_millis(500),
             reopen_wait: Duration::from_secs(5),
         }
@@ -85,5 +101,10 @@ impl StoreConfig {
     pub(crate) fn reserve(&self) -> u64 {
         let in_flight = 2 * self.budget().memtables as u64 + WAL_BYTES_MAX;
         self.reserve_bytes.unwrap_or_else(|| in_flight.max(64 << 20))
+    }
+
+    /// Size of the file that is given up when the disk is full.
+    pub(crate) fn reserve_file(&self) -> u64 {
+        self.reserve_file_bytes.unwrap_or_else(|| self.reserve())
     }
 }

@@ -7,24 +7,55 @@ use std::sync::Arc;
 use holdfast_dag::cid::Cid;
 use holdfast_dag::hash::HashPolicyError;
 
+use crate::rows::hex;
+
 /// Why the index could not answer.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum IndexError {
     /// RocksDB reports an error.
-    #[error("index: {0}")]
+    #[error("index: {0}{advice}", advice = advice(.0))]
     Rocks(#[from] rocksdb::Error),
     /// A row does not have the format that `docs/disk-format.md` gives it.
-    #[error("index: malformed row in family {family}: {reason}; rebuild the index")]
+    #[error(
+        "index: malformed row{} in family {family}: {reason}; 'holdfast repo rebuild' makes a new index",
+        named(key.as_deref())
+    )]
     Row {
         /// Column family.
         family: &'static str,
         /// What is wrong.
         reason: &'static str,
+        /// Its key in hexadecimal digits, where it is known.
+        key: Option<Box<str>>,
     },
     /// The index failed and could not be opened again yet. It is tried with the next write.
     #[error("the index is closed after a failed write and could not be opened again: {0}")]
     Closed(String),
+}
+
+impl IndexError {
+    /// The same, with the key of the row.
+    pub(crate) fn at(self, row: &[u8]) -> Self {
+        match self {
+            Self::Row { family, reason, .. } => Self::Row { family, reason, key: Some(hex(row).into()) },
+            other => other,
+        }
+    }
+}
+
+fn named(key: Option<&str>) -> String {
+    key.map_or_else(String::new, |key| format!(" {key}"))
+}
+
+/// What helps where RocksDB finds its files damaged.
+fn advice(error: &rocksdb::Error) -> &'static str {
+    if error.kind() == rocksdb::ErrorKind::Corruption {
+        "; the index is damaged: 'holdfast repo rebuild' makes a new one from the stored blocks and keeps what it can \
+         read of the pins"
+    } else {
+        ""
+    }
 }
 
 /// Why a store does not open.
@@ -43,8 +74,8 @@ pub enum OpenError {
     },
     /// RocksDB does not open or reads wrong.
     #[error(
-        "cannot open the index in {path}: {source}; if it is damaged, `holdfast repo rebuild` makes a new one from the \
-         segments, which loses pins"
+        "cannot open the index in {path}: {source}; if it is damaged, 'holdfast repo rebuild' makes a new one from the \
+         stored blocks and keeps what it can read of the pins"
     )]
     Index {
         /// Folder of the index.
@@ -54,7 +85,7 @@ pub enum OpenError {
     },
     /// Segments are there, but the index knows none of them.
     #[error(
-        "the index in {path} is empty, but there are segments: it was lost; `holdfast repo rebuild` makes a new one \
+        "the index in {path} is empty, but there are segments: it was lost; 'holdfast repo rebuild' makes a new one \
          from them"
     )]
     IndexLost {
@@ -137,6 +168,20 @@ pub enum WriteError {
         /// Bytes to be written and the reserve.
         needed_bytes: u64,
     },
+    /// The store would take more than it may. Removing goes on; adding resumes once there is room.
+    #[error(
+        "storage limit reached: {used_bytes} of {bytes_max} bytes are used and {needed_bytes} more are needed; {advice}"
+    )]
+    Quota {
+        /// Bytes that the store takes on disk.
+        used_bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+        /// Bytes to be written.
+        needed_bytes: u64,
+        /// What can be done about it.
+        advice: QuotaAdvice,
+    },
     /// A write of someone else failed while this operation ran, and took with it what this one relied on.
     #[error(
         "the store recovered from a failed write while this operation ran: nothing of it is kept, run it again"
@@ -181,6 +226,30 @@ impl WriteError {
     pub(crate) fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         Self::Io { action, path: path.to_owned(), source: Arc::new(source.into()) }
     }
+}
+
+/// What can be done where the storage limit is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuotaAdvice {
+    /// Nobody has looked for garbage lately.
+    #[error("`repo gc` removes what is not pinned, `config Datastore.StorageMax 100GB` raises the limit")]
+    Collect,
+    /// A collection spared what was just written.
+    #[error(
+        "{young_bytes} bytes are not pinned but were written within the last hour: `repo gc` removes them, `config \
+         Datastore.StorageMax 100GB` raises the limit"
+    )]
+    Young {
+        /// Bytes that it spared.
+        young_bytes: u64,
+    },
+    /// A collection found too little to remove.
+    #[error(
+        "all that is stored is pinned, in `files` or in use: `pin rm` and then `repo gc` make room, `config \
+         Datastore.StorageMax 100GB` raises the limit"
+    )]
+    AllHeld,
 }
 
 /// Why a block was not deleted. The words are Kubo's where Kubo has words.

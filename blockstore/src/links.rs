@@ -6,7 +6,7 @@ use holdfast_dag::block::BlockBytes;
 use holdfast_dag::cid::{Cid, Multihash, codec, identity_data};
 use holdfast_dag::ipld;
 
-use crate::error::ReadError;
+use crate::error::{IndexError, ReadError};
 use crate::pending::Row;
 use crate::rows::{decode_links, encode_links, family, links_key, rlinks_key};
 use crate::store::{Inner, Store};
@@ -103,24 +103,33 @@ impl Store {
             return Ok(Some(Vec::new()));
         }
         if let Some(row) = self.inner().links_row(&key, cid.codec())? {
-            return Ok(Some(decode_links(&row)?));
+            match decode_links(&row) {
+                Ok(links) => return Ok(Some(links)),
+                // It is derived: the block itself says what it should be.
+                Err(error) => tracing::warn!("the links of {cid} are decoded again: {error}"),
+            }
         }
         let Some(data) = self.get(cid)? else { return Ok(None) };
         let links = decode(&data)?;
         // The row is derived: losing it costs another decoding, so its way into the index is not waited for.
-        let row = Row { key: key.into(), value: None, links: Some((cid.codec(), encode_links(&links))) };
-        self.inner().enqueue_derived(Arc::new(row));
+        let inner = self.inner();
+        // Under the stripe, so that no deletion comes between: it would leave a row of a block that is gone.
+        let _stripe = inner.protection.guard(inner.protection.print(&key));
+        if inner.find(&key)?.is_some() {
+            let row = Row { key: key.into(), value: None, links: Some((cid.codec(), encode_links(&links))) };
+            inner.enqueue_derived(Arc::new(row));
+        }
         Ok(Some(links))
     }
 }
 
 impl Inner {
     /// The `links` row of a block under a codec, pending or in the index.
-    pub(crate) fn links_row(&self, key: &[u8], codec: u64) -> Result<Option<Vec<u8>>, ReadError> {
+    pub(crate) fn links_row(&self, key: &[u8], codec: u64) -> Result<Option<Vec<u8>>, IndexError> {
         if let Some(row) = read(&self.pending).links(key, codec) {
             return Ok(Some(row));
         }
-        Ok(self.index.get()?.get(family::LINKS, &links_key(key, codec))?)
+        self.index.get()?.get(family::LINKS, &links_key(key, codec))
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) type Parents = HashMap<Vec<u8>, Vec<Vec<u8>>>;
 pub(crate) struct NewValue {
     pub(crate) place: Place,
     pub(crate) epoch: u64,
-    /// The damaged copy that this one replaces.
+    /// The damaged copy that this one replaces. Segment 0, which there never is: nobody knows where it lies.
     pub(crate) replaces: Option<Place>,
 }
 
@@ -89,6 +89,11 @@ impl Pending {
     pub(crate) fn links(&self, key: &[u8], codec: u64) -> Option<Vec<u8>> {
         let links = self.rows.get(key)?.iter().filter_map(|row| row.links.as_ref());
         links.filter(|(of, _)| *of == codec).map(|(_, row)| row.clone()).next()
+    }
+
+    /// Codecs under which links of a block are pending.
+    pub(crate) fn codecs(&self, key: &[u8]) -> impl Iterator<Item = u64> {
+        self.rows.get(key).into_iter().flatten().filter_map(|row| row.links.as_ref().map(|(codec, _)| *codec))
     }
 
     pub(crate) fn insert(&mut self, row: Arc<Row>) {

@@ -1,17 +1,14 @@
 //! Pins: which DAGs and blocks are kept, and through what.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::time::SystemTime;
 
 use holdfast_dag::cid::Cid;
 
-use crate::error::{IndexError, ReadError};
-use crate::index::{Index, Rows, after};
-use crate::pending::Parents;
-use crate::rows::{decode_pin, decode_pin_key, family, pin_key, pin_prefix, split_links_key};
+use crate::error::ReadError;
+use crate::index::{Rows, after};
+use crate::rows::{decode_pin, family, pin_key};
 use crate::store::Store;
-use crate::sync::read;
 
 /// Longest name of a pin, in bytes (the pinning service API's limit).
 pub const PIN_NAME_BYTES_MAX: usize = 255;
@@ -168,11 +165,10 @@ impl Pins<'_> {
     }
 
     /// Through what a block is pinned, under whatever CID; `None` if nothing holds it. The cost is that of climbing
-    /// from the block to the nearest pinned root, not that of walking what is pinned.
+    /// from the block to the nearest pinned root, not that of walking what is pinned; only a block with more than
+    /// 100,000 ancestors below the first pinned one is looked for from the pinned roots downwards.
     pub fn holder(&self, cid: &Cid) -> Result<Option<PinnedBy>, ReadError> {
-        let inner = self.store.inner();
-        let parents = read(&inner.pending).parents();
-        Ok(holder(&*inner.index.get()?, &parents, &cid.hash().to_bytes())?)
+        Ok(self.store.inner().pinned_by(&cid.hash().to_bytes())?)
     }
 }
 
@@ -210,56 +206,4 @@ impl Iterator for PinIter {
             }
         }
     }
-}
-
-/// Climbs from a block to a pin: first its own, then recursive ones on its parents, and theirs. `pending` are parents
-/// that the index does not know yet; they have to be read before the index, so that none is missed on its way.
-pub(crate) fn holder(
-    index: &Index,
-    pending: &Parents,
-    multihash: &[u8],
-) -> Result<Option<PinnedBy>, IndexError> {
-    for kind in [PinKind::Recursive, PinKind::Direct] {
-        if !index.page(family::PINS, &pin_prefix(kind, multihash), &[], 1)?.is_empty() {
-            return Ok(Some(PinnedBy::Pin(kind)));
-        }
-    }
-    let mut seen: HashSet<Vec<u8>> = HashSet::new();
-    let mut open = vec![multihash.to_vec()];
-    while let Some(child) = open.pop() {
-        let mut fresh = pending.get(&child);
-        let mut from = child.clone();
-        loop {
-            let rows = index.page(family::RLINKS, &child, &from, PAGE)?;
-            let indexed = rows.iter().map(|(key, _)| key.get(child.len()..).unwrap_or_default());
-            for parent in fresh.take().into_iter().flatten().map(Vec::as_slice).chain(indexed) {
-                let bad = crate::rows::malformed(family::RLINKS, "bad key");
-                let (above, codec) = split_links_key(parent).ok_or(bad)?;
-                if seen.contains(parent) {
-                    continue;
-                }
-                if let Some(root) = recursive_pin(index, above, codec)? {
-                    return Ok(Some(PinnedBy::Via(Box::new(root))));
-                }
-                seen.insert(parent.to_vec());
-                open.push(above.to_vec());
-            }
-            match rows.last() {
-                Some((key, _)) if rows.len() == PAGE => from = after(key),
-                _ => break,
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// A recursive pin that reads this block by this codec: only then does it hold the block's children.
-fn recursive_pin(index: &Index, multihash: &[u8], codec: u64) -> Result<Option<Cid>, IndexError> {
-    for (key, _) in index.all(family::PINS, &pin_prefix(PinKind::Recursive, multihash))? {
-        let (_, cid) = decode_pin_key(&key)?;
-        if cid.codec() == codec {
-            return Ok(Some(cid));
-        }
-    }
-    Ok(None)
 }

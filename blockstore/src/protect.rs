@@ -4,9 +4,10 @@
 //! stripe. So a block is either found and kept, or deleted and not found. Finds take one stripe at a time, deletes
 //! several in ascending order: they cannot wait for each other in a circle.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use crate::sync::lock;
 
@@ -45,16 +46,29 @@ impl Shield {
     }
 }
 
+/// Fingerprints that are remembered of operations that ended without making a root: some 16 bytes each.
+const LINGERING_MAX: usize = 1 << 20;
+
 pub(crate) struct Protection {
     hasher: RandomState,
     stripes: Vec<Mutex<()>>,
     shields: Mutex<Vec<Arc<Shield>>>,
+    lingering: Mutex<Lingering>,
+}
+
+/// Shields of operations that ended without making a root, and when. A client may put a block that is old garbage, be told
+/// that it is there, and pin it with its next call: automatic collections spare it for their grace period.
+#[derive(Default)]
+struct Lingering {
+    shields: VecDeque<(Instant, Arc<Shield>)>,
+    prints: usize,
 }
 
 impl Protection {
     pub(crate) fn new() -> Self {
         let stripes = (0..STRIPES).map(|_| Mutex::new(())).collect();
-        Self { hasher: RandomState::new(), stripes, shields: Mutex::default() }
+        let hasher = RandomState::new();
+        Self { hasher, stripes, shields: Mutex::default(), lingering: Mutex::default() }
     }
 
     pub(crate) fn print(&self, key: &[u8]) -> Fingerprint {
@@ -88,6 +102,35 @@ impl Protection {
     /// Ends an operation: what it protected may go, unless a pin holds it by now.
     pub(crate) fn close(&self, shield: &Arc<Shield>) {
         lock(&self.shields).retain(|other| !Arc::ptr_eq(other, shield));
+    }
+
+    /// Ends an operation that made no root. What it protected is no longer safe from deletion by hand, but automatic
+    /// collections spare it for a while.
+    pub(crate) fn close_without_root(&self, shield: &Arc<Shield>) {
+        let prints = lock(&shield.prints).len();
+        if prints > 0 {
+            let mut lingering = lock(&self.lingering);
+            lingering.prints += prints;
+            lingering.shields.push_back((Instant::now(), Arc::clone(shield)));
+            while lingering.prints > LINGERING_MAX
+                && let Some((_, oldest)) = lingering.shields.pop_front()
+            {
+                lingering.prints -= lock(&oldest.prints).len();
+            }
+        }
+        self.close(shield);
+    }
+
+    /// Whether an operation in flight protects the key, or one that made no root and ended less than `grace` ago did. To
+    /// be asked with the key's stripe held.
+    pub(crate) fn is_protected_since(&self, print: Fingerprint, grace: Duration) -> bool {
+        // In this order: a shield that ends in between is in both.
+        self.is_protected(print)
+            || !grace.is_zero()
+                && lock(&self.lingering)
+                    .shields
+                    .iter()
+                    .any(|(ended, shield)| ended.elapsed() < grace && lock(&shield.prints).contains(&print))
     }
 
     /// Whether any operation in flight protects the key. To be asked with its stripe held.

@@ -1,5 +1,7 @@
 //! Keys and values of the index, to the byte: `docs/disk-format.md` section 3.
 
+use std::fmt::Write as _;
+
 use holdfast_dag::cid::{Cid, Multihash, Version, cid_from_bytes};
 
 use crate::error::IndexError;
@@ -29,12 +31,30 @@ pub(crate) mod stats_key {
     pub(crate) const VALUE_BYTES: &[u8] = b"value_bytes";
     /// Write epoch, u64.
     pub(crate) const EPOCH: &[u8] = b"epoch";
+    /// Number of the last batch, u64.
+    pub(crate) const ROUND: &[u8] = b"round";
+    /// Where the background verification goes on.
+    pub(crate) const SCRUB: &[u8] = b"scrub";
+    /// What the last whole background verification found.
+    pub(crate) const SCRUBBED: &[u8] = b"scrubbed";
+    /// What was lost and nobody has acknowledged yet.
+    pub(crate) const LOST: &[u8] = b"lost";
+    /// Prefix of the times at which epochs began: epoch (u64 big-endian) -> milliseconds since 1970, u64.
+    pub(crate) const EPOCH_BEGAN: u8 = b'e';
     /// Prefix of committed lengths: segment number (u32 big-endian) -> u64.
     pub(crate) const COMMITTED: u8 = b'c';
     /// Prefix of live bytes: segment number (u32 big-endian) -> i64, merged.
     pub(crate) const LIVE: u8 = b'l';
     /// Prefix of blocks whose stored copy is known to be damaged: multihash -> nothing.
     pub(crate) const DAMAGED: u8 = b'x';
+
+    /// Prefix of blocks that were dropped as damaged while something held them: multihash -> nothing. Their links stay.
+    pub(crate) const DROPPED: u8 = b'g';
+
+    /// Key of an epoch's row.
+    pub(crate) fn of_epoch(epoch: u64) -> Vec<u8> {
+        [[EPOCH_BEGAN, b':'].as_slice(), &epoch.to_be_bytes()].concat()
+    }
 
     /// Key of a segment's row.
     pub(crate) fn of_segment(prefix: u8, segment: u32) -> [u8; 6] {
@@ -51,6 +71,11 @@ pub(crate) mod stats_key {
     /// Key that marks a damaged block.
     pub(crate) fn of_damaged(multihash: &[u8]) -> Vec<u8> {
         [&[DAMAGED, b':'], multihash].concat()
+    }
+
+    /// Key that marks a dropped block whose links are kept.
+    pub(crate) fn of_dropped(multihash: &[u8]) -> Vec<u8> {
+        [&[DROPPED, b':'], multihash].concat()
     }
 }
 
@@ -98,8 +123,17 @@ impl MetaRow {
     }
 }
 
+/// A key as messages name it.
+pub(crate) fn hex(key: &[u8]) -> String {
+    key.iter().fold(String::with_capacity(2 * key.len()), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 pub(crate) fn malformed(family: &'static str, reason: &'static str) -> IndexError {
-    IndexError::Row { family, reason }
+    IndexError::Row { family, reason, key: None }
 }
 
 /// Key of a `links` row; also the second half of an `rlinks` key. Rows of one multihash lie together, because no
@@ -117,6 +151,15 @@ pub(crate) fn split_links_key(key: &[u8]) -> Option<(&[u8], u64)> {
 /// Key of an `rlinks` row: child, then parent and the codec by which the parent has that child.
 pub(crate) fn rlinks_key(child: &[u8], parent: &[u8], codec: u64) -> Vec<u8> {
     [child, parent, &codec.to_be_bytes()].concat()
+}
+
+/// Splits an `rlinks` key into child, parent and the parent's codec. A multihash says itself how long it is.
+pub(crate) fn split_rlinks_key(key: &[u8]) -> Option<(&[u8], &[u8], u64)> {
+    let (_, rest) = unsigned_varint::decode::u64(key).ok()?;
+    let (len, rest) = unsigned_varint::decode::usize(rest).ok()?;
+    let (child, parent) = key.split_at_checked((key.len() - rest.len()).checked_add(len)?)?;
+    let (parent, codec) = split_links_key(parent)?;
+    Some((child, parent, codec))
 }
 
 /// A `links` value: version, then each child as a varint length and a binary CID, as written in the block.
@@ -179,7 +222,7 @@ pub(crate) fn decode_pin_key(key: &[u8]) -> Result<(PinKind, Cid), IndexError> {
         let cid = Cid::new(version, u64::from_be_bytes(*codec), multihash_from(multihash)?).ok()?;
         Some((PinKind::from_code(*kind)?, cid))
     };
-    read().ok_or(malformed(family::PINS, "bad key"))
+    read().ok_or_else(|| malformed(family::PINS, "bad key").at(key))
 }
 
 pub(crate) fn decode_pin(key: &[u8], value: &[u8]) -> Result<Pin, IndexError> {
@@ -189,7 +232,7 @@ pub(crate) fn decode_pin(key: &[u8], value: &[u8]) -> Result<Pin, IndexError> {
         let (time, name) = rest.split_first_chunk::<8>()?;
         Some((u64::from_le_bytes(*time), String::from_utf8(name.to_vec()).ok()?))
     };
-    let (created_unix_ms, name) = read().ok_or(malformed(family::PINS, "bad value"))?;
+    let (created_unix_ms, name) = read().ok_or_else(|| malformed(family::PINS, "bad value").at(key))?;
     Ok(Pin { cid, kind, name, created_unix_ms })
 }
 
@@ -200,7 +243,7 @@ pub(crate) fn decode_i64(bytes: &[u8]) -> Result<i64, IndexError> {
 
 /// The multihash of a `meta` key.
 pub(crate) fn decode_meta_key(key: &[u8]) -> Result<Multihash, IndexError> {
-    multihash_from(key).ok_or(malformed(family::META, "key is not a multihash"))
+    multihash_from(key).ok_or_else(|| malformed(family::META, "key is not a multihash").at(key))
 }
 
 #[cfg(test)]
@@ -235,6 +278,17 @@ mod tests {
         for cut in 0..bytes.len() {
             let cut_at_a_link = decode_links(&bytes[..cut]).is_ok_and(|links| links.len() < 3);
             assert!(cut_at_a_link || decode_links(&bytes[..cut]).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn an_rlinks_key_splits_where_it_was_joined() {
+        let (child, parent) = (cid(codec::RAW, Version::V1), cid(codec::DAG_PB, Version::V0));
+        let (child, parent) = (child.hash().to_bytes(), parent.hash().to_bytes());
+        let key = rlinks_key(&child, &parent, codec::DAG_PB);
+        assert_eq!(split_rlinks_key(&key), Some((child.as_slice(), parent.as_slice(), codec::DAG_PB)));
+        for cut in 0..child.len() + 8 {
+            assert_eq!(split_rlinks_key(&key[..cut]), None, "{cut}");
         }
     }
 

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex};
 use crate::segment::{SEGMENT_HEADER_BYTES, is_segment_header, segment_header};
 use crate::sync::lock;
 
+/// Files take whole pages.
+const PAGE_BYTES: u64 = 4096;
 /// Segment files held open at once.
 const OPEN_MAX: usize = 128;
 
@@ -109,14 +111,24 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Bytes that the files directly in a folder take on disk.
+/// Bytes that the files directly in a folder take on disk: neither holes nor what is only laid aside beyond their ends, as
+/// RocksDB does for its log while it is open.
 pub(crate) fn dir_disk_bytes(path: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(path)? {
         // A file may vanish between the listing and the look at it: compaction runs beside.
         if let Ok(meta) = entry?.metadata() {
-            bytes += meta.blocks() * 512;
+            bytes += taken(&meta);
         }
     }
     Ok(bytes)
+}
+
+/// Bytes that a file takes on disk.
+pub(crate) fn disk_bytes_of(path: &Path) -> io::Result<u64> {
+    Ok(taken(&fs::metadata(path)?))
+}
+
+fn taken(meta: &fs::Metadata) -> u64 {
+    (meta.blocks() * 512).min(meta.len().next_multiple_of(PAGE_BYTES))
 }

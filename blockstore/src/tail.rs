@@ -18,6 +18,10 @@ use crate::space::write_error;
 /// Slices a `writev` call takes at most (`IOV_MAX` of Linux).
 const SLICES_MAX: usize = 1024;
 
+/// Segments are closed at this size whatever the settings say: garbage collection tells records apart by 37 bits of their
+/// offset. With the largest value on top, a segment stays far below that.
+const SEGMENT_BYTES_MAX: u64 = 64 << 30;
+
 /// The segment that is appended to.
 pub(crate) struct Active {
     pub(crate) segment: u32,
@@ -40,6 +44,8 @@ pub(crate) struct Touched {
 pub(crate) struct Commit {
     pub(crate) generation: u64,
     pub(crate) changes: Vec<Change>,
+    /// Whether it was asked for by someone who is about to remove blocks.
+    pub(crate) removing: bool,
     pub(crate) answer: SyncSender<Result<(), WriteError>>,
 }
 
@@ -96,15 +102,15 @@ impl Tail {
         }
     }
 
-    /// Appends blocks as records and says where each went. If it fails, nothing was appended.
+    /// Appends blocks as records, each with its multihash and epoch, and says where each went. If it fails, nothing was
+    /// appended.
     pub(crate) fn append(
         &mut self,
         dir: &SegmentDir,
         segment_bytes_max: u64,
-        epoch: u64,
-        blocks: &[(&Block, &[u8])],
+        blocks: &[(&Block, &[u8], u64)],
     ) -> Result<Vec<Place>, WriteError> {
-        if self.active.as_ref().is_some_and(|active| active.end >= segment_bytes_max) {
+        if self.active.as_ref().is_some_and(|active| active.end >= segment_bytes_max.min(SEGMENT_BYTES_MAX)) {
             self.active = None;
         }
         let created = self.active.is_none();
@@ -116,16 +122,16 @@ impl Tail {
         let mut cuts = Vec::with_capacity(blocks.len());
         let mut places = Vec::with_capacity(blocks.len());
         let mut end = active.end;
-        for (block, key) in blocks {
+        for (block, key, epoch) in blocks {
             let place = Place { segment: active.segment, offset: end, size: block.data.len() as u32 };
-            put_record_head(&mut heads, place, block.cid.codec(), epoch, key);
+            put_record_head(&mut heads, place, block.cid.codec(), *epoch, key);
             end += record_len(key.len(), place.size);
             cuts.push(heads.len());
             places.push(place);
         }
         let mut slices = Vec::with_capacity(blocks.len() * 4);
         let mut from = 0;
-        for ((block, _), cut) in blocks.iter().zip(&cuts) {
+        for ((block, ..), cut) in blocks.iter().zip(&cuts) {
             slices.push(IoSlice::new(heads.get(from..*cut).unwrap_or_default()));
             slices.extend(block.data.parts().into_iter().filter(|part| !part.is_empty()).map(IoSlice::new));
             from = *cut;

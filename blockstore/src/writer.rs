@@ -13,7 +13,7 @@ use crate::links::children_of;
 use crate::pending::{NewValue, Row};
 use crate::protect::Shield;
 use crate::rows::{encode_links, family, links_key};
-use crate::segment::{Place, VALUE_BYTES_MAX};
+use crate::segment::{Place, VALUE_BYTES_MAX, record_len};
 use crate::space;
 use crate::store::{Inner, Store};
 use crate::sync::{lock, read, write};
@@ -30,6 +30,10 @@ pub struct Writer {
     store: Store,
     shield: Arc<Shield>,
     generation: u64,
+    /// Whether a commit made a root of what this writer has found or put.
+    made_root: bool,
+    /// Whether the storage limit is not for this writer.
+    beyond_limit: bool,
 }
 
 /// What the first look at a block says.
@@ -38,6 +42,8 @@ enum Seen {
     Present,
     /// The stored copy is known to be damaged: it is written again.
     Damaged(Place),
+    /// Its row is malformed, so that nobody knows where it lies: it is written again.
+    Lost,
 }
 
 /// A block that is to be written, or whose links under a new codec are.
@@ -48,22 +54,42 @@ struct Candidate<'a> {
     links: Option<(u64, Vec<u8>)>,
 }
 
+impl Candidate<'_> {
+    fn record_bytes(&self) -> u64 {
+        record_len(self.key.len(), self.block.data.len() as u32)
+    }
+}
+
 impl Store {
     /// Begins an operation that writes.
     pub fn writer(&self) -> Writer {
         let inner = self.inner();
         inner.heal_first();
-        Writer { store: self.clone(), shield: inner.protection.open(), generation: inner.generation() }
+        let (shield, generation) = (inner.protection.open(), inner.generation());
+        Writer { store: self.clone(), shield, generation, made_root: false, beyond_limit: false }
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.store.inner().protection.close(&self.shield);
+        let protection = &self.store.inner().protection;
+        if self.made_root {
+            protection.close(&self.shield);
+        } else {
+            protection.close_without_root(&self.shield);
+        }
     }
 }
 
 impl Writer {
+    /// Lets this writer go beyond [`bytes_max`](crate::StoreConfig::bytes_max): for the few blocks that removing
+    /// something from the mutable file system takes. The reserve of the disk is kept all the same.
+    #[must_use]
+    pub fn beyond_limit(mut self) -> Self {
+        self.beyond_limit = true;
+        self
+    }
+
     /// Stores blocks that are not stored yet. They are readable at once and durable after [`Writer::commit`].
     ///
     /// That the bytes match the CIDs is the caller's word: blocks from outside go through
@@ -119,10 +145,12 @@ impl Writer {
     /// same time share the syncs. When it returns `Ok`, blocks and changes survive what
     /// [`StoreConfig::durability`](crate::StoreConfig::durability) says. When it fails, nothing is promised: only where
     /// the log's own sync failed may the changes be there after all, and then what they hold is there too.
-    pub fn commit(self, changes: &[Change]) -> Result<(), WriteError> {
+    pub fn commit(mut self, changes: &[Change]) -> Result<(), WriteError> {
         self.check_generation()?;
         changes::check(changes)?;
-        self.store.inner().barrier(self.generation, changes.to_vec())
+        self.store.inner().barrier(self.generation, changes.to_vec())?;
+        self.made_root = changes.iter().any(|change| matches!(change, Change::Pin(_) | Change::FilesRoot(_)));
+        Ok(())
     }
 
     fn check_generation(&self) -> Result<(), WriteError> {
@@ -163,20 +191,28 @@ impl Writer {
         let inner = self.store.inner();
         let bytes: u64 = batch.iter().map(|candidate| candidate.block.data.len() as u64).sum();
         space::check(inner.segments.path(), bytes, inner.reserve)?;
+        if !self.beyond_limit {
+            let absent = batch.iter().filter(|candidate| !matches!(candidate.seen, Seen::Present));
+            inner.check_limit(absent.map(Candidate::record_bytes).sum())?;
+        }
         let mut tail = inner.wait_for_room(lock(&inner.tail));
         if tail.stop {
             return Err(WriteError::Closed);
         }
         self.check_generation()?;
         inner.look_again(batch, rounds)?;
+        let epoch = inner.epoch_to_append(&tail);
         let absent = batch.iter().filter(|candidate| !matches!(candidate.seen, Seen::Present));
-        let values: Vec<(&Block, &[u8])> =
-            absent.map(|candidate| (candidate.block, candidate.key.as_slice())).collect();
+        let values: Vec<(&Block, &[u8], u64)> =
+            absent.map(|candidate| (candidate.block, candidate.key.as_slice(), epoch)).collect();
         let places = if values.is_empty() {
             Vec::new()
         } else {
-            tail.append(&inner.segments, inner.config.segment_bytes_max, inner.epoch, &values)?
+            tail.append(&inner.segments, inner.config.segment_bytes_max, &values)?
         };
+        inner.quota.appended(
+            values.iter().map(|(block, key, _)| record_len(key.len(), block.data.len() as u32)).sum(),
+        );
         let mut places = places.into_iter();
         let mut rows = Vec::with_capacity(batch.len());
         for candidate in batch {
@@ -184,10 +220,12 @@ impl Writer {
                 Seen::Present => None,
                 Seen::Absent => Some(None),
                 Seen::Damaged(old) => Some(Some(old)),
+                Seen::Lost => {
+                    Some(Some(Place { segment: 0, offset: 0, size: candidate.block.data.len() as u32 }))
+                }
             };
-            let value = replaces.and_then(|replaces| {
-                places.next().map(|place| NewValue { place, epoch: inner.epoch, replaces })
-            });
+            let value =
+                replaces.and_then(|replaces| places.next().map(|place| NewValue { place, epoch, replaces }));
             let links = candidate.links.take();
             if value.is_some() || links.is_some() {
                 rows.push(Arc::new(Row { key: candidate.key.as_slice().into(), value, links }));
@@ -218,11 +256,13 @@ impl Inner {
             let stale = self.is_damaged(key) && value.replaces.is_none();
             return Ok(if stale { Seen::Damaged(value.place) } else { Seen::Present });
         }
-        Ok(match self.index.get()?.meta(key)? {
-            None => Seen::Absent,
-            Some(row) if self.is_damaged(key) => Seen::Damaged(row.place),
-            Some(_) => Seen::Present,
-        })
+        match self.index.get()?.meta(key) {
+            Ok(None) => Ok(Seen::Absent),
+            Ok(Some(row)) if self.is_damaged(key) => Ok(Seen::Damaged(row.place)),
+            Ok(Some(_)) => Ok(Seen::Present),
+            Err(IndexError::Row { .. }) => Ok(Seen::Lost),
+            Err(error) => Err(error),
+        }
     }
 
     /// Looks again at blocks that were to be written, with the tail's lock held: another writer may have written them

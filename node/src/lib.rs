@@ -38,7 +38,7 @@
 //! ```
 //!
 //! # Map
-//! [`node`] is the handle; [`services`] is what it can do; [`fetch`] gets blocks, [`pool`] does what blocks. [`commands`]
+//! [`node`] is the handle; [`services`] is what it can do; [`fetch`] gets blocks, [`pool`] does what blocks, [`maintenance`] what nobody asks for. [`commands`]
 //! define every command once, and [`cli`] is the terminal's door to them.
 
 pub mod cli;
@@ -48,12 +48,14 @@ pub mod fetch;
 pub mod go_text;
 pub mod identify;
 pub mod keys;
+pub mod maintenance;
 pub mod node;
 pub mod pool;
 pub mod repo_init;
 pub mod services;
 
 pub(crate) mod fsutil;
+pub(crate) mod scrub;
 #[cfg(test)]
 pub(crate) mod test_data;
 

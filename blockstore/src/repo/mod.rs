@@ -8,8 +8,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::format::FORMAT;
 use crate::segments::sync_dir;
-use crate::store::FORMAT;
 
 pub use lock::RepoLock;
 

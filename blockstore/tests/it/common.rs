@@ -3,7 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdfast_blockstore::{Change, Durability, Pin, PinKind, Store, StoreConfig};
+use std::ops::ControlFlow;
+
+use holdfast_blockstore::{
+    Change, Durability, GcEvent, GcOptions, GcReport, Pin, PinKind, Store, StoreConfig,
+};
 use holdfast_dag::block::Block;
 use holdfast_dag::cid::{Cid, CidBuilder, Version, codec};
 use holdfast_dag::hash::HashKind;
@@ -16,6 +20,8 @@ pub(crate) fn config() -> StoreConfig {
     StoreConfig {
         memory_bytes_max: 16 << 20,
         idle_flush: Duration::from_millis(20),
+        // Repos are copied often.
+        reserve_file_bytes: Some(0),
         ..StoreConfig::default()
     }
 }
@@ -116,8 +122,9 @@ pub(crate) fn cannot_run(why: &str) {
     assert!(std::env::var_os("REQUIRE_ALL").is_none(), "REQUIRE_ALL is set, but: {why}");
 }
 
-/// Checks that counters, listing and values agree, and returns the number of blocks.
+/// Checks that counters, derived families, listing and values agree, and returns the number of blocks.
 pub(crate) fn assert_consistent(store: &Store) -> u64 {
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
     let mut bytes = 0;
     let mut blocks = 0;
     for row in store.blocks() {
@@ -132,10 +139,46 @@ pub(crate) fn assert_consistent(store: &Store) -> u64 {
             if let holdfast_blockstore::VerifyEvent::Damaged(hash, error) = event {
                 damaged.push((hash, error));
             }
-            std::ops::ControlFlow::Continue(())
+            ControlFlow::Continue(())
         })
         .unwrap();
     assert!(damaged.is_empty(), "{damaged:?}");
     assert_eq!(checked, blocks);
     blocks
+}
+
+/// Collects garbage, and tells each event.
+pub(crate) fn collect_with(
+    store: &Store,
+    options: &GcOptions,
+    mut each: impl FnMut(GcEvent<'_>),
+) -> GcReport {
+    let report = store.collect(options, &mut |event| {
+        each(event);
+        ControlFlow::Continue(())
+    });
+    report.unwrap()
+}
+
+pub(crate) fn collect(store: &Store) -> GcReport {
+    collect_with(store, &GcOptions::default(), |_| {})
+}
+
+/// A root over leaves of its own, in the order leaves, root.
+pub(crate) fn tree(seed: u64, leaves: u64, len: usize) -> Vec<Block> {
+    let mut blocks: Vec<Block> = (0..leaves).map(|n| leaf(seed * 10_000 + n + 1, len)).collect();
+    blocks.push(node(&blocks.iter().map(|leaf| leaf.cid).collect::<Vec<_>>()));
+    blocks
+}
+
+pub(crate) fn root_of(tree: &[Block]) -> Cid {
+    tree.last().unwrap().cid
+}
+
+pub(crate) fn is_whole(store: &Store, tree: &[Block]) -> bool {
+    tree.iter().all(|block| !is_absent(store, block))
+}
+
+pub(crate) fn is_gone(store: &Store, tree: &[Block]) -> bool {
+    tree.iter().all(|block| is_absent(store, block))
 }

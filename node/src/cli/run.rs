@@ -155,6 +155,9 @@ pub async fn execute(job: Job<'_>, terminal: &mut Terminal) -> u8 {
             Err(error) => Err(error.into()),
         },
     };
+    for warning in context.warnings() {
+        terminal.eprint(format!("Warning: {warning}\n"));
+    }
     let closed = context.close().await.map_err(CommandError::from_error);
     match outcome.and(closed) {
         Ok(()) => 0,

@@ -244,10 +244,12 @@ fn help_is_no_error_and_mistakes_are() {
     assert!(code == 1 && out.is_empty());
     assert!(err.starts_with("Error: expected 0 argument(s), got 1\n\nUSAGE\n  ipfs pin"), "{err}");
     assert_eq!(run(&["add", "--nope"]), texts(1, "", "Error: unknown option \"nope\"\n"));
-    let (code, _, err) = run(&["files", "ls"]);
+    let (code, _, err) = run(&["filestore", "ls"]);
     assert!(
         code == 1
-            && err.starts_with("Error: command \"files ls\" is not supported by this version of holdfast: ")
+            && err.starts_with(
+                "Error: command \"filestore ls\" is not supported by this version of holdfast: "
+            )
     );
 }
 
@@ -268,7 +270,7 @@ fn commands_that_need_no_repo() {
             && lines.first() == Some(&"ipfs")
             && lines.contains(&"ipfs commands completion bash")
     );
-    assert!(!lines.contains(&"ipfs files ls"), "what this version does not have is not listed");
+    assert!(!lines.contains(&"ipfs filestore ls"), "what this version does not have is not listed");
     let (_, out, _) = run(&["commands", "--flags"]);
     assert!(out.lines().any(|line| line == "ipfs version --number / ipfs version -n"), "{out}");
 }

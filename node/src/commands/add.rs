@@ -61,8 +61,7 @@ fn output_options() -> Vec<Opt> {
         Opt::bool("wrap-with-directory w", "Wrap files with a directory object."),
         Opt::bool("pin", "Pin locally to protect added files from garbage collection.").default(true),
         Opt::string("pin-name", "Name of the pin. Needs --pin."),
-        Opt::string("to-files", "Add reference to the mutable file system at this path.")
-            .refused("the mutable file system comes with a later version"),
+        Opt::string("to-files", "Add reference to the mutable file system (MFS) at this path."),
     ]
 }
 
@@ -197,6 +196,7 @@ fn options(call: &Call, resolved: ResolvedImport) -> AddOptions {
         mode: resolved.mode,
         mtime: resolved.mtime,
         progress: call.bool("progress"),
+        to_files: call.text_opt("to-files").map(str::to_owned),
     }
 }
 

@@ -191,7 +191,8 @@ fn open_editor(path: &Path) -> Result<(), CommandError> {
     if editor.is_empty() {
         return Err(CommandError::new("ENV variable $EDITOR not set"));
     }
-    // As a shell would read it: EDITOR may carry options.
-    let status = Process::new("sh").args(["-c", "exec $0 \"$1\"", &editor]).arg(path).status()?;
+    // As a shell reads it: EDITOR may carry options, quoted ones too.
+    let line = format!("{editor} \"$@\"");
+    let status = Process::new("sh").args(["-c", &line, &editor]).arg(path).status()?;
     if status.success() { Ok(()) } else { Err(CommandError::new(format!("{editor}: {status}"))) }
 }

@@ -77,7 +77,8 @@ impl Context {
 
     async fn open(&self) -> Result<Node, CommandError> {
         self.require_repo()?;
-        let mut builder = Node::builder().repo(self.repo_dir());
+        // A command ends before there is anything to look after.
+        let mut builder = Node::builder().repo(self.repo_dir()).maintenance(false);
         if let Some(path) = self.inner.config_file.clone() {
             let config = tokio::task::spawn_blocking(move || Config::load(&path)).await;
             builder =
@@ -93,6 +94,28 @@ impl Context {
             Some(node) => node.clone().close().await,
             None => Ok(()),
         }
+    }
+
+    /// What whoever opened the repo should know, if it was opened: one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let Some(node) = self.node.get() else { return Vec::new() };
+        let report = node.store().open_report();
+        let mut warnings = report.bad_rows.clone();
+        if report.lost_rounds > 0 {
+            let restored = report.restored_blocks;
+            warnings.push(format!(
+                "the index lost {} acknowledged changes, and {restored} blocks were put back into it; pins and the \
+                 files root may lack what was changed last. 'holdfast repo verify' says more",
+                report.lost_rounds
+            ));
+        }
+        if !report.short_segments.is_empty() {
+            warnings.push(format!(
+                "the segments {:?} lost a part: blocks in them are damaged. 'holdfast repo verify' names them",
+                report.short_segments
+            ));
+        }
+        warnings
     }
 
     /// Waits until the operations that were cancelled have stopped, if a node was opened.

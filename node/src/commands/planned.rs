@@ -9,8 +9,6 @@ use super::{Context, object, repo};
 pub(super) const NETWORK: &str = "it needs the network, which this version has not";
 /// Why commands of the daemon are not there.
 const DAEMON: &str = "this version has no daemon";
-/// Why the mutable file system is not there.
-const FILES: &str = "the mutable file system comes with a later version";
 /// Why names are not there.
 const NAMES: &str = "IPNS comes with a later version";
 /// Why the filestore is not there.
@@ -18,9 +16,8 @@ const FILESTORE: &str = "blocks are always copied into the repository";
 /// Why the updater is not there.
 const UPDATE: &str = "updates come with the package that holdfast was installed from";
 /// Why garbage collection is not there.
-const GC: &str = "garbage collection comes with a later version";
 /// Why DAG nodes are not edited in this old form.
-const PATCH: &str = "use 'files' commands of a later version instead";
+const PATCH: &str = "use 'files' commands instead";
 
 /// Kubo's words of its core interface without a network.
 const OFFLINE_ACTION: &str = "this action must be run in online mode, try running 'ipfs daemon' first";
@@ -81,20 +78,6 @@ const ROWS: &[Row] = &[
     ("diag healthy", "", "", Planned(DAEMON), "Tell whether the daemon is well."),
     ("diag profile", "", "output/o:string collectors:array profile-time:string mutex-profile-fraction:int block-profile-rate:string", Planned(DAEMON), "Collect a performance profile."),
     ("diag sys", "", "", Planned(DAEMON), "Print system diagnostic information."),
-    ("files", "", "flush/f=true", Group, "Interact with unixfs files."),
-    ("files chcid", "[path]", "cid-version/cid-ver:int hash:string", Planned(FILES), "Change the CID version or hash function of a path."),
-    ("files chmod", "<mode> <path>", "", Planned(FILES), "Change optional POSIX mode permissions."),
-    ("files chroot", "[cid]", "confirm", Planned(FILES), "Change the root of the mutable file system."),
-    ("files cp", "<source> <dest>", "force parents/p", Planned(FILES), "Add references to files and directories."),
-    ("files flush", "[path]", "", Planned(FILES), "Flush a given path's data to disk."),
-    ("files ls", "[path]", "long/l U", Planned(FILES), "List directories in the local mutable namespace."),
-    ("files mkdir", "<path>", "parents/p cid-version/cid-ver:int hash:string", Planned(FILES), "Make directories."),
-    ("files mv", "<source> <dest>", "", Planned(FILES), "Move files."),
-    ("files read", "<path>", "offset/o:int64 count/n:int64", Planned(FILES), "Read a file from MFS."),
-    ("files rm", "<path>...", "recursive/r force", Planned(FILES), "Remove a file from MFS."),
-    ("files stat", "<path>", "format:string hash size with-local", Planned(FILES), "Display file status."),
-    ("files touch", "<path>", "mtime:int64 mtime-nsecs:uint", Planned(FILES), "Set or change optional POSIX modification times."),
-    ("files write", "<path> <file:data->", "offset/o:int64 create/e parents/p truncate/t count/n:int64 raw-leaves cid-version/cid-ver:int hash:string", Planned(FILES), "Append to (modify) a file in MFS."),
     ("filestore", "", "", Group, "Interact with filestore objects."),
     ("filestore dups", "", "", Planned(FILESTORE), "List blocks that are both in the filestore and standard block storage."),
     ("filestore ls", "[obj]...", "file-order", Planned(FILESTORE), "List objects in filestore."),
@@ -155,7 +138,6 @@ const ROWS: &[Row] = &[
     ("pubsub pub", "<topic> <file:data->", "", Fails(NO_PUBSUB), "Publish data to a given pubsub topic."),
     ("pubsub reset", "", "peer/p:string", Fails(NO_PUBSUB), "Reset what pubsub has stored."),
     ("pubsub sub", "<topic>", "", Fails(NO_PUBSUB), "Subscribe to messages on a given topic."),
-    ("repo gc", "", "stream-errors quiet/q silent", Planned(GC), "Perform a garbage collection sweep on the repo."),
     ("repo migrate", "", "to:int allow-downgrade", Planned("the repository has had one version so far"), "Migrate the repository."),
     ("routing", "", "", Group, "Issue routing commands."),
     ("routing findpeer", "<peerID>...", "verbose/v", Fails(OFFLINE_COMMAND), "Find the multiaddresses of a peer."),

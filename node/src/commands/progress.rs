@@ -102,6 +102,49 @@ impl Progress {
     }
 }
 
+/// A line of text on standard error that changes while something runs. It erases itself when it is dropped.
+#[derive(Debug)]
+pub struct StatusLine {
+    started: Instant,
+    drawn: Option<Instant>,
+    shown: bool,
+}
+
+impl StatusLine {
+    /// A line that is drawn only if `shown`.
+    pub fn new(shown: bool) -> Self {
+        Self { started: Instant::now(), drawn: None, shown }
+    }
+
+    /// Shows a text, unless what runs is still short or the line was just drawn.
+    pub fn set(&mut self, text: &str) {
+        let now = Instant::now();
+        let due = match self.drawn {
+            None => now.duration_since(self.started) >= QUIET_FOR,
+            Some(drawn) => now.duration_since(drawn) >= REDRAW_EVERY,
+        };
+        if self.shown && due {
+            self.drawn = Some(now);
+            eprint!("\r\x1b[2K{text}");
+            let _ = std::io::stderr().flush();
+        }
+    }
+
+    /// Erases the line, so that something else can be printed.
+    pub fn clear(&mut self) {
+        if self.drawn.take().is_some() {
+            eprint!("\r\x1b[2K");
+            let _ = std::io::stderr().flush();
+        }
+    }
+}
+
+impl Drop for StatusLine {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         self.clear();

@@ -6,8 +6,8 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 
-use super::Progress;
 use super::registry::{CommandError, SizeHint};
+use super::{Progress, StatusLine};
 
 /// Bytes that are gathered before they are written: large enough for `cat` at disk speed.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -82,6 +82,11 @@ impl Terminal {
     /// A progress line on standard error, silent unless that is a terminal. `total` is in bytes.
     pub fn progress(&self, label: &str, total: Option<u64>) -> Progress {
         Progress::new(label, total, self.err_is_terminal)
+    }
+
+    /// A line that says what goes on, on standard error, silent unless that is a terminal.
+    pub fn status(&self) -> StatusLine {
+        StatusLine::new(self.err_is_terminal)
     }
 
     /// The next item of a stream. What was printed is flushed before waiting, so that a reader sees it in time.

@@ -35,7 +35,8 @@ use Kind::{Any, Bool, Duration, Flag, Int, List, OneOrMany, Priority, Size, Str}
 const INT: Kind = Int("int");
 const INT64: Kind = Int("int64");
 
-/// Every key, with `*` for the names of a map. `Datastore.Durability` and `Resources` are Holdfast's own.
+/// Every key, with `*` for the names of a map. `Datastore.Durability`, `.ReserveSize`, `.ScrubPeriod`,
+/// `.ScrubBytesPerSecond` and `Resources` are Holdfast's own.
 const KEYS: &[(&str, &[(&str, Kind)])] = &[
     ("Identity", &[("PeerID", Str), ("PrivKey", Str)]),
     (
@@ -50,6 +51,9 @@ const KEYS: &[(&str, &[(&str, Kind)])] = &[
             ("BlockKeyCacheSize", INT64),
             ("WriteThrough", Flag),
             ("Durability", Str),
+            ("ReserveSize", Size),
+            ("ScrubPeriod", Duration),
+            ("ScrubBytesPerSecond", Size),
         ],
     ),
     ("Resources", &[("MemoryLimit", Size)]),

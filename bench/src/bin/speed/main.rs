@@ -23,6 +23,7 @@ const ROWS: &[Row] = &[
     ("small", rows::small_files),
     ("cat", rows::cat),
     ("embedded-cat", embedded::cat),
+    ("hash-check", embedded::hash_check),
     ("re-add", embedded::re_add),
     ("clients", embedded::clients),
     ("after-kill", embedded::after_kill),

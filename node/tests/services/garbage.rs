@@ -1,0 +1,99 @@
+//! Garbage: collected on request, and by a node that is open and fills up.
+
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt as _;
+use holdfast::config::Config;
+use holdfast::repo_init::InitParams;
+use holdfast::services::blocks::BlockPutOptions;
+use holdfast::services::gc::GcStep;
+use holdfast::services::unixfs::add::AddOptions;
+use holdfast::{Node, node};
+use holdfast_blockstore::GcOptions;
+use serde_json::json;
+
+use crate::support::{TestNode, noise};
+
+#[tokio::test]
+async fn what_is_not_pinned_is_collected_on_request() {
+    let test = TestNode::new().await;
+    let kept = test.write("kept", noise(900_000, 1));
+    let loose = test.write("loose", noise(900_000, 2));
+    let kept = test.add(&kept, AddOptions::default()).await[0].cid;
+    test.add(&loose, AddOptions { pin: false, ..AddOptions::default() }).await;
+    let before = test.node.repo_stat().await.unwrap();
+    let steps: Vec<GcStep> = test.node.repo_gc(GcOptions::default()).try_collect().await.unwrap();
+    let removed = steps.iter().filter(|step| matches!(step, GcStep::Removed { .. })).count() as u64;
+    let Some(GcStep::Done(report)) = steps.last() else { panic!("{steps:?}") };
+    assert_eq!((removed, report.removed_blocks), (5, 5));
+    let after = test.node.repo_stat().await.unwrap();
+    assert_eq!(after.blocks, before.blocks - 5);
+    assert_eq!(test.cat(kept, holdfast::services::unixfs::CatOptions::default()).await, noise(900_000, 1));
+}
+
+/// A node with a limit, whose collections spare nothing.
+async fn limited(folder: &std::path::Path, storage_max: &str) -> Node {
+    let repo = folder.join("repo");
+    let params = InitParams { repo: repo.clone(), profiles: "test".to_owned(), ..InitParams::default() };
+    node::init(&params, &mut |_| {}).unwrap();
+    let mut config = Config::load(&repo.join("config")).unwrap();
+    config.set("Datastore.StorageMax", json!(storage_max)).unwrap();
+    Node::builder().repo(repo).config(config).grace(Duration::ZERO).open().await.unwrap()
+}
+
+async fn put(node: &Node, seed: u64, pin: bool) -> Result<(), String> {
+    let block = bytes::Bytes::from(noise(1 << 20, seed));
+    let options = BlockPutOptions { pin, ..BlockPutOptions::default() };
+    node.blocks().put(block, options).await.map(drop).map_err(|error| error.to_string())
+}
+
+/// The repo passes 90 per cent of its limit with what nobody pins. Nobody asks for anything: some seconds later there is
+/// room again. Closing does not wait for the next look.
+#[tokio::test]
+async fn a_node_that_fills_up_collects_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = limited(folder.path(), "60MB").await;
+    for seed in 0..10 {
+        put(&node, seed, true).await.unwrap();
+    }
+    let mut seed = 10;
+    while node.store().used_bytes() < 54_000_000 {
+        put(&node, seed, false).await.unwrap();
+        seed += 1;
+    }
+    let begin = Instant::now();
+    while node.repo_stat().await.unwrap().blocks > 10 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "nothing was collected");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(node.repo_stat().await.unwrap().blocks, 10, "what is pinned stays");
+    let begin = Instant::now();
+    node.close().await.unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+}
+
+/// More is added than the limit allows, quicker than anyone looks: each add that meets the limit makes room itself. Once
+/// everything is pinned, adds are refused with a sentence that says so.
+#[tokio::test]
+async fn the_limit_holds_and_says_what_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = limited(folder.path(), "40MB").await;
+    for seed in 0..60 {
+        put(&node, seed, false)
+            .await
+            .unwrap_or_else(|error| assert!(error.contains("storage limit"), "{error}"));
+        assert!(node.repo_stat().await.unwrap().repo_size < 48_000_000);
+    }
+    let mut refused = None;
+    for seed in 100..160 {
+        if let Err(error) = put(&node, seed, true).await {
+            refused = Some(error);
+            break;
+        }
+    }
+    let refused = refused.expect("60 MB do not fit into 40");
+    for word in ["storage limit reached", "40000000 bytes", "repo gc", "Datastore.StorageMax"] {
+        assert!(refused.contains(word), "{refused}");
+    }
+    node.close().await.unwrap();
+}
