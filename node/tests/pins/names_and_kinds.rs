@@ -1,6 +1,10 @@
 //! One CID is pinned again: under another name, as another kind, under its other version.
 
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use holdfast::services::dag::{ExportOptions, ImportEvent, ImportOptions};
 use holdfast::services::pins::{PinHow, PinTypes};
+use holdfast::services::unixfs::add::{AddEvent, AddOptions, DiskSource, Root, WalkOptions};
 use holdfast_dag::cid::codec;
 
 use crate::support::{PinNode, other_version};
@@ -45,6 +49,38 @@ async fn what_other_commands_pin_takes_the_place_of_a_direct_pin_too() {
     assert_eq!(test.state(leaf).await, Some((PinHow::Recursive, String::new())));
     let direct = test.node.pins().states(vec![leaf], PinTypes::Direct).await.unwrap();
     assert_eq!(direct, [None]);
+}
+
+/// `add` and `dag import` of what is pinned under a name: the pin has the name that they give, which may be none.
+#[tokio::test]
+async fn adding_or_importing_what_is_pinned_gives_the_pin_its_name() {
+    let test = PinNode::new().await;
+    let file = test.folder.path().join("file");
+    std::fs::write(&file, "contents").unwrap();
+    let add = async |pin_name: &str| {
+        let source = DiskSource::new(vec![Root::Path(file.clone())], WalkOptions::default()).unwrap();
+        let options = AddOptions { pin_name: pin_name.to_owned(), ..AddOptions::default() };
+        let events: Vec<AddEvent> = test.node.unixfs().add(source, options).try_collect().await.unwrap();
+        let added = events.into_iter().find_map(|event| match event {
+            AddEvent::Added(added) => Some(added.cid),
+            _ => None,
+        });
+        added.unwrap()
+    };
+    let cid = add("first").await;
+    assert_eq!(test.state(cid).await, Some((PinHow::Recursive, "first".to_owned())));
+    test.pin(cid, true, "second").await.unwrap();
+    assert_eq!(add("").await, cid);
+    assert_eq!(test.state(cid).await, Some((PinHow::Recursive, String::new())));
+
+    test.pin(cid, true, "third").await.unwrap();
+    let export = test.node.dag().export(&cid, ExportOptions::default()).await.unwrap();
+    let car: Vec<Bytes> = export.try_collect().await.unwrap();
+    let archive: Box<dyn std::io::Read + Send> = Box::new(std::io::Cursor::new(car.concat()));
+    let events = test.node.dag().import(vec![Ok(archive)].into_iter(), ImportOptions::default());
+    let events: Vec<ImportEvent> = events.try_collect().await.unwrap();
+    assert_eq!(events, [ImportEvent::Root { cid, error: None }]);
+    assert_eq!(test.state(cid).await, Some((PinHow::Recursive, String::new())));
 }
 
 #[tokio::test]

@@ -31,6 +31,14 @@ pub enum IncompleteError {
     },
 }
 
+/// Why a block that was not found is not there: missing, or known to be damaged.
+pub(crate) fn why_missing(store: &Store, cid: &Cid) -> IncompleteError {
+    match store.get(cid) {
+        Err(error) => error.into(),
+        Ok(_) => IncompleteError::NotFound { cid: Box::new(*cid) },
+    }
+}
+
 /// Blocks seen, by codec and multihash: the same bytes have other links under another codec.
 #[derive(Default)]
 pub(super) struct Seen {

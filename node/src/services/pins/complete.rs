@@ -9,7 +9,7 @@ use holdfast_dag::ipld;
 use super::Job;
 use super::walk::{Walk, WalkFault};
 use crate::fetch::known_block;
-use crate::services::dag::IncompleteError;
+use crate::services::dag::{IncompleteError, why_missing};
 
 /// Pins that one walk may lean on: each is looked at again at the commit, by the one thread that all commits share.
 const COVERS_MAX: usize = 1000;
@@ -103,7 +103,7 @@ impl<'a> Complete<'a> {
         let mut sizes = Vec::with_capacity(cids.len());
         for (cid, size) in cids.iter().zip(found) {
             let size = size.or_else(|| known_block(cid).map(|block| block.len() as u64));
-            sizes.push(size.ok_or_else(|| IncompleteError::NotFound { cid: Box::new(*cid) })?);
+            sizes.push(size.ok_or_else(|| why_missing(self.store, cid))?);
         }
         self.job.progress.add(cids.len() as u64, sizes.iter().sum());
         Ok(sizes)

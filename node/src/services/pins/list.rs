@@ -8,7 +8,7 @@ use super::walk::{Walk, WalkFault};
 use crate::fetch::known_block;
 use crate::node::Node;
 use crate::pool::{Cancelled, OperationStream, Output, PoolError};
-use crate::services::dag::IncompleteError;
+use crate::services::dag::{IncompleteError, why_missing};
 
 /// Pins handed over together, but for the first one, which goes at once.
 const PINS_PER_STEP: usize = 256;
@@ -178,7 +178,7 @@ fn descend_all(node: &Node, walk: &mut Walk<'_>, cids: &[Cid]) -> Result<(), Pin
             Some(size) => walk.descend(*cid, size),
             None if known_block(cid).is_some() => {}
             None => {
-                walk.fault.get_or_insert_with(|| IncompleteError::NotFound { cid: Box::new(*cid) });
+                walk.fault.get_or_insert_with(|| why_missing(node.store(), cid));
             }
         }
     }

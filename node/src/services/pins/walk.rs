@@ -33,6 +33,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) seen: Seen,
     stack: Vec<Frame>,
     held_bytes: usize,
+    held_bytes_max: usize,
     /// Blocks to descend into, with their sizes.
     ready: Vec<(Cid, u64)>,
     /// What was wrong with a block that was to be descended into, the first one: it is passed over.
@@ -59,8 +60,15 @@ impl From<io::Error> for WalkFault {
 impl<'a> Walk<'a> {
     /// A walk over nothing yet, which may write a scratch file in `folder`.
     pub(crate) fn new(store: &'a Store, folder: &Path) -> Self {
-        let seen = Seen::new(folder);
-        Self { store, seen, stack: Vec::new(), held_bytes: 0, ready: Vec::new(), fault: None }
+        Self {
+            store,
+            seen: Seen::new(folder),
+            stack: Vec::new(),
+            held_bytes: 0,
+            held_bytes_max: HELD_BYTES_MAX,
+            ready: Vec::new(),
+            fault: None,
+        }
     }
 
     /// Has a block's links walked, which take at most `size` bytes.
@@ -123,7 +131,7 @@ impl<'a> Walk<'a> {
     fn drop_bottom(&mut self) {
         let top = self.stack.len().saturating_sub(1);
         for frame in self.stack.iter_mut().take(top) {
-            if self.held_bytes <= HELD_BYTES_MAX {
+            if self.held_bytes <= self.held_bytes_max {
                 return;
             }
             if let Some(links) = frame.links.take() {
@@ -150,5 +158,81 @@ impl<'a> Walk<'a> {
             self.stack.pop();
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_blockstore::StoreConfig;
+    use holdfast_dag::block::Block;
+    use holdfast_dag::cid::{CidBuilder, Version};
+    use holdfast_dag::hash::HashKind;
+
+    use super::*;
+
+    /// Puts a dag-cbor list of links, or a raw block where there are none.
+    fn put(store: &Store, number: u32, links: &[Cid]) -> Cid {
+        let [high, low] = (links.len() as u16).to_be_bytes();
+        let mut bytes = match links.len() {
+            0..24 => vec![0x80 + low],
+            24..256 => vec![0x98, low],
+            _ => vec![0x99, high, low],
+        };
+        for link in links {
+            bytes.extend([0xd8, 0x2a, 0x58, 37, 0]);
+            bytes.extend(link.to_bytes());
+        }
+        let (codec, bytes) = if links.is_empty() {
+            (codec::RAW, number.to_be_bytes().to_vec())
+        } else {
+            (codec::DAG_CBOR, bytes)
+        };
+        let cid = CidBuilder { version: Version::V1, hash: HashKind::Sha2_256 }.cid_of(codec, &[&bytes]);
+        store.writer().put([Block::trusted(cid, bytes)]).unwrap();
+        cid
+    }
+
+    fn walked(store: &Store, folder: &Path, root: Cid, held_bytes_max: usize) -> (Vec<Cid>, bool) {
+        let mut walk = Walk { held_bytes_max, ..Walk::new(store, folder) };
+        let (mut all, mut dropped) = (vec![root], false);
+        walk.descend(root, 1);
+        loop {
+            let batch = walk.next_batch().unwrap();
+            dropped |= walk.stack.iter().any(|frame| frame.links.is_none());
+            if batch.is_empty() {
+                break;
+            }
+            // Big enough that each block is descended into by itself, and the stack gets as deep as the DAG.
+            for cid in &batch {
+                walk.descend(*cid, BATCH_BYTES);
+            }
+            all.extend(batch);
+        }
+        assert!(walk.fault.is_none());
+        all.sort_unstable();
+        (all, dropped)
+    }
+
+    #[test]
+    fn links_that_were_dropped_are_read_again_where_they_were_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), StoreConfig::default()).unwrap();
+        let mut number = 0;
+        let mut below = Vec::new();
+        for _ in 0..4 {
+            // Wider than a batch, so that links are left over when the walk goes down.
+            let mut level: Vec<Cid> = (0..600)
+                .map(|_| {
+                    number += 1;
+                    put(&store, number, &[])
+                })
+                .collect();
+            level.splice(100..100, below);
+            below = vec![put(&store, 0, &level), put(&store, 0, &level[..500])];
+        }
+        let root = put(&store, 0, &below);
+        let (all, dropped) = walked(&store, folder.path(), root, HELD_BYTES_MAX);
+        assert_eq!((all.len(), dropped), (1 + 4 * (600 + 2), false));
+        assert_eq!(walked(&store, folder.path(), root, 0), (all, true));
     }
 }
