@@ -19,12 +19,13 @@ use holdfast_tests::run::{Node, last_cid};
 use serde_json::Value;
 
 /// Steps whose text differs on purpose. They are run, and their exit code is compared.
-const ON_PURPOSE: [(&str, &str); 3] = [
+const ON_PURPOSE: [(&str, &str); 4] = [
     ("config-profile", "a profile change prints what it changed, not the whole config with everything in it"),
     (
         "config-profile0",
         "a profile change prints what it changed, not the whole config with everything in it",
     ),
+    ("repo-ls-gone", "what Kubo collects includes leftovers of its own"),
     ("repo-verify", "Kubo counts leftovers of its own (its readme and profile files) among the blocks"),
 ];
 
