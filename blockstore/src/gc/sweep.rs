@@ -39,13 +39,13 @@ pub(super) struct Run<'a> {
 }
 
 /// A block that no root reached.
-struct Candidate {
+pub(super) struct Candidate {
     key: Box<[u8]>,
     row: MetaRow,
 }
 
 /// What became of a chunk.
-enum Swept {
+pub(super) enum Swept {
     Done(Vec<(Box<[u8]>, u64)>),
     /// There are new roots.
     Again,
@@ -164,7 +164,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn candidates(&mut self, rows: &Rows) -> Vec<Candidate> {
+    pub(super) fn candidates(&mut self, rows: &Rows) -> Vec<Candidate> {
         let mut found = Vec::new();
         for (key, value) in rows {
             // A malformed row is left alone: verifying names it.
@@ -222,7 +222,7 @@ impl<'a> Run<'a> {
 
     /// Deletes a chunk, if nothing new became a root. The order of the looks is what makes it safe: a writer notes
     /// its roots before its shield ends, so if the shield is seen to have ended, the note is there to be seen.
-    fn try_chunk(&mut self, chunk: &[Candidate], walk_here: bool) -> Result<Swept, GcError> {
+    pub(super) fn try_chunk(&mut self, chunk: &[Candidate], walk_here: bool) -> Result<Swept, GcError> {
         let inner = self.inner;
         let prints = chunk.iter().map(|candidate| inner.protection.print(&candidate.key));
         let stripes = inner.protection.guard_all(prints);

@@ -10,6 +10,7 @@ use holdfast_dag::hash::HashKind;
 use holdfast_dag::pb::{PbLinkRef, PbNodeRef, encode};
 use rocksdb::WriteBatch;
 
+use super::sweep::{Run, Swept};
 use super::{GcEvent, GcOptions, GcReport, Unprovable};
 use crate::rows::{family, files_key, links_key, pin_key};
 use crate::{Change, Pin, PinKind, Store, StoreConfig};
@@ -238,6 +239,29 @@ fn a_damaged_record_of_a_root_stops_every_removal() {
     bad.truncate(20);
     scene.write(|index, batch| batch.put_cf(index.family(family::PINS), &bad, b"x"));
     assert_eq!(scene.collect().0.unprovable, Some(Unprovable::Pin));
+}
+
+/// Between the last look at the new roots and the locks of a chunk, one of its blocks is pinned, and its writer ends. Nothing
+/// protects the block any more but the log, which is looked at again under the locks.
+#[test]
+fn a_root_that_comes_in_the_last_moment_stops_the_chunk() {
+    for walk_here in [false, true] {
+        let scene = Scene::new(|cid| Pin::new(cid, PinKind::Direct, "").into());
+        let (options, mut quiet) = (GcOptions::default(), |_: GcEvent<'_>| ControlFlow::Continue(()));
+        let mut run = Run::begin(scene.store.inner(), &options, &mut quiet).unwrap();
+        run.mark().unwrap();
+        let rows = scene.store.inner().index.get().unwrap().page(family::META, &[], &[], 100).unwrap();
+        let chunk = run.candidates(&rows);
+        assert_eq!(chunk.len(), 7, "all but the root, which is pinned alone");
+        scene.store.writer().commit(&[Pin::new(scene.inner[0].cid, PinKind::Recursive, "").into()]).unwrap();
+        let swept = run.try_chunk(&chunk, walk_here).unwrap();
+        let kept = [&scene.inner[0], &scene.leaves[0], &scene.leaves[1]];
+        assert!(kept.iter().all(|block| scene.has(block)));
+        match swept {
+            Swept::Again => assert!(!walk_here && scene.has(&scene.garbage)),
+            Swept::Done(removed) => assert!(walk_here && removed.len() == 4),
+        }
+    }
 }
 
 /// A row that is not one neither ends a collection nor loses what is below its block.
