@@ -189,14 +189,14 @@ fn errors_come_after_what_was_answered_before() {
 }
 
 #[test]
-fn a_closed_pipe_is_quiet() {
+fn a_closed_pipe_is_quiet_and_no_success() {
     let repo = tempfile::tempdir().unwrap();
     let registry = registry();
     let err = Caught::default();
     let mut outputs = Terminal::new(Gone, err.clone());
     let job = prepare(&registry, &environment(&["echo", "a"], repo.path()), &mut outputs).ok().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    assert_eq!(runtime.block_on(execute(job, &mut outputs)), 0);
+    assert_eq!(runtime.block_on(execute(job, &mut outputs)), 141);
     assert_eq!(err.text(), "");
 }
 
