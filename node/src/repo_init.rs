@@ -278,7 +278,10 @@ mod tests {
         for (params, words) in [
             (params("foo", None, ""), "unrecognized key type: foo"),
             (params("ed25519", Some(2048), ""), "invalid key size 2048: ed25519 keys are always 256 bits"),
-            (params("ed25519", None, "nosuch"), "invalid configuration profile: nosuch"),
+            (
+                params("ed25519", None, "nosuch"),
+                "invalid configuration profile: nosuch\n'init --help' lists the profiles that there are",
+            ),
         ] {
             assert_eq!(run(&params).1.unwrap_err().to_string(), words);
         }

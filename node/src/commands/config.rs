@@ -10,6 +10,7 @@ use super::Context;
 use super::blocking::blocking;
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
 use crate::config::{Config, apply_profile, changes, human_output, parse_argument};
+use super::profile_help;
 use crate::fsutil::write_atomic;
 
 /// Largest file that `config replace` takes.
@@ -32,7 +33,7 @@ pub(super) fn command() -> Command {
         .text(value_text)
         .plain_output()
         .subcommand(edit())
-        .subcommand(Command::new("profile", "Apply profiles to config.").needs(Needs::Config).subcommand(profile_apply()))
+        .subcommand(Command::new("profile", "Apply profiles to config.").help(&profile_help::GROUP).needs(Needs::Config).subcommand(profile_apply()))
         .subcommand(
             Command::new("replace", "Replace the config with <file>.")
                 .help("Replaces the config with the contents of a file. The identity is kept.")
@@ -117,10 +118,7 @@ async fn replace(context: Context, mut request: Request) -> Result<Response, Com
 
 fn profile_apply() -> Command {
     Command::new("apply", "Apply profile to config.")
-        .help(
-            "Applies a profile and prints what it changed. The config before it is kept beside the new one, as \
-             config-pre-<profile>-<random>.",
-        )
+        .help(&profile_help::APPLY)
         .arg(Arg::text("profile", "The profile to apply to the config.").required())
         .opt(Opt::bool("dry-run", "Print what would change, and change nothing."))
         .needs(Needs::Config)

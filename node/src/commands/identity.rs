@@ -16,11 +16,7 @@ const CONFIG_BYTES_MAX: u64 = 16 << 20;
 
 pub(super) fn init() -> Command {
     Command::new("init", "Initialize IPFS config file and repository.")
-        .help(
-            "Makes a repository, with a new identity, in the folder that IPFS_PATH or --repo-dir names.\n\nProfiles \
-             (comma-separated) change the config from the start: server, lowpower, mesh, test and others; see 'config \
-             profile apply'.",
-        )
+        .help(&super::profile_help::INIT)
         .arg(Arg::file("default-config", "Initialize with the given configuration."))
         .opt(
             Opt::string("algorithm a", "Cryptographic algorithm to use for key generation: ed25519 or rsa.")

@@ -80,6 +80,7 @@ mod paths;
 mod pin;
 mod planned;
 mod progress;
+mod profile_help;
 mod refs;
 pub mod registry;
 mod repo;
