@@ -70,7 +70,8 @@ pub enum NodeInitError {
 /// `print` gets what Kubo prints, piece by piece. The config comes last: what was cut off before is simply run again.
 pub fn init(params: &InitParams, print: &mut dyn FnMut(&str)) -> Result<Config, NodeInitError> {
     let new = repo_init::begin(params, print)?;
-    drop(Repo::create(&new.repo)?);
+    // Locked until the config is there: whoever opens the repo removes temporary files.
+    let _locked = Repo::create(&new.repo)?;
     Ok(new.finish()?)
 }
 
@@ -321,11 +322,11 @@ mod tests {
 
     #[test]
     fn what_the_config_says_of_the_store_reaches_it() {
-        let default = store_config(&Config::defaults(), None).unwrap();
+        let default = store_config(&Config::defaults(), None, GRACE).unwrap();
         assert_eq!((default.durability, default.reserve_bytes), (Durability::Power, None));
         let text = r#"{"Datastore":{"Durability":"process","ReserveSize":"8MiB","ScrubPeriod":"0"}}"#;
         let config = Config::parse(text).unwrap();
-        let changed = store_config(&config, None).unwrap();
+        let changed = store_config(&config, None, GRACE).unwrap();
         assert_eq!((changed.durability, changed.reserve_bytes), (Durability::Process, Some(8 << 20)));
         assert_eq!(scrub_plan(&config).unwrap(), None);
     }

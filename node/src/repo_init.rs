@@ -143,7 +143,7 @@ fn make_folder(repo: &Path) -> Result<(), InitError> {
         _ => InitError::Io { path: repo.to_owned(), source },
     };
     std::fs::create_dir_all(repo).map_err(refused)?;
-    tempfile::Builder::new().prefix(".tmp-").tempfile_in(repo).map(drop).map_err(refused)
+    tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(repo).map(drop).map_err(refused)
 }
 
 impl Config {
