@@ -70,7 +70,8 @@ pub enum NodeInitError {
 /// `print` gets what Kubo prints, piece by piece. The config comes last: what was cut off before is simply run again.
 pub fn init(params: &InitParams, print: &mut dyn FnMut(&str)) -> Result<Config, NodeInitError> {
     let new = repo_init::begin(params, print)?;
-    drop(Repo::create(&new.repo)?);
+    // Locked until the config is there: whoever opens the repo removes temporary files.
+    let _locked = Repo::create(&new.repo)?;
     Ok(new.finish()?)
 }
 

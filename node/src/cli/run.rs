@@ -16,6 +16,9 @@ use super::{Environment, help, output};
 
 /// What a process that was interrupted ends with: 128 and the number of the signal.
 const EXIT_INTERRUPTED: u8 = 130;
+/// What a process ends with whose output nobody reads any more: what a shell shows for SIGPIPE. Never 0: that would
+/// acknowledge work that was cut short.
+const EXIT_CLOSED_PIPE: u8 = 141;
 /// How long an interrupted command may take to stop.
 const STOPPING_MAX: Duration = Duration::from_secs(2);
 
@@ -212,10 +215,10 @@ async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> 
     }
 }
 
-/// Reports an error, and answers with the exit code. A reader that went away is no error.
+/// Reports an error, and answers with the exit code. Of a reader that went away nothing is said.
 fn fail(terminal: &mut Terminal, error: &CommandError) -> u8 {
     if error.kind == ErrorKind::ClosedPipe {
-        return 0;
+        return EXIT_CLOSED_PIPE;
     }
     terminal.eprint(format!("Error: {}\n", error.message));
     1

@@ -189,14 +189,14 @@ fn errors_come_after_what_was_answered_before() {
 }
 
 #[test]
-fn a_closed_pipe_is_quiet() {
+fn a_closed_pipe_is_quiet_and_no_success() {
     let repo = tempfile::tempdir().unwrap();
     let registry = registry();
     let err = Caught::default();
     let mut outputs = Terminal::new(Gone, err.clone());
     let job = prepare(&registry, &environment(&["echo", "a"], repo.path()), &mut outputs).ok().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    assert_eq!(runtime.block_on(execute(job, &mut outputs)), 0);
+    assert_eq!(runtime.block_on(execute(job, &mut outputs)), 141);
     assert_eq!(err.text(), "");
 }
 
@@ -270,7 +270,18 @@ fn commands_that_need_no_repo() {
             && lines.first() == Some(&"ipfs")
             && lines.contains(&"ipfs commands completion bash")
     );
-    assert!(!lines.contains(&"ipfs filestore ls"), "what this version does not have is not listed");
+    for missing in
+        ["filestore ls", "swarm", "swarm connect", "bitswap stat", "stats bw", "ping", "object get"]
+    {
+        assert!(
+            !lines.contains(&format!("ipfs {missing}").as_str()),
+            "{missing} cannot succeed, and is listed"
+        );
+    }
+    assert!(lines.contains(&"ipfs stats repo") && lines.contains(&"ipfs object stat"), "{lines:?}");
+    let (_, help, _) = run(&["--help"]);
+    let swarm = help.lines().find(|line| line.trim_start().starts_with("swarm ")).unwrap();
+    assert!(swarm.ends_with("(not yet)"), "{swarm}");
     let (_, out, _) = run(&["commands", "--flags"]);
     assert!(out.lines().any(|line| line == "ipfs version --number / ipfs version -n"), "{out}");
 }

@@ -117,9 +117,18 @@ fn meta_options() -> Vec<Opt> {
 /// How fast what was added becomes known to others. Without a network nothing is announced, whatever they say.
 pub(super) fn fast_provide_options() -> Vec<Opt> {
     vec![
-        Opt::bool("fast-provide-root", "Announce the root at once, beside the regular schedule."),
-        Opt::bool("fast-provide-dag", "Announce the whole DAG at once, beside the regular schedule."),
-        Opt::bool("fast-provide-wait", "Wait until the announcement is done."),
+        Opt::bool(
+            "fast-provide-root",
+            "Announce the root at once, beside the regular schedule. Accepted; nothing is announced yet.",
+        ),
+        Opt::bool(
+            "fast-provide-dag",
+            "Announce the whole DAG at once, beside the regular schedule. Accepted; nothing is announced yet.",
+        ),
+        Opt::bool(
+            "fast-provide-wait",
+            "Wait until the announcement is done. Accepted; nothing is announced yet.",
+        ),
     ]
 }
 

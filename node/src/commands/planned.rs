@@ -15,7 +15,6 @@ const NAMES: &str = "IPNS comes with a later version";
 const FILESTORE: &str = "blocks are always copied into the repository";
 /// Why the updater is not there.
 const UPDATE: &str = "updates come with the package that holdfast was installed from";
-/// Why garbage collection is not there.
 /// Why DAG nodes are not edited in this old form.
 const PATCH: &str = "use 'files' commands instead";
 
@@ -227,9 +226,11 @@ fn command(name: &'static str, row: &Row) -> Command {
     match *answer {
         Group => command,
         Planned(why) => command.planned(why),
-        Fails(words) => command.run(fails(words, false)),
-        FailsClient(words) => command.run(fails(words, true)),
-        Removed(words) => command.status(Status::Removed).needs(Needs::Nothing).run(fails(words, false)),
+        Fails(words) => command.only_fails().run(fails(words, false)),
+        FailsClient(words) => command.only_fails().run(fails(words, true)),
+        Removed(words) => {
+            command.status(Status::Removed).needs(Needs::Nothing).only_fails().run(fails(words, false))
+        }
     }
 }
 
@@ -248,6 +249,7 @@ fn connect() -> Command {
     Command::new("connect", "Open connection to a given peer.")
         .arg(Arg::text("address", "Address of peer to connect to.").required().variadic().stdin())
         .needs(Needs::Config)
+        .only_fails()
         .run(|_, request| {
             let address = request.arg(0);
             let peer = address.rsplit("/p2p/").next().unwrap_or_default();

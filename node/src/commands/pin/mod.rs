@@ -69,15 +69,15 @@ fn fast_provide() -> [Opt; 3] {
     [
         Opt::bool(
             "fast-provide-root",
-            "Announce the root at once when it is pinned. Default: Import.FastProvideRoot.",
+            "Announce the root at once when it is pinned. Default: Import.FastProvideRoot. Accepted; nothing is announced yet.",
         ),
         Opt::bool(
             "fast-provide-dag",
-            "Announce the whole DAG when it is pinned. Default: Import.FastProvideDAG.",
+            "Announce the whole DAG when it is pinned. Default: Import.FastProvideDAG. Accepted; nothing is announced yet.",
         ),
         Opt::bool(
             "fast-provide-wait",
-            "Wait until what is announced at once is announced. Default: Import.FastProvideWait.",
+            "Wait until what is announced at once is announced. Default: Import.FastProvideWait. Accepted; nothing is announced yet.",
         ),
     ]
 }

@@ -71,6 +71,9 @@ pub struct Command {
     pub terminal_only: bool,
     /// Why this version does not have it, though Kubo does. Such a command is parsed and explained, not run or listed.
     pub planned: Option<&'static str>,
+    /// Whether all that it does in this version is to fail, in Kubo's words for a node in its place. Such a command is parsed
+    /// and run, not listed.
+    pub only_fails: bool,
     /// Commands below it.
     pub subcommands: Vec<Command>,
     /// Whether its values hold text of the node's own making, with line breaks and colours that a terminal may see.
@@ -96,6 +99,7 @@ impl Command {
             status: Status::Active,
             terminal_only: false,
             planned: None,
+            only_fails: false,
             subcommands: Vec::new(),
             plain_output: false,
             always_text: false,
@@ -159,6 +163,13 @@ impl Command {
     #[must_use]
     pub fn planned(mut self, why: &'static str) -> Self {
         self.planned = Some(why);
+        self
+    }
+
+    /// Marks it as one that only fails in this version.
+    #[must_use]
+    pub fn only_fails(mut self) -> Self {
+        self.only_fails = true;
         self
     }
 
@@ -235,9 +246,9 @@ impl Command {
         self.run.is_some()
     }
 
-    /// Whether it, or anything below it, can be run.
+    /// Whether it, or anything below it, can be run and may succeed.
     pub fn is_available(&self) -> bool {
-        self.is_runnable() || self.subcommands.iter().any(Self::is_available)
+        (self.is_runnable() && !self.only_fails) || self.subcommands.iter().any(Self::is_available)
     }
 
     /// Runs it.
