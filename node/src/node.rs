@@ -321,11 +321,11 @@ mod tests {
 
     #[test]
     fn what_the_config_says_of_the_store_reaches_it() {
-        let default = store_config(&Config::defaults(), None).unwrap();
+        let default = store_config(&Config::defaults(), None, Duration::ZERO).unwrap();
         assert_eq!((default.durability, default.reserve_bytes), (Durability::Power, None));
         let text = r#"{"Datastore":{"Durability":"process","ReserveSize":"8MiB","ScrubPeriod":"0"}}"#;
         let config = Config::parse(text).unwrap();
-        let changed = store_config(&config, None).unwrap();
+        let changed = store_config(&config, None, Duration::ZERO).unwrap();
         assert_eq!((changed.durability, changed.reserve_bytes), (Durability::Process, Some(8 << 20)));
         assert_eq!(scrub_plan(&config).unwrap(), None);
     }
