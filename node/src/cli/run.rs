@@ -156,7 +156,7 @@ pub async fn execute(job: Job<'_>, terminal: &mut Terminal) -> u8 {
         },
     };
     for warning in context.warnings() {
-        terminal.eprint(format!("Warning: {warning}\n"));
+        terminal.complain(&format!("Warning: {warning}"));
     }
     let closed = context.close().await.map_err(CommandError::from_error);
     match outcome.and(closed) {
@@ -217,7 +217,7 @@ fn fail(terminal: &mut Terminal, error: &CommandError) -> u8 {
     if error.kind == ErrorKind::ClosedPipe {
         return 0;
     }
-    terminal.eprint(format!("Error: {}\n", error.message));
+    terminal.complain(&format!("Error: {}", error.message));
     1
 }
 

@@ -185,7 +185,7 @@ async fn show_removed(terminal: &mut Terminal, _call: &Call, response: Response)
         match text("Error") {
             Some(error) => {
                 failed = true;
-                terminal.eprint(format!("cannot remove {hash}: {error}\n"));
+                terminal.complain(&format!("cannot remove {hash}: {error}"));
             }
             None => terminal.print(format!("removed {hash}\n"))?,
         }

@@ -93,7 +93,7 @@ async fn show(terminal: &mut Terminal, _call: &Call, response: Response) -> Resu
             "" => terminal.print_line(field("Formatted"))?,
             error => {
                 failed = true;
-                terminal.eprint(format!("{}: {error}\n", terminal.safe(field("CidStr"))));
+                terminal.complain(&format!("{}: {error}", terminal.safe(field("CidStr"))));
             }
         }
     }
