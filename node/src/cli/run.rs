@@ -126,7 +126,9 @@ fn job<'r>(line: Line<'r>, environment: &Environment, terminal: &Terminal) -> Re
 fn context(call: &Call, environment: &Environment) -> Context {
     let given = |name: &str| call.text_opt(name).filter(|text| !text.is_empty()).map(PathBuf::from);
     let repo_dir = given("repo-dir")
-        .map_or_else(|| environment.default_repo_dir(), |path| environment.expand_home(&path));
+        .map_or_else(|| environment.default_repo_dir(), |path| Some(environment.expand_home(&path)))
+        // Commands that need a repo say that nothing names one.
+        .unwrap_or_default();
     Context::new(ContextParams {
         repo_dir,
         config_file: given("config-file")

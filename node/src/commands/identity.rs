@@ -39,6 +39,7 @@ pub(super) fn init() -> Command {
 }
 
 async fn run_init(context: Context, mut request: Request) -> Result<Response, CommandError> {
+    context.require_repo_dir()?;
     let mut input = request.take_input();
     let mut params = InitParams {
         repo: context.repo_dir().to_owned(),
