@@ -129,7 +129,9 @@ fn job<'r>(line: Line<'r>, environment: &Environment, terminal: &Terminal) -> Re
 fn context(call: &Call, environment: &Environment) -> Context {
     let given = |name: &str| call.text_opt(name).filter(|text| !text.is_empty()).map(PathBuf::from);
     let repo_dir = given("repo-dir")
-        .map_or_else(|| environment.default_repo_dir(), |path| environment.expand_home(&path));
+        .map_or_else(|| environment.default_repo_dir(), |path| Some(environment.expand_home(&path)))
+        // Commands that need a repo say that nothing names one.
+        .unwrap_or_default();
     Context::new(ContextParams {
         repo_dir,
         config_file: given("config-file")
@@ -159,7 +161,7 @@ pub async fn execute(job: Job<'_>, terminal: &mut Terminal) -> u8 {
         },
     };
     for warning in context.warnings() {
-        terminal.eprint(format!("Warning: {warning}\n"));
+        terminal.complain(&format!("Warning: {warning}"));
     }
     let closed = context.close().await.map_err(CommandError::from_error);
     match outcome.and(closed) {
@@ -220,7 +222,7 @@ fn fail(terminal: &mut Terminal, error: &CommandError) -> u8 {
     if error.kind == ErrorKind::ClosedPipe {
         return EXIT_CLOSED_PIPE;
     }
-    terminal.eprint(format!("Error: {}\n", error.message));
+    terminal.complain(&format!("Error: {}", error.message));
     1
 }
 

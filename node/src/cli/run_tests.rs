@@ -319,3 +319,35 @@ fn multibase_goes_both_ways() {
     let unknown = texts(1, "", "Error: unsupported multibase encoding: base7\n");
     assert_eq!(run(&["multibase", "encode", "-b", "base7", file]), unknown);
 }
+
+#[test]
+fn control_characters_in_an_error_do_not_reach_a_terminal() {
+    let error_of = |is_terminal: bool, words: &[&str]| {
+        let (code, _, err) =
+            run_on(&crate::commands::registry(), words, |terminal| terminal.err_is_terminal = is_terminal);
+        assert_eq!(code, 1, "{words:?}");
+        err
+    };
+    for words in [&["x\u{1b}[31m"][..], &["add", "gone\u{1b}[31m\u{7}"], &["cid", "format", "\u{9b}31m"]] {
+        let shown = error_of(true, words);
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{shown:?}");
+        assert!(shown.contains("31m"), "the name is still told: {shown:?}");
+    }
+    assert!(error_of(false, &["x\u{1b}[31m"]).contains('\u{1b}'), "a program gets the name as it is");
+}
+
+#[test]
+fn a_failure_in_a_value_of_json_lines_decides_the_exit_code() {
+    let values = || {
+        let values =
+            vec![json!({ "Error": "one failed" }), json!({ "Key": "b" }), json!({ "Error": "last" })];
+        Command::new("each", "")
+            .needs(Needs::Nothing)
+            .run(move |_, _: Request| std::future::ready(Ok(Response::values(values.clone()))))
+            .failure(|value| value.get("Error").and_then(Value::as_str).map(str::to_owned))
+    };
+    let registry = Registry::new(Command::new("", "").opt(Opt::bool("json-lines", "")).subcommand(values()));
+    let (code, out, err) = run_on(&registry, &["each", "--json-lines"], |_| {});
+    assert_eq!((code, out.lines().count()), (1, 3), "every value is written first");
+    assert_eq!(err, "Error: one failed\n");
+}

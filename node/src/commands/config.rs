@@ -26,7 +26,10 @@ pub(super) fn command() -> Command {
         .help(
             "Shows the value of a key, or sets it. Keys are separated by dots.\n\nGet the value of a key:\n\n  \
              $ {program} config Datastore.StorageMax\n\nSet it:\n\n  $ {program} config Datastore.StorageMax 50GB\n  $ {program} config \
-             --json Swarm.ConnMgr.HighWater 200",
+             --json Swarm.ConnMgr.HighWater 200\n\nOur own keys, absent until they are set: Resources.MemoryLimit (a size: \
+             memory of the process), Datastore.Durability (power or process), Datastore.ReserveSize (free space at \
+             which adding stops), Datastore.ScrubPeriod and Datastore.ScrubBytesPerSecond (background verification). \
+             docs/config.md has their defaults, and which of Kubo's keys have an effect.",
         )
         .arg(Arg::text("key", "The key of the config entry (e.g. \"Addresses.API\").").required())
         .arg(Arg::text("value", "The value to set the config entry to."))

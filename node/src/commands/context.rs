@@ -13,7 +13,7 @@ use crate::node::{Node, NodeError};
 /// Where a context finds its repo.
 #[derive(Debug, Clone)]
 pub struct ContextParams {
-    /// The repo folder.
+    /// The repo folder; empty where nothing names one.
     pub repo_dir: PathBuf,
     /// The config file, where it is not `config` in the repo folder.
     pub config_file: Option<PathBuf>,
@@ -25,6 +25,12 @@ pub struct ContextParams {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RepoError {
+    /// Nothing says where the repo is.
+    #[error(
+        "nothing says where the repo is: neither IPFS_PATH nor HOME is set. Set one of them, or name the folder with \
+         --repo-dir"
+    )]
+    Nowhere,
     /// Nobody ran `init` there.
     #[error("no IPFS repo found in {repo_dir}.\nplease run: 'ipfs init'")]
     NotInitialized {
@@ -147,11 +153,17 @@ impl Context {
 
     /// Checks that there is a repo, in Kubo's words if there is none.
     pub fn require_repo(&self) -> Result<(), RepoError> {
+        self.require_repo_dir()?;
         if self.config_path().is_file() {
             return Ok(());
         }
         let repo_dir = self.inner.repo_dir.display().to_string();
         Err(RepoError::NotInitialized { repo_dir })
+    }
+
+    /// Checks that it is known where the repo is, or is to be.
+    pub fn require_repo_dir(&self) -> Result<(), RepoError> {
+        if self.inner.repo_dir.as_os_str().is_empty() { Err(RepoError::Nowhere) } else { Ok(()) }
     }
 
     /// The config as it stands in the file. Blocking.

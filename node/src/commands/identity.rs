@@ -35,6 +35,7 @@ pub(super) fn init() -> Command {
 }
 
 async fn run_init(context: Context, mut request: Request) -> Result<Response, CommandError> {
+    context.require_repo_dir()?;
     let mut input = request.take_input();
     let mut params = InitParams {
         repo: context.repo_dir().to_owned(),
@@ -112,13 +113,20 @@ async fn run_id(context: Context, request: Request) -> Result<Response, CommandE
     if let Some(asked) = request.args().first() {
         let asked = crate::keys::parse_peer_id(asked).map_err(CommandError::from_error)?;
         if asked != key.peer_id() {
-            return Err(CommandError::client(
-                "'ipfs id' cannot query information on remote peers without a running daemon; \
-                 if you only want to convert --peerid-base, pass --offline option",
-            ));
+            if !request.bool("offline") {
+                return Err(CommandError::client(
+                    "'ipfs id' cannot query information on remote peers without a running daemon; \
+                     if you only want to convert --peerid-base, pass --offline option",
+                ));
+            }
+            return id_value(&IdInfo::of_peer(&asked, base));
         }
     }
-    serde_json::to_value(IdInfo::offline(&key, base)).map(Response::One).map_err(CommandError::from_error)
+    id_value(&IdInfo::offline(&key, base))
+}
+
+fn id_value(info: &IdInfo) -> Result<Response, CommandError> {
+    serde_json::to_value(info).map(Response::One).map_err(CommandError::from_error)
 }
 
 fn id_text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {

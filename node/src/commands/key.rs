@@ -25,7 +25,7 @@ pub(super) fn command() -> Command {
 fn generate() -> Command {
     Command::new("gen", "Create a new keypair.")
         .arg(Arg::text("name", "Name of key to create.").required())
-        .opt(Opt::string("type t", "Type of the key to create: rsa, ed25519.").default("ed25519"))
+        .opt(Opt::string("type t", "Type of the key to create: rsa, ed25519, secp256k1.").default("ed25519"))
         .opt(Opt::int("size s", "Size of the key to generate."))
         .opt(ipns_base())
         .needs(Needs::Config)

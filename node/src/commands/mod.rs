@@ -93,6 +93,11 @@ mod time;
 mod upload;
 mod version;
 
+/// The words that a value holds under this name, if there are any: how many values tell of a failure.
+fn words_in(value: &serde_json::Value, name: &str) -> Option<String> {
+    value.get(name).and_then(serde_json::Value::as_str).filter(|words| !words.is_empty()).map(str::to_owned)
+}
+
 pub use context::{Context, ContextParams, RepoError};
 pub use progress::{Progress, StatusLine};
 pub use root::registry;

@@ -583,4 +583,18 @@ mod tests {
         let section = json!({ "ConnMgr": { "LowWater": "x" }, "Unknown": 1 });
         assert!(check_value(&parts("Swarm"), &section).unwrap_err().contains("ConnMgr.LowWater"));
     }
+
+    #[test]
+    fn our_own_keys_are_explained() {
+        let (page, kubo) = (include_str!("../../../docs/config.md"), crate::config::Config::defaults());
+        for name in ["Durability", "ReserveSize", "ScrubPeriod", "ScrubBytesPerSecond"] {
+            let datastore = KEYS.iter().find(|(section, _)| *section == "Datastore").unwrap().1;
+            assert!(datastore.iter().any(|(key, _)| *key == name), "{name} is a key");
+            assert_eq!(kubo.text(&format!("Datastore.{name}")), Ok(None), "{name} is absent until it is set");
+            assert!(page.contains(&format!("| `Datastore.{name}` |")), "{name} is explained");
+        }
+        for (name, _) in KEYS.iter().find(|(section, _)| *section == "Resources").unwrap().1 {
+            assert!(page.contains(&format!("| `Resources.{name}` |")), "{name} is explained");
+        }
+    }
 }

@@ -49,6 +49,9 @@ pub type TerminalFn = Arc<
         + Sync,
 >;
 
+/// What a value says of a failure, if it tells of one.
+type FailureFn = fn(&Value) -> Option<String>;
+
 type TextFn = Arc<dyn Fn(&Call) -> Box<dyn TextForm> + Send + Sync>;
 
 /// A command: everything that any door needs to know about it.
@@ -82,6 +85,7 @@ pub struct Command {
     pub always_text: bool,
     pub(crate) run: Option<RunFn>,
     pub(crate) text: Option<TextFn>,
+    pub(crate) failure: Option<FailureFn>,
     pub(crate) pre_run: Option<PreRunFn>,
     pub(crate) terminal: Option<TerminalFn>,
 }
@@ -105,6 +109,7 @@ impl Command {
             always_text: false,
             run: None,
             text: None,
+            failure: None,
             pre_run: None,
             terminal: None,
         }
@@ -177,6 +182,14 @@ impl Command {
     #[must_use]
     pub fn plain_output(mut self) -> Self {
         self.plain_output = true;
+        self
+    }
+
+    /// Sets how a value tells of a failure. The text form and the terminal's view fail by themselves; whoever is given the
+    /// values as they are, in lines of JSON, is told by the exit code.
+    #[must_use]
+    pub fn failure(mut self, failure: FailureFn) -> Self {
+        self.failure = Some(failure);
         self
     }
 
@@ -263,6 +276,11 @@ impl Command {
     /// A text form for one call, if the command has one.
     pub fn text_form(&self, call: &Call) -> Option<Box<dyn TextForm>> {
         self.text.as_ref().map(|make| make(call))
+    }
+
+    /// The failure that a value tells of.
+    pub fn failure_in(&self, value: &Value) -> Option<CommandError> {
+        self.failure.and_then(|failure| failure(value)).map(CommandError::new)
     }
 
     /// The command below it with this name.

@@ -97,6 +97,9 @@ pub enum DagImportError {
         /// What is wrong.
         reason: String,
     },
+    /// An archive could not be opened.
+    #[error("{0}")]
+    Open(String),
     /// An archive could not be read.
     #[error("import failed: {0}")]
     Read(String),
@@ -212,7 +215,7 @@ fn read_all(
         }
         let mut contents = Contents::default();
         for archive in archives {
-            let archive = archive.map_err(|error| DagImportError::Read(error.to_string()))?;
+            let archive = archive.map_err(|error| DagImportError::Open(error.to_string()))?;
             let mut intake = Intake { batches: &batches, failed: &failed, batch: Vec::new(), batch_bytes: 0 };
             read_archive(archive, &mut intake, &mut contents, options, output)?;
         }
