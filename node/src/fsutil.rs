@@ -67,7 +67,7 @@ mod tests {
     fn what_a_killed_writer_leaves_is_named_as_what_opening_a_repo_removes() {
         let folder = tempfile::tempdir().unwrap();
         let file = temporary(folder.path(), b"secret", 0o600).unwrap();
-        assert!(file.path().to_str().unwrap().ends_with(".tmp"), "{}", file.path().display());
+        assert_eq!(file.path().extension(), Some("tmp".as_ref()), "{}", file.path().display());
     }
 
     #[test]

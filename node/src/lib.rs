@@ -49,6 +49,7 @@ pub mod go_text;
 pub mod identify;
 pub mod keys;
 pub mod maintenance;
+pub(crate) mod memory;
 pub mod node;
 pub mod pool;
 pub mod repo_init;

@@ -12,6 +12,7 @@ use holdfast_dag::import::ImportPool;
 use crate::config::{self, Config, LoadError, ValueError};
 use crate::fetch::Fetch;
 use crate::maintenance::{AutoGc, Maintenance};
+use crate::memory;
 use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
 use crate::repo_init::{self, InitError, InitParams};
 use crate::scrub::{ScrubPlan, Scrubber};
@@ -152,6 +153,7 @@ impl NodeBuilder {
             None => Config::load(&repo.paths().config())?,
         };
         let limit = config.resources()?.memory_bytes_max.and_then(|bytes| usize::try_from(bytes).ok());
+        let limit = limit.or_else(memory::default_limit_bytes);
         let store_config = match self.store {
             Some(store_config) => store_config,
             None => store_config(&config, limit, self.grace)?,

@@ -261,7 +261,9 @@ fn a_get_that_fails_leaves_the_old_file_and_no_part_of_the_new_one() {
         };
         for old in [Some("old"), None] {
             place.clean();
-            old.map(|old| fs::write(&name, old).unwrap());
+            if let Some(old) = old {
+                fs::write(&name, old).unwrap();
+            }
             let mut args = vec!["get", "-o", out.to_str().unwrap(), &root];
             args.extend(more);
             place.node.run(&args).failed();

@@ -54,6 +54,18 @@ type FailureFn = fn(&Value) -> Option<String>;
 
 type TextFn = Arc<dyn Fn(&Call) -> Box<dyn TextForm> + Send + Sync>;
 
+/// Whether this version has a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It has.
+    Here,
+    /// It does not, though Kubo does, and this is why. Such a command is parsed and explained, not run or listed.
+    Planned(&'static str),
+    /// All that it does in this version is to fail, in Kubo's words for a node in its place. Such a command is parsed and
+    /// run, not listed.
+    OnlyFails,
+}
+
 /// A command: everything that any door needs to know about it.
 pub struct Command {
     /// The word that names it below its parent.
@@ -72,11 +84,8 @@ pub struct Command {
     pub status: Status,
     /// Whether only the terminal has it; other doors answer that there is no such command.
     pub terminal_only: bool,
-    /// Why this version does not have it, though Kubo does. Such a command is parsed and explained, not run or listed.
-    pub planned: Option<&'static str>,
-    /// Whether all that it does in this version is to fail, in Kubo's words for a node in its place. Such a command is parsed
-    /// and run, not listed.
-    pub only_fails: bool,
+    /// Whether this version has it.
+    pub presence: Presence,
     /// Commands below it.
     pub subcommands: Vec<Command>,
     /// Whether its values hold text of the node's own making, with line breaks and colours that a terminal may see.
@@ -102,8 +111,7 @@ impl Command {
             needs: Needs::Node,
             status: Status::Active,
             terminal_only: false,
-            planned: None,
-            only_fails: false,
+            presence: Presence::Here,
             subcommands: Vec::new(),
             plain_output: false,
             always_text: false,
@@ -167,14 +175,14 @@ impl Command {
     /// Marks it as known, and not part of this version.
     #[must_use]
     pub fn planned(mut self, why: &'static str) -> Self {
-        self.planned = Some(why);
+        self.presence = Presence::Planned(why);
         self
     }
 
     /// Marks it as one that only fails in this version.
     #[must_use]
     pub fn only_fails(mut self) -> Self {
-        self.only_fails = true;
+        self.presence = Presence::OnlyFails;
         self
     }
 
@@ -208,7 +216,9 @@ impl Command {
         R: Future<Output = Result<Response, CommandError>> + Send + 'static,
     {
         self.run = Some(Arc::new(move |context, request| Box::pin(run(context, request))));
-        self.planned = None;
+        if matches!(self.presence, Presence::Planned(_)) {
+            self.presence = Presence::Here;
+        }
         self
     }
 
@@ -261,7 +271,8 @@ impl Command {
 
     /// Whether it, or anything below it, can be run and may succeed.
     pub fn is_available(&self) -> bool {
-        (self.is_runnable() && !self.only_fails) || self.subcommands.iter().any(Self::is_available)
+        (self.is_runnable() && self.presence == Presence::Here)
+            || self.subcommands.iter().any(Self::is_available)
     }
 
     /// Runs it.
