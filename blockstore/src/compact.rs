@@ -325,3 +325,55 @@ impl<E: Into<GcError>> From<E> for MoveError {
         Self::Gc(error.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_dag::cid::{CidBuilder, Version};
+    use holdfast_dag::hash::HashKind;
+
+    use super::*;
+    use crate::{Store, StoreConfig};
+
+    fn leaf(name: &str) -> Block {
+        let data = name.repeat(50).into_bytes();
+        let v1 = CidBuilder { version: Version::V1, hash: HashKind::Sha2_256 };
+        Block::trusted(v1.cid_of(codec::RAW, &[&data]), data)
+    }
+
+    /// Records were read, and before they are moved one block is deleted and another healed to a place elsewhere. The
+    /// first does not come back, the second stays where it is, and the counters are right.
+    #[test]
+    fn what_changed_since_it_was_read_is_not_moved() {
+        let repo = tempfile::tempdir().unwrap();
+        let config = StoreConfig { memory_bytes_max: 16 << 20, ..StoreConfig::default() };
+        let store = Store::open(repo.path(), config).unwrap();
+        let inner = store.inner();
+        let blocks = ["deleted", "healed", "moved"].map(leaf);
+        let keys = blocks.each_ref().map(|block| block.cid.hash().to_bytes());
+        store.writer().put(&blocks).unwrap();
+        store.flush().unwrap();
+        let mut scan = Scan::open(&inner.segments, 1).unwrap();
+        let records: Vec<Record> = std::iter::from_fn(|| scan.next().unwrap()).collect();
+        assert_eq!(records.len(), 3);
+
+        store.delete_blocks(&[blocks[0].cid]).unwrap().remove(0).result.unwrap();
+        inner.mark_damaged(&keys[1]);
+        store.writer().put([blocks[1].clone()]).unwrap();
+        store.flush().unwrap();
+        let places = keys.each_ref().map(|key| inner.locate(key).unwrap());
+
+        let mut moved = Moved { generation: inner.generation(), ..Moved::default() };
+        assert!(inner.move_some(records, &mut moved).is_ok());
+        inner.settle_moved(&moved).unwrap();
+        assert_eq!(moved.dead.len(), 1, "only one was as it had been read");
+        assert_eq!(inner.locate(&keys[0]).unwrap(), None);
+        assert_eq!(inner.locate(&keys[1]).unwrap(), places[1]);
+        assert_ne!(inner.locate(&keys[2]).unwrap(), places[2]);
+        let stat = store.stat().unwrap();
+        assert_eq!(
+            (stat.blocks, stat.value_bytes),
+            (2, blocks[1].data.len() as u64 + blocks[2].data.len() as u64)
+        );
+        assert_eq!(store.get(&blocks[2].cid).unwrap().as_deref(), Some(&*blocks[2].data.to_bytes()));
+    }
+}
