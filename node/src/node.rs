@@ -133,7 +133,7 @@ impl NodeBuilder {
     }
 
     /// How long collections that start by themselves spare blocks after they were written. Default:
-    /// [`GRACE`](holdfast_blockstore::GRACE).
+    /// [`GRACE`].
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self

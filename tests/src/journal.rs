@@ -4,7 +4,7 @@
 //! not kept, they follow from a seed. A judge reads everything back through the binary.
 //!
 //! What is pinned is kept in a book of its own, see [`crate::pin_book`]. A new kind of operation
-//! joins the mix by its line in [`KINDS`], what it stores and what it does to pins.
+//! joins the mix by its line in `KINDS`, what it stores and what it does to pins.
 
 use std::fs;
 use std::path::{Path, PathBuf};
