@@ -56,7 +56,6 @@ pub mod repo_init;
 pub mod services;
 
 pub(crate) mod fsutil;
-pub(crate) mod scrub;
 #[cfg(test)]
 pub(crate) mod test_data;
 

@@ -11,11 +11,10 @@ use holdfast_dag::import::ImportPool;
 
 use crate::config::{self, Config, LoadError, ValueError};
 use crate::fetch::Fetch;
-use crate::maintenance::{AutoGc, Maintenance};
+use crate::maintenance::{AutoGc, ScrubPlan, Worker};
 use crate::memory;
 use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
 use crate::repo_init::{self, InitError, InitParams};
-use crate::scrub::{ScrubPlan, Scrubber};
 use crate::services::files;
 
 /// Default memory of the store (caches, memtables, read buffers): 96 MiB.
@@ -162,20 +161,18 @@ impl NodeBuilder {
         let import_bytes = limit.map_or(IMPORT_MEMORY_BYTES, |limit| IMPORT_MEMORY_BYTES.min(limit / 4));
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let import_pool = ImportPool::new(cores, self.import_memory_bytes.unwrap_or(import_bytes));
-        let maintenance = match auto_gc(&config)? {
-            Some(gc) if self.maintenance => {
-                Some(Maintenance::start(store.clone(), AutoGc { grace: self.grace, ..gc }))
-            }
+        let collector = match auto_gc(&config)? {
+            Some(gc) if self.maintenance => Some(AutoGc { grace: self.grace, ..gc }.start(store.clone())),
             _ => None,
         };
         let scrubber = scrub_plan(&config)?.filter(|_| self.maintenance);
-        let scrubber = scrubber.map(|plan| Scrubber::start(store.clone(), plan));
+        let scrubber = scrubber.map(|plan| plan.start(store.clone()));
         let repo = Arc::new(repo);
         let fetch = Fetch::new(store.clone(), pool.clone(), Arc::clone(&repo));
         let files = files::State::default();
         Ok(Node {
             inner: Arc::new(Inner {
-                _maintenance: maintenance,
+                _collector: collector,
                 _scrubber: scrubber,
                 files,
                 fetch,
@@ -236,8 +233,8 @@ pub struct Node {
 
 /// In the order in which it is to be dropped: the lock of the repo last.
 struct Inner {
-    _maintenance: Option<Maintenance>,
-    _scrubber: Option<Scrubber>,
+    _collector: Option<Worker>,
+    _scrubber: Option<Worker>,
     files: files::State,
     fetch: Fetch,
     store: Store,

@@ -12,6 +12,7 @@
 //! - [`car`]: the few lines of dag-pb and CARv1 that hostile and generated DAGs need.
 //! - [`journal`]: what was acknowledged, kept outside the process that is killed.
 //! - [`pin_book`]: what is pinned, by the operations that were acknowledged or begun.
+//! - [`files_script`]: changes of files and what the root is after each.
 //! - [`disk`]: loop devices and mounts that are undone when dropped.
 //! - [`oracle`]: the programs of others that compute CIDs.
 //! - [`tree`]: comparing two folders byte for byte.
@@ -30,6 +31,7 @@
 pub mod answers;
 pub mod car;
 pub mod disk;
+pub mod files_script;
 pub mod inputs;
 pub mod journal;
 pub mod need;

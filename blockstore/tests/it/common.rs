@@ -102,16 +102,37 @@ pub(crate) fn find_bytes(path: &Path, needle: &[u8]) -> Option<usize> {
     content.windows(needle.len()).position(|window| window == needle)
 }
 
-/// Copies a repo as a power cut or a killed process would leave it.
+/// Copies a repo as a power cut or a killed process would leave it: as it is in one moment. Where RocksDB made or
+/// removed a file while the copy went on, it is made again.
 pub(crate) fn copy_repo(from: &Path, to: &Path) {
+    let files = || {
+        let mut names: Vec<_> =
+            std::fs::read_dir(from.join("db")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    for _ in 0..100 {
+        let before = files();
+        copy_folder(from, to);
+        if files() == before {
+            return;
+        }
+        for entry in std::fs::read_dir(to.join("db")).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+    }
+    panic!("the index is never still");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             std::fs::create_dir_all(&target).unwrap();
-            copy_repo(&entry.path(), &target);
+            copy_folder(&entry.path(), &target);
         } else if std::fs::copy(entry.path(), &target).is_err() {
-            // RocksDB may remove a file between the listing and the copy.
+            // RocksDB removed it between the listing and the copy; the copy is made again.
         }
     }
 }

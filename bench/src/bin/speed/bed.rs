@@ -101,6 +101,7 @@ impl Bed {
             fs::remove_dir_all(&repo)?;
         }
         call(program, &repo, &["init", "--profile", "test"])?;
+        call(program, &repo, &["config", "Datastore.StorageMax", "1TB"])?;
         Ok(repo)
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
 use holdfast::Node;
+use holdfast::config::Config;
 use holdfast::node;
 use holdfast::repo_init::InitParams;
 use holdfast::services::unixfs::CatOptions;
@@ -198,6 +199,10 @@ pub(crate) async fn fresh_node(repo: &Path) -> Res<Node> {
     }
     let params = InitParams { repo: repo.to_owned(), profiles: "test".to_owned(), ..InitParams::default() };
     node::init(&params, &mut |_| {})?;
+    let path = repo.join("config");
+    let mut config = Config::load(&path)?;
+    config.set("Datastore.StorageMax", "1TB".into())?;
+    config.save(&path)?;
     Ok(Node::builder().repo(repo).open().await?)
 }
 

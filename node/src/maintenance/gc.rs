@@ -1,14 +1,14 @@
-//! What a node that stays open does by itself: it collects garbage when the repo fills up.
+//! A node that stays open collects garbage when its repo fills up.
 //!
 //! Kubo does this only in a daemon that was started with `--enable-gc`, and its limit is a hint. Here the limit holds (the
 //! store refuses adds beyond it), so that making room in time is part of it.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use holdfast_blockstore::{GRACE, GcOptions, Store};
+
+use super::{Stop, Worker};
 
 /// How often the size of the repo is looked at, which costs nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -37,6 +37,11 @@ impl AutoGc {
         Some(Self { bytes_max, watermark_percent, period, grace: GRACE })
     }
 
+    /// Starts the thread that does it. A collection that runs stops when it is dropped.
+    pub(crate) fn start(self, store: Store) -> Worker {
+        Worker::start("garbage collection", move |stop| run(&store, &self, stop))
+    }
+
     fn watermark_bytes(&self) -> u64 {
         (u128::from(self.bytes_max) * u128::from(self.watermark_percent) / 100) as u64
     }
@@ -56,56 +61,6 @@ impl AutoGc {
 struct Last {
     at: Instant,
     used_bytes: u64,
-}
-
-/// The thread that does it. It ends, and a collection that runs stops, when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Maintenance {
-    stop: Arc<Stop>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Stop {
-    asked: Mutex<bool>,
-    wake: Condvar,
-}
-
-impl Stop {
-    fn is_asked(&self) -> bool {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for a while; whether the end was asked for.
-    fn wait(&self, time: Duration) -> bool {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.wake.wait_timeout_while(asked, time, |asked| !*asked);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
-impl Maintenance {
-    /// Starts it. Without a thread there is no collection by itself, which the log says.
-    pub(crate) fn start(store: Store, gc: AutoGc) -> Self {
-        let stop = Arc::new(Stop::default());
-        let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new()
-            .name("maintenance".to_owned())
-            .spawn(move || run(&store, &gc, &stopped))
-            .inspect_err(|error| tracing::warn!("garbage will not be collected by itself: {error}"));
-        Self { stop, thread: thread.ok() }
-    }
-}
-
-impl Drop for Maintenance {
-    fn drop(&mut self) {
-        *self.stop.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.stop.wake.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // A panic in it has been told by the panic hook, and ends nothing else.
-            drop(thread.join());
-        }
-    }
 }
 
 fn run(store: &Store, gc: &AutoGc, stop: &Stop) {

@@ -1,10 +1,10 @@
 //! The background verification of a node that stays open: all blocks, once a period, slowly.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use holdfast_blockstore::Store;
+
+use super::{Stop, Worker};
 
 /// How long a node is left alone after it was opened: many are closed before.
 const FIRST_LOOK: Duration = Duration::from_secs(60);
@@ -28,55 +28,10 @@ impl ScrubPlan {
         let wanted = !period.is_zero() && bytes_per_second_max > 0;
         wanted.then_some(Self { period, bytes_per_second_max, first_look: FIRST_LOOK })
     }
-}
 
-/// The thread that does it. It ends within a tenth of a second when this is dropped, and the next one goes on.
-#[derive(Debug)]
-pub(crate) struct Scrubber {
-    stop: Arc<Stop>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Stop {
-    asked: Mutex<bool>,
-    wake: Condvar,
-}
-
-impl Stop {
-    fn is_asked(&self) -> bool {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for a while; whether the end was asked for.
-    fn wait(&self, time: Duration) -> bool {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.wake.wait_timeout_while(asked, time, |asked| !*asked);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
-impl Scrubber {
-    /// Starts it. Without a thread there is no verification in the background, which the log says.
-    pub(crate) fn start(store: Store, plan: ScrubPlan) -> Self {
-        let stop = Arc::new(Stop::default());
-        let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new()
-            .name("scrub".to_owned())
-            .spawn(move || run(&store, &plan, &stopped))
-            .inspect_err(|error| tracing::warn!("blocks will not be verified in the background: {error}"));
-        Self { stop, thread: thread.ok() }
-    }
-}
-
-impl Drop for Scrubber {
-    fn drop(&mut self) {
-        *self.stop.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.stop.wake.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // A panic in it has been told by the panic hook, and ends nothing else.
-            drop(thread.join());
-        }
+    /// Starts the thread that does it. It ends within a tenth of a second when it is dropped; the next one goes on.
+    pub(crate) fn start(self, store: Store) -> Worker {
+        Worker::start("verification", move |stop| run(&store, &self, stop))
     }
 }
 
@@ -115,6 +70,7 @@ fn is_due(store: &Store, plan: &ScrubPlan) -> Result<bool, holdfast_blockstore::
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
     use std::time::Instant;
 
     use holdfast_blockstore::StoreConfig;
@@ -151,7 +107,7 @@ mod tests {
         let repo = tempfile::tempdir().unwrap();
         let store = store(repo.path());
         fill(&store);
-        let scrubber = Scrubber::start(store.clone(), plan(1 << 30));
+        let scrubber = plan(1 << 30).start(store.clone());
         let begin = Instant::now();
         while store.scrub_state().unwrap().last.is_none() {
             assert!(begin.elapsed() < Duration::from_secs(20), "the scrub does not come to its end");
@@ -171,7 +127,7 @@ mod tests {
         let repo = tempfile::tempdir().unwrap();
         let store = store(repo.path());
         fill(&store);
-        let scrubber = Scrubber::start(store.clone(), plan(1));
+        let scrubber = plan(1).start(store.clone());
         thread::sleep(Duration::from_millis(200));
         let begin = Instant::now();
         drop(scrubber);
