@@ -8,5 +8,12 @@ if [ -x tests/interop/setup.sh ]; then
   tests/interop/setup.sh || echo "SKIPPED: runs against Kubo 0.22, its environment could not be made" >&2
 fi
 cargo build --release --locked -p holdfast -p holdfast-bench
+# The other Rust node has a workspace and a build folder of its own.
+peer_target=${HOLDFAST_PEER_TARGET:-$HOME/.cache/holdfast/rust-ipfs}
+if CARGO_TARGET_DIR=$peer_target cargo build --release --locked --manifest-path bench/rust-ipfs/Cargo.toml; then
+  export RUST_IPFS_PEER=$peer_target/release/rust-ipfs-peer
+else
+  echo "SKIPPED: runs against rust-ipfs, it could not be built" >&2
+fi
 # shellcheck disable=SC2086  # ROWS is a list of words
 "$CARGO_TARGET_DIR/release/speed" ${ROWS:-}

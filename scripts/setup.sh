@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the build (`setup.sh build`) or the tests (`setup.sh test`) need on Debian, if it is not there.
+# Installs what the build (`setup.sh build`) or the tests (`setup.sh test`) need on Debian, if it is not there. With
+# REQUIRE_ALL=1 the tests also need Python and Node, and the lints rustfmt and clippy.
 set -euo pipefail
+# Where Debian keeps what makes file systems, which is not on everyone's path.
+PATH=$PATH:/usr/sbin:/sbin
 
 missing=()
 need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
@@ -19,6 +22,14 @@ case "${1:-build}" in
     need mkfs.xfs xfsprogs
     need mkfs.ext4 e2fsprogs
     need losetup mount
+    need zsh zsh
+    need fish fish
+    if [ "${REQUIRE_ALL:-0}" = 1 ]; then
+      need python3 python3
+      python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+      need node nodejs
+      need npm npm
+    fi
     ;;
 esac
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -36,6 +36,9 @@ pub enum Change {
         /// Whether it is.
         pinned: bool,
     },
+    /// Changes nothing, but fails the commit with [`WriteError::Changed`] unless this very pin is there, name and time
+    /// included.
+    ExpectSame(Pin),
     /// Replaces the root of the mutable file system. What it replaces is kept as the root before.
     FilesRoot(Cid),
     /// Changes nothing, but fails the commit with [`WriteError::Changed`] unless this is the root.
@@ -96,7 +99,7 @@ fn encode_files_root(cid: &Cid) -> Vec<u8> {
     [&[1], crc32c::crc32c(&bytes).to_le_bytes().as_slice(), &bytes].concat()
 }
 
-fn decode_files_root(row: &[u8]) -> Option<Cid> {
+pub(crate) fn decode_files_root(row: &[u8]) -> Option<Cid> {
     let (crc, bytes) = row.strip_prefix(&[1])?.split_first_chunk::<4>()?;
     (u32::from_le_bytes(*crc) == crc32c::crc32c(bytes)).then(|| cid_from_bytes(bytes).ok()).flatten()
 }
@@ -123,6 +126,10 @@ impl<'a> Changes<'a> {
             let met = match change {
                 Change::ExpectPin { cid, kind, pinned } => {
                     self.get(&(family::PINS, pin_key(*kind, cid)))?.is_some() == *pinned
+                }
+                Change::ExpectSame(pin) => {
+                    let row = self.get(&(family::PINS, pin_key(pin.kind, &pin.cid)))?;
+                    row == Some(pin_value(pin))
                 }
                 Change::ExpectFilesRoot(root) => {
                     let row = self.get(&(family::FILES, files_key::ROOT.to_vec()))?;
@@ -153,7 +160,7 @@ impl<'a> Changes<'a> {
                     }
                     self.rows.insert(place, Some(encode_files_root(cid)));
                 }
-                Change::ExpectPin { .. } | Change::ExpectFilesRoot(_) => {}
+                Change::ExpectPin { .. } | Change::ExpectSame(_) | Change::ExpectFilesRoot(_) => {}
             }
         }
         Ok(true)

@@ -8,20 +8,26 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rocksdb::WriteBatch;
 
 use crate::changes::{Change, Changes};
 use crate::config::Durability;
 use crate::error::{IndexError, WriteError};
+use crate::format::note_loss;
 use crate::index::Index;
 use crate::links::rlinks_keys;
 use crate::pending::{Count, Row};
+use crate::reserve::{is_full, says_full};
 use crate::rows::{MetaRow, family, links_key, stats_key};
 use crate::space;
 use crate::store::{Inner, counter, segment_rows};
 use crate::sync::{lock, write};
 use crate::tail::{Commit, Round, Tail, Touched};
+
+/// How often it is looked whether the index can be opened again, or the reserve be made again, while nothing else happens.
+const MEND_PERIOD: Duration = Duration::from_secs(1);
 
 /// Why a round failed, and so what has to be done about it.
 enum Failure {
@@ -34,13 +40,27 @@ enum Failure {
 impl Inner {
     /// Waits until everything appended so far is durable and `changes` are made.
     pub(crate) fn barrier(&self, generation: u64, changes: Vec<Change>) -> Result<(), WriteError> {
+        self.wait_for_round(generation, changes, false)
+    }
+
+    /// As [`Inner::barrier`] without changes, for those who are about to remove blocks.
+    pub(crate) fn barrier_to_remove(&self) -> Result<(), WriteError> {
+        self.wait_for_round(self.generation(), Vec::new(), true)
+    }
+
+    fn wait_for_round(
+        &self,
+        generation: u64,
+        changes: Vec<Change>,
+        removing: bool,
+    ) -> Result<(), WriteError> {
         let (answer, result) = std::sync::mpsc::sync_channel(1);
         {
             let mut tail = lock(&self.tail);
             if tail.stop {
                 return Err(WriteError::Closed);
             }
-            tail.waiting.commits.push(Commit { generation, changes, answer });
+            tail.waiting.commits.push(Commit { generation, changes, removing, answer });
         }
         self.work.notify_one();
         result.recv().unwrap_or(Err(WriteError::Closed))
@@ -73,10 +93,12 @@ impl Inner {
             if self.is_due(&tail) || !tail.waiting.commits.is_empty() || tail.stop {
                 break;
             }
-            if tail.waiting.rows.is_empty() {
+            let mending = self.reopen.load(Ordering::Acquire) || self.reserve_file.is_missing();
+            if tail.waiting.rows.is_empty() && !mending {
                 tail = self.work.wait(tail).unwrap_or_else(PoisonError::into_inner);
             } else {
-                let idle = self.config.idle_flush;
+                // Also to look whether there is room again for what a full disk took.
+                let idle = if tail.waiting.rows.is_empty() { MEND_PERIOD } else { self.config.idle_flush };
                 let (woken, timeout) =
                     self.work.wait_timeout(tail, idle).unwrap_or_else(PoisonError::into_inner);
                 tail = woken;
@@ -89,16 +111,43 @@ impl Inner {
         (tail.take(), stop)
     }
 
-    fn run(&self, mut round: Round) {
-        if let Err(error) = self.heal() {
+    fn run(&self, round: Round) {
+        if let Some(round) = self.ration(round) {
+            self.run_now(round);
+        }
+        self.reserve_file.restore();
+    }
+
+    /// Runs a round, whatever space there is.
+    pub(crate) fn run_now(&self, mut round: Round) {
+        if let Err(error) = self.heal(round.commits.iter().any(Commit::frees)) {
+            if round.rows.is_empty() && round.commits.is_empty() {
+                // Nobody waits: it was only tried.
+                return;
+            }
             return self.fail(round, Failure::Index(error));
         }
         let generation = self.generation();
+        // What only removes pins relies on nothing that may be gone.
         let (current, stale): (Vec<_>, Vec<_>) =
-            round.commits.drain(..).partition(|commit| commit.generation == generation);
+            round.commits.drain(..).partition(|commit| commit.generation == generation || commit.frees());
         round.commits = current;
         answer(stale, &Err(WriteError::Generation));
-        match self.sync_and_index(&mut round) {
+        let mut result = self.sync_and_index(&mut round);
+        if let Err(Failure::Index(error)) = &result
+            && is_full(error)
+            && round.commits.iter().any(Commit::frees)
+            && self.reserve_file.give_up()
+        {
+            // Everything else fails, what frees is done with what the reserve held.
+            let (freeing, others) = round.commits.drain(..).partition(Commit::frees);
+            round.commits = others;
+            let error = error.clone();
+            self.fail(round, Failure::Index(error));
+            round = Round { commits: freeing, ..Round::default() };
+            result = self.heal(true).map_err(Failure::Index).and_then(|()| self.sync_and_index(&mut round));
+        }
+        match result {
             Ok(refused) => {
                 // Under the tail's lock, so that no writer sees the rows gone and the count of rounds unchanged.
                 let mut tail = lock(&self.tail);
@@ -196,6 +245,11 @@ impl Inner {
         answer(after.commits, &Err(error));
     }
 
+    /// Fails a round that was not begun.
+    pub(crate) fn refuse(&self, round: Round, error: WriteError) {
+        self.fail(round, Failure::Segment(error));
+    }
+
     /// Gives back what a failed round appended. If it does not work, the next opening does it.
     fn cut_to_committed(&self, touched: impl Iterator<Item = u32>) {
         let Ok(index) = self.index.get() else { return };
@@ -212,12 +266,16 @@ impl Inner {
     }
 
     /// Opens the index again if a write to it failed before. Only the committer does it, between two rounds.
-    fn heal(&self) -> Result<(), WriteError> {
+    /// Those who remove may use the reserve for it.
+    fn heal(&self, removing: bool) -> Result<(), WriteError> {
         if !self.reopen.load(Ordering::Acquire) {
             return Ok(());
         }
         let _tail = lock(&self.tail);
-        self.reopen_index()
+        match self.reopen_index() {
+            Err(error) if removing && is_full(&error) && self.reserve_file.give_up() => self.reopen_index(),
+            other => other,
+        }
     }
 
     /// Lets the committer open the index again if it has to, before an operation begins that would otherwise be told
@@ -238,7 +296,9 @@ impl Inner {
         self.index.reopen(self.config.reopen_wait)?;
         self.reopen.store(false, Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel);
-        let indexed = stored(&*self.index.get()?)?;
+        let index = self.index.get()?;
+        note_loss(&index)?;
+        let indexed = stored(&index)?;
         write(&self.pending).set_indexed(indexed);
         tracing::info!("the index was opened again after a failed write");
         Ok(())
@@ -248,7 +308,7 @@ impl Inner {
     pub(crate) fn index_error(&self, error: IndexError) -> WriteError {
         let path = self.index.path();
         match &error {
-            IndexError::Rocks(rocks) if rocks.as_ref().contains("No space left") => WriteError::DiskFull {
+            IndexError::Rocks(rocks) if says_full(rocks.as_ref()) => WriteError::DiskFull {
                 path: path.to_owned(),
                 free_bytes: space::free_bytes(path).unwrap_or(0),
                 needed_bytes: self.reserve,
@@ -295,7 +355,7 @@ fn round_batch(index: &Index, round: &Round) -> WriteBatch {
     batch
 }
 
-fn answer(commits: Vec<Commit>, result: &Result<(), WriteError>) {
+pub(crate) fn answer(commits: Vec<Commit>, result: &Result<(), WriteError>) {
     for commit in commits {
         // Whoever stopped waiting needs no answer.
         drop(commit.answer.send(result.clone()));
@@ -334,7 +394,9 @@ pub(crate) fn put_row(batch: &mut WriteBatch, index: &Index, row: &Row, deltas: 
         let record = value.place.record_len(row.key.len()).cast_signed();
         *deltas.live.entry(value.place.segment).or_default() += record;
         if let Some(old) = value.replaces {
-            *deltas.live.entry(old.segment).or_default() -= old.record_len(row.key.len()).cast_signed();
+            if old.segment > 0 {
+                *deltas.live.entry(old.segment).or_default() -= old.record_len(row.key.len()).cast_signed();
+            }
             deltas.value_bytes += i64::from(value.place.size) - i64::from(old.size);
         } else {
             deltas.blocks += 1;

@@ -15,6 +15,7 @@ use holdfast_dag::cid::{Cid, codec};
 use holdfast_dag::hash;
 
 use crate::config::Durability;
+use crate::counters::segment_rows;
 use crate::delete::Dead;
 use crate::error::{IndexError, WriteError};
 use crate::gc::{GcError, GcEvent, GcPhase, GcReport};
@@ -24,7 +25,7 @@ use crate::rows::{MetaRow, family, stats_key};
 use crate::segment::{SEGMENT_HEADER_BYTES, multihash_from};
 use crate::segments::disk_bytes_of;
 use crate::space;
-use crate::store::{Inner, segment_rows};
+use crate::store::Inner;
 use crate::sync::{lock, read, write};
 
 /// Records and bytes that are moved under one hold of their stripes.

@@ -34,6 +34,9 @@ pub struct StoreConfig {
     /// Free space that adding never touches, in bytes: `pin rm` and deletion need it. Default: `None`, which is the
     /// larger of 64 MiB and what the index may have in flight (memtables twice and the log).
     pub reserve_bytes: Option<u64>,
+    /// Size in bytes of the file `reserve`, which is given up for removing when others have filled the disk. Default:
+    /// `None`, as much as `reserve_bytes`; 0 for no such file.
+    pub reserve_file_bytes: Option<u64>,
     /// Bytes that the store may take on disk, index included: adding beyond is refused
     /// ([`WriteError::Quota`](crate::WriteError::Quota)). Removing, pins and the files root never are. Default: `None`,
     /// no limit.
@@ -61,6 +64,7 @@ impl Default for StoreConfig {
             unsynced_bytes_max: 256 << 20,
             segment_bytes_max: 256 << 20,
             reserve_bytes: None,
+            reserve_file_bytes: None,
             bytes_max: None,
             collect_at_limit: false,
             grace: crate::gc::GRACE,
@@ -84,8 +88,9 @@ pub(crate) struct Budget {
 }
 
 /// RocksDB's log may grow to this many bytes before families are flushed so that it can be dropped: it bounds the
-/// time to open.
-pub(crate) const WAL_BYTES_MAX: u64 = 16 << 20;
+/// time to open, nearly all of which is reading the log and writing its rows to tables. 8 MiB are the rows of 10 GiB added
+/// in blocks of 256 KiB, so that flushing this often costs nothing.
+pub(crate) const WAL_BYTES_MAX: u64 = 8 << 20;
 
 impl StoreConfig {
     pub(crate) fn budget(&self) -> Budget {
@@ -97,5 +102,10 @@ impl StoreConfig {
     pub(crate) fn reserve(&self) -> u64 {
         let in_flight = 2 * self.budget().memtables as u64 + WAL_BYTES_MAX;
         self.reserve_bytes.unwrap_or_else(|| in_flight.max(64 << 20))
+    }
+
+    /// Size of the file that is given up when the disk is full.
+    pub(crate) fn reserve_file(&self) -> u64 {
+        self.reserve_file_bytes.unwrap_or_else(|| self.reserve())
     }
 }

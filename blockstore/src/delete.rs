@@ -71,6 +71,10 @@ impl Store {
     /// Deletes blocks, each unless it is pinned (itself or through a recursive pin above it) or in use by a writer in
     /// flight. The outcome of each is in the order given; what is reported deleted stays deleted after a power cut.
     pub fn delete_blocks(&self, cids: &[Cid]) -> Result<Vec<Deletion>, WriteError> {
+        self.inner().with_reserve(|| self.delete_blocks_now(cids))
+    }
+
+    fn delete_blocks_now(&self, cids: &[Cid]) -> Result<Vec<Deletion>, WriteError> {
         let mut done = Vec::with_capacity(cids.len());
         for chunk in cids.chunks(CHUNK) {
             let results = self.inner().delete_some(chunk, Counting::Pins)?;

@@ -7,24 +7,69 @@ use std::sync::Arc;
 use holdfast_dag::cid::Cid;
 use holdfast_dag::hash::HashPolicyError;
 
+use crate::rows::hex;
+
 /// Why the index could not answer.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum IndexError {
     /// RocksDB reports an error.
-    #[error("index: {0}")]
+    #[error("index: {0}{advice}", advice = advice(.0))]
     Rocks(#[from] rocksdb::Error),
     /// A row does not have the format that `docs/disk-format.md` gives it.
-    #[error("index: malformed row in family {family}: {reason}; rebuild the index")]
+    #[error(
+        "index: malformed row{} in family {family}: {reason}; 'holdfast repo rebuild' makes a new index",
+        named(key.as_deref())
+    )]
     Row {
         /// Column family.
         family: &'static str,
         /// What is wrong.
         reason: &'static str,
+        /// Its key in hexadecimal digits, where it is known.
+        key: Option<Box<str>>,
     },
     /// The index failed and could not be opened again yet. It is tried with the next write.
     #[error("the index is closed after a failed write and could not be opened again: {0}")]
     Closed(String),
+}
+
+impl IndexError {
+    /// The same, with the key of the row.
+    pub(crate) fn at(self, row: &[u8]) -> Self {
+        match self {
+            Self::Row { family, reason, .. } => Self::Row { family, reason, key: Some(hex(row).into()) },
+            other => other,
+        }
+    }
+}
+
+fn named(key: Option<&str>) -> String {
+    key.map_or_else(String::new, |key| format!(" {key}"))
+}
+
+/// What helps where RocksDB finds its files damaged.
+fn advice(error: &rocksdb::Error) -> &'static str {
+    if is_of_surroundings(error) {
+        ""
+    } else {
+        "; if the index is damaged, 'holdfast repo rebuild' makes a new one from the stored blocks and keeps what it can \
+         read of the pins"
+    }
+}
+
+/// Whether the index itself may well be whole, and what is around it is not as it should be. RocksDB has no kinds for
+/// these; its texts carry the operating system's words.
+pub(crate) fn is_of_surroundings(error: &rocksdb::Error) -> bool {
+    const WORDS: [&str; 6] = [
+        "No space left",
+        "quota exceeded",
+        "Permission denied",
+        "Too many open files",
+        "Read-only file system",
+        "Resource temporarily unavailable",
+    ];
+    WORDS.iter().any(|words| error.as_ref().contains(words))
 }
 
 /// Why a store does not open.
@@ -42,10 +87,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// RocksDB does not open or reads wrong.
-    #[error(
-        "cannot open the index in {path}: {source}; if it is damaged, `holdfast repo rebuild` makes a new one from the \
-         segments, which loses pins"
-    )]
+    #[error("cannot open the index in {path}: {source}")]
     Index {
         /// Folder of the index.
         path: PathBuf,
@@ -54,7 +96,7 @@ pub enum OpenError {
     },
     /// Segments are there, but the index knows none of them.
     #[error(
-        "the index in {path} is empty, but there are segments: it was lost; `holdfast repo rebuild` makes a new one \
+        "the index in {path} is empty, but there are segments: it was lost; 'holdfast repo rebuild' makes a new one \
          from them"
     )]
     IndexLost {

@@ -2,26 +2,31 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use rocksdb::{
-    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, Direction, IteratorMode, ReadOptions,
-    Snapshot, WaitForCompactOptions, WriteBatch, WriteOptions,
+    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, Direction, IteratorMode, Options,
+    ReadOptions, Snapshot, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
+use crate::config::Durability;
 use crate::error::IndexError;
 use crate::options::Tuning;
-use crate::rows::{MetaRow, family};
-use crate::sync::{read, write};
+use crate::rows::{MetaRow, family, stats_key};
+use crate::sync::{lock, read, write};
+use crate::witness::Witness;
 
 /// RocksDB, opened.
 pub(crate) struct Index {
     db: DB,
-    /// Writes that were not synced by themselves, counted when they are done.
-    unsynced_writes: AtomicU64,
-    /// How many of them a later sync has covered. What opening recovered is on disk.
-    synced_writes: AtomicU64,
+    /// Number of the last batch. Held while a batch is written, so that numbers ascend in the log.
+    last: Mutex<u64>,
+    /// The last batch that a sync has covered. What opening recovered is on disk.
+    synced: AtomicU64,
+    witness: Arc<Witness>,
+    durability: Durability,
+    lost_rounds: u64,
 }
 
 /// Files that a family may have at level 0 when the index is closed, before their compaction is waited for: it starts at
@@ -41,11 +46,37 @@ const BYTES_PER_SMALL_FILE: usize = 1 << 20;
 pub(crate) type Rows = Vec<(Box<[u8]>, Box<[u8]>)>;
 
 impl Index {
-    fn open(path: &Path, tuning: &Tuning) -> Result<Self, IndexError> {
+    pub(crate) fn open(
+        path: &Path,
+        tuning: &Tuning,
+        witness: Arc<Witness>,
+        durability: Durability,
+    ) -> Result<Self, IndexError> {
         let options = tuning.database();
         let found = if path.join("CURRENT").exists() { DB::list_cf(&options, path)? } else { Vec::new() };
         let db = DB::open_cf_descriptors(&options, path, tuning.families(&found))?;
-        Ok(Self { db, unsynced_writes: AtomicU64::new(0), synced_writes: AtomicU64::new(0) })
+        let mut index = Self {
+            db,
+            last: Mutex::default(),
+            synced: AtomicU64::new(0),
+            witness,
+            durability,
+            lost_rounds: 0,
+        };
+        let recovered = index.get(family::STATS, stats_key::ROUND)?.unwrap_or_default();
+        let recovered = recovered.try_into().map_or(0, u64::from_le_bytes);
+        let acknowledged = index.witness.round();
+        index.lost_rounds = acknowledged.saturating_sub(recovered);
+        // Numbers are never used twice, lost ones neither.
+        let last = recovered.max(acknowledged);
+        index.last = Mutex::new(last);
+        index.synced = AtomicU64::new(last);
+        Ok(index)
+    }
+
+    /// Batches that were acknowledged and are not there any more.
+    pub(crate) fn lost_rounds(&self) -> u64 {
+        self.lost_rounds
     }
 
     /// The handle of one of our families.
@@ -53,13 +84,39 @@ impl Index {
         self.db.cf_handle(name).expect("invariant: every family of `family::ALL` was opened or created")
     }
 
+    /// The handle of any family.
+    pub(crate) fn any_family(&self, name: &str) -> Result<&ColumnFamily, IndexError> {
+        self.db.cf_handle(name).ok_or_else(|| IndexError::Closed(format!("there is no family {name}")))
+    }
+
+    /// Makes a family of another part of the program, if there is none.
+    pub(crate) fn create_family(&mut self, name: &str, options: &Options) -> Result<(), IndexError> {
+        if self.db.cf_handle(name).is_none() {
+            self.db.create_cf(name, options)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn meta(&self, key: &[u8]) -> Result<Option<MetaRow>, IndexError> {
         let row = self.db.get_pinned_cf(self.family(family::META), key)?;
-        row.map(|row| MetaRow::decode(&row)).transpose()
+        row.map(|row| MetaRow::decode(&row).map_err(|error| error.at(key))).transpose()
     }
 
     pub(crate) fn get(&self, name: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
         Ok(self.db.get_cf(self.family(name), key)?)
+    }
+
+    /// Many rows of a family, in the order of `keys`.
+    pub(crate) fn get_many(
+        &self,
+        name: &'static str,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Vec<u8>>>, IndexError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.db.batched_multi_get_cf(self.family(name), keys.iter().copied(), false);
+        rows.into_iter().map(|row| Ok(row?.map(|row| row.to_vec()))).collect()
     }
 
     pub(crate) fn contains(&self, name: &'static str, key: &[u8]) -> Result<bool, IndexError> {
@@ -99,6 +156,12 @@ impl Index {
         View { index: self, snapshot: self.db.snapshot() }
     }
 
+    /// Number of rows of a family, by a walk.
+    pub(crate) fn count(&self, name: &'static str) -> Result<u64, IndexError> {
+        let mut rows = self.db.iterator_cf(self.family(name), IteratorMode::Start);
+        rows.try_fold(0, |count, row| row.map(|_| count + 1)).map_err(IndexError::from)
+    }
+
     /// Merges the files of a family within a range of keys, so that what was deleted leaves the disk. Writing and
     /// RocksDB's own compactions go on beside.
     pub(crate) fn compact(&self, name: &'static str, from: Option<&[u8]>, to: Option<&[u8]>) {
@@ -112,16 +175,21 @@ impl Index {
         self.page(name, prefix, prefix, usize::MAX)
     }
 
-    /// Writes a batch to the log and the memtables at once: all of it survives a crash, or nothing.
-    pub(crate) fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), IndexError> {
+    /// Writes a batch to the log and the memtables at once: all of it survives a crash, or nothing. The witness notes it
+    /// if it is synced, or if nobody wants syncs.
+    pub(crate) fn write(&self, mut batch: WriteBatch, sync: bool) -> Result<(), IndexError> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        let covers = self.unsynced_writes.load(Ordering::Acquire);
+        let mut last = lock(&self.last);
+        let round = *last + 1;
+        batch.put_cf(self.family(family::STATS), stats_key::ROUND, round.to_le_bytes());
         self.db.write_opt(batch, &options)?;
+        *last = round;
         if sync {
-            self.synced_writes.fetch_max(covers, Ordering::AcqRel);
-        } else {
-            self.unsynced_writes.fetch_add(1, Ordering::AcqRel);
+            self.synced.fetch_max(round, Ordering::AcqRel);
+        }
+        if sync || self.durability == Durability::Process {
+            self.witness.note(round);
         }
         Ok(())
     }
@@ -158,13 +226,14 @@ impl Index {
         Ok(())
     }
 
-    /// Syncs what was written to the log so far, if there is anything to sync.
+    /// Syncs what was written to the log so far, if there is anything to sync, and lets the witness note it.
     pub(crate) fn sync_log(&self) -> Result<(), IndexError> {
-        let covers = self.unsynced_writes.load(Ordering::Acquire);
-        if self.synced_writes.load(Ordering::Acquire) < covers {
+        let covers = *lock(&self.last);
+        if self.synced.load(Ordering::Acquire) < covers {
             self.db.flush_wal(true)?;
-            self.synced_writes.fetch_max(covers, Ordering::AcqRel);
+            self.synced.fetch_max(covers, Ordering::AcqRel);
         }
+        self.witness.note(covers);
         Ok(())
     }
 }
@@ -217,12 +286,15 @@ pub(crate) struct IndexCell {
     slot: RwLock<Option<Arc<Index>>>,
     path: PathBuf,
     tuning: Tuning,
+    witness: Arc<Witness>,
+    durability: Durability,
 }
 
 impl IndexCell {
-    pub(crate) fn open(path: PathBuf, tuning: Tuning) -> Result<Self, IndexError> {
-        let index = Index::open(&path, &tuning)?;
-        Ok(Self { slot: RwLock::new(Some(Arc::new(index))), path, tuning })
+    pub(crate) fn open(path: PathBuf, tuning: Tuning, durability: Durability) -> Result<Self, IndexError> {
+        let witness = Arc::new(Witness::of(&path));
+        let index = Index::open(&path, &tuning, Arc::clone(&witness), durability)?;
+        Ok(Self { slot: RwLock::new(Some(Arc::new(index))), path, tuning, witness, durability })
     }
 
     pub(crate) fn get(&self) -> Result<Arc<Index>, IndexError> {
@@ -255,8 +327,8 @@ impl IndexCell {
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
-        let index =
-            Index::open(&self.path, &self.tuning).map_err(|error| IndexError::Closed(error.to_string()))?;
+        let index = Index::open(&self.path, &self.tuning, Arc::clone(&self.witness), self.durability)
+            .map_err(|error| IndexError::Closed(error.to_string()))?;
         *slot = Some(Arc::new(index));
         Ok(())
     }

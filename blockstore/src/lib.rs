@@ -43,15 +43,21 @@
 //! # Map
 //! [`repo`] is the folder, its lock and its version. `segment`, `segments`, `tail`: values. `rows`, `index`,
 //! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`: the way out. `protect`,
-//! `roots`, `holder`, `delete`, `gc`, `compact`: the way of all flesh. `recover`, `rebuild`, `verify`, `space`, `quota`: when things go wrong.
+//! `roots`, `holder`, `delete`, `gc`, `compact`: the way of all flesh. `witness`, `recover`, `rebuild`, `salvage`, `wal`,
+//! `table`, `verify`, `dropped`, `scrub`, `check`, `space`, `reserve`, `quota`: when things go wrong.
 
+mod batch;
 mod buffers;
 mod changes;
+mod check;
 mod committer;
 mod compact;
 mod config;
+mod counters;
 mod delete;
+mod dropped;
 mod error;
+mod format;
 mod gc;
 mod holder;
 mod index;
@@ -64,30 +70,44 @@ mod quota;
 mod read;
 mod rebuild;
 mod recover;
+mod reserve;
 mod roots;
 mod rows;
+mod salvage;
+mod scrub;
 mod segment;
 mod segments;
 mod space;
+mod stat;
 mod store;
 mod sync;
+mod table;
 mod tail;
+mod through;
 mod verify;
+mod wal;
+mod witness;
 mod writer;
 
 pub mod repo;
 
+pub use batch::Links;
 pub use changes::{Change, FilesRoots};
 pub use compact::CompactReport;
 pub use config::{Durability, StoreConfig};
 pub use delete::Deletion;
 pub use error::{DeleteError, IndexError, OpenError, QuotaAdvice, ReadError, WriteError};
+pub use format::FORMAT;
 pub use gc::{GRACE, GcBroken, GcError, GcEvent, GcOptions, GcPhase, GcReport, UnpinnedReport, Unprovable};
-pub use pins::{PIN_NAME_BYTES_MAX, Pin, PinIter, PinKind, PinnedBy, Pins};
+pub use pins::{PIN_NAME_BYTES_MAX, Pin, PinIter, PinKind, PinnedBy, Pins, PinsOf};
 pub use rebuild::{RebuildReport, rebuild_index};
 pub use recover::OpenReport;
 pub use roots::Held;
+pub use scrub::{ScrubFigures, ScrubState};
 pub use segment::VALUE_BYTES_MAX;
-pub use store::{FORMAT, Store};
-pub use verify::{Blocks, StoreStat, VerifyEvent};
+pub use stat::{Blocks, StoreStat};
+pub use store::Store;
+pub use through::{ANCESTORS_MAX, Standing, Through};
+pub use verify::{VerifyError, VerifyEvent, VerifyOptions};
+pub use witness::Loss;
 pub use writer::Writer;

@@ -66,12 +66,20 @@ impl Tuning {
 
     /// All families that are opened: ours, and those found that other parts of the program keep here.
     pub(crate) fn families(&self, found: &[String]) -> Vec<ColumnFamilyDescriptor> {
-        let mut names: Vec<&str> = family::ALL.to_vec();
-        names.extend(found.iter().map(String::as_str).filter(|name| !family::ALL.contains(name)));
-        names.into_iter().map(|name| ColumnFamilyDescriptor::new(name, self.family(name))).collect()
+        let others = found.iter().map(String::as_str).filter(|name| !family::ALL.contains(name));
+        self.families_of(family::ALL.into_iter().chain(others))
     }
 
-    fn family(&self, name: &str) -> Options {
+    /// These families.
+    pub(crate) fn families_of<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Vec<ColumnFamilyDescriptor> {
+        names.map(|name| ColumnFamilyDescriptor::new(name, self.family(name))).collect()
+    }
+
+    /// Options of a family.
+    pub(crate) fn family(&self, name: &str) -> Options {
         let mut options = Options::default();
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&self.cache);
@@ -96,11 +104,12 @@ impl Tuning {
     }
 }
 
-/// Adds the deltas to the counter: little-endian i64 each.
+/// Adds the deltas to the counter: little-endian i64 each. A malformed one counts as nothing: if the merge failed
+/// instead, so would every flush and compaction, and all writes with them. [`Store::check`](crate::Store::check) tells.
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a merge operator")]
 fn add_i64(_key: &[u8], existing: Option<&[u8]>, deltas: &MergeOperands) -> Option<Vec<u8>> {
-    let mut sum: i64 = 0;
-    for bytes in existing.into_iter().chain(deltas.iter()) {
-        sum = sum.wrapping_add(i64::from_le_bytes(bytes.try_into().ok()?));
-    }
+    let all = existing.into_iter().chain(deltas.iter());
+    let sum =
+        all.filter_map(|bytes| bytes.try_into().map(i64::from_le_bytes).ok()).fold(0, i64::wrapping_add);
     Some(sum.to_le_bytes().to_vec())
 }

@@ -15,7 +15,7 @@ pub(crate) type Parents = HashMap<Vec<u8>, Vec<Vec<u8>>>;
 pub(crate) struct NewValue {
     pub(crate) place: Place,
     pub(crate) epoch: u64,
-    /// The damaged copy that this one replaces.
+    /// The damaged copy that this one replaces. Segment 0, which there never is: nobody knows where it lies.
     pub(crate) replaces: Option<Place>,
 }
 

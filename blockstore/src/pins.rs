@@ -86,9 +86,18 @@ impl fmt::Display for PinnedBy {
     }
 }
 
+/// The pins on one CID. Both kinds may be there: a direct pin stays when the CID becomes the end of an update.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PinsOf {
+    /// The recursive one.
+    pub recursive: Option<Pin>,
+    /// The direct one.
+    pub direct: Option<Pin>,
+}
+
 /// The pins of a store.
 pub struct Pins<'a> {
-    store: &'a Store,
+    pub(crate) store: &'a Store,
 }
 
 impl Store {
@@ -101,12 +110,38 @@ impl Store {
 impl Pins<'_> {
     /// The pin on exactly this CID: the recursive one, else the direct one.
     pub fn get(&self, cid: &Cid) -> Result<Option<Pin>, ReadError> {
-        for kind in [PinKind::Recursive, PinKind::Direct] {
-            if let Some(pin) = self.get_kind(cid, kind)? {
-                return Ok(Some(pin));
-            }
+        let pins = self.of(cid)?;
+        Ok(pins.recursive.or(pins.direct))
+    }
+
+    /// Both pins on exactly this CID, as they were at one moment: one that is replaced by the other meanwhile is not
+    /// missed.
+    pub fn of(&self, cid: &Cid) -> Result<PinsOf, ReadError> {
+        let [recursive, direct] = self.together([(cid, PinKind::Recursive), (cid, PinKind::Direct)])?;
+        Ok(PinsOf { recursive, direct })
+    }
+
+    /// Some pins, as they were at one moment.
+    pub fn together<const N: usize>(
+        &self,
+        pins: [(&Cid, PinKind); N],
+    ) -> Result<[Option<Pin>; N], ReadError> {
+        let keys = pins.map(|(cid, kind)| pin_key(kind, cid));
+        let index = self.store.inner().index.get()?;
+        let view = index.view();
+        let mut found = [const { None }; N];
+        for (found, key) in found.iter_mut().zip(&keys) {
+            *found = view.get(family::PINS, key)?.map(|row| decode_pin(key, &row)).transpose()?;
         }
-        Ok(None)
+        Ok(found)
+    }
+
+    /// Which of these CIDs have a pin of this kind, with one lookup.
+    pub fn have(&self, cids: &[Cid], kind: PinKind) -> Result<Vec<bool>, ReadError> {
+        let keys: Vec<Vec<u8>> = cids.iter().map(|cid| pin_key(kind, cid)).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let rows = self.store.inner().index.get()?.get_many(family::PINS, &keys)?;
+        Ok(rows.iter().map(Option::is_some).collect())
     }
 
     /// The pin of a kind on exactly this CID.

@@ -1,6 +1,6 @@
 //! Making the index again from the segments, when it is lost or lost a part.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -9,21 +9,25 @@ use std::sync::Arc;
 use holdfast_dag::cid::{Cid, codec};
 use holdfast_dag::hash;
 use rocksdb::WriteBatch;
+use rustix::fs::{CWD, RenameFlags};
 
 use crate::committer::{Deltas, put_row};
-use crate::config::StoreConfig;
+use crate::config::{Durability, StoreConfig};
 use crate::error::{IndexError, OpenError};
+use crate::format;
 use crate::index::Index;
 use crate::links::children;
 use crate::options::Tuning;
 use crate::pending::{NewValue, Row};
 use crate::rows::{encode_links, family, stats_key};
+use crate::salvage::{self, Salvage};
 use crate::segment::{
     MULTIHASH_BYTES_MAX, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES,
     multihash_from, record_header, record_is_sound,
 };
-use crate::segments::SegmentDir;
-use crate::store::{Store, db_path};
+use crate::segments::{SegmentDir, sync_dir};
+use crate::store::{db_path, segments_path};
+use crate::witness::Witness;
 
 /// Rows written to the index at a time.
 const BATCH_ROWS: usize = 4096;
@@ -39,7 +43,11 @@ pub struct RebuildReport {
     pub value_bytes: u64,
     /// Records whose bytes do not match their hash; they are left out.
     pub damaged: u64,
-    /// Folder that the unreadable old index was moved to. Its pins could not be kept.
+    /// Pins taken over from the old index.
+    pub pins: u64,
+    /// What could not be read of the old index, one sentence each.
+    pub unread: Vec<String>,
+    /// Folder that the old index was moved to, if a part of it could not be read.
     pub old_index: Option<PathBuf>,
 }
 
@@ -64,55 +72,73 @@ impl OpenError {
 
 /// Makes the index of a closed store again from its segments: every sound record is read and hashed once.
 ///
-/// Pins are kept if the old index opens. If it does not, it is moved aside, not deleted, and the report says where.
-pub fn rebuild_index(repo: &Path, config: StoreConfig) -> Result<RebuildReport, OpenError> {
+/// What is in no segment (pins, the files root, the families of other parts of the program) is taken over from the old
+/// index as far as it can be read. The new index is made beside the old one and takes its place at the end; an old one
+/// that could not be read to the end is kept, and the report says where. If this is interrupted, it is simply run again.
+pub fn rebuild_index(repo: &Path, config: &StoreConfig) -> Result<RebuildReport, OpenError> {
     let tuning = Tuning::new(config.budget());
-    let mut report = RebuildReport::default();
-    let opened = Store::open_with(repo, config.clone(), &tuning, true);
-    let store = match opened {
-        Ok(store) => store,
-        Err(OpenError::Index { .. }) => {
-            report.old_index = Some(move_aside(repo)?);
-            Store::open_with(repo, config, &tuning, true)?
+    let (db, fresh) = (db_path(repo), repo.join("db.rebuilding"));
+    salvage::refuse_newer(&db, &tuning)?;
+    let segments = SegmentDir::new(segments_path(repo));
+    fs::create_dir_all(segments.path()).map_err(OpenError::io("create", segments.path()))?;
+    for path in [&fresh, &salvage::scratch_path(repo)].into_iter().filter(|path| path.exists()) {
+        fs::remove_dir_all(path).map_err(OpenError::io("remove", path))?;
+    }
+    let witnessed = Witness::of(&db).round();
+    let run = || -> Result<RebuildReport, RebuildError> {
+        let mut report = RebuildReport::default();
+        let mut index =
+            Index::open(&fresh, &tuning, Arc::new(Witness::silent(witnessed)), Durability::Power)?;
+        format::mark(&index)?;
+        for (segment, _) in segments.list()? {
+            index_segment(&index, &segments, segment, 0, &mut report)?;
         }
-        Err(other) => return Err(other),
-    };
-    let inner = store.inner();
-    let run = |report: &mut RebuildReport| -> Result<(), RebuildError> {
-        let index = inner.index.get()?;
-        clear(&index)?;
-        for (segment, _) in inner.segments.list()? {
-            index_segment(&index, &inner.segments, segment, 0, report)?;
+        let mut old = Salvage::default();
+        if db.join("CURRENT").exists() || db.join("IDENTITY").exists() {
+            old = salvage::take_over(&db, &salvage::scratch_path(repo), &tuning, &mut index)?;
         }
-        Ok(index.sync_log()?)
+        let lost = witnessed.saturating_sub(old.round).max(u64::from(!old.unread.is_empty()));
+        format::remember_loss(&index, lost)?;
+        report.unread = old.unread;
+        report.pins = index.count(family::PINS)?;
+        index.sync_log()?;
+        Ok(report)
     };
-    run(&mut report).map_err(OpenError::from_rebuild(&inner.segments))?;
+    let mut report = run().map_err(OpenError::from_rebuild(&segments))?;
+    let old = put_in_place(repo, &fresh, &db)?;
+    if let Some(old) = old.filter(|old| old.exists()) {
+        if report.unread.is_empty() {
+            fs::remove_dir_all(&old).map_err(OpenError::io("remove", &old))?;
+        } else {
+            let aside = aside_path(repo);
+            fs::rename(&old, &aside).map_err(OpenError::io("move aside", &old))?;
+            report.old_index = Some(aside);
+        }
+    }
+    sync_dir(repo).map_err(OpenError::io("sync", repo))?;
     Ok(report)
 }
 
-fn move_aside(repo: &Path) -> Result<PathBuf, OpenError> {
-    let db = db_path(repo);
-    let free = (1..=u16::MAX).map(|n| repo.join(format!("db.damaged-{n}"))).find(|path| !path.exists());
-    let aside = free.unwrap_or_else(|| repo.join("db.damaged"));
-    std::fs::rename(&db, &aside).map_err(OpenError::io("move aside", db))?;
-    Ok(aside)
+/// Puts the new index where the old one is, in one step where the file system can, and says where the old one is now.
+fn put_in_place(repo: &Path, fresh: &Path, db: &Path) -> Result<Option<PathBuf>, OpenError> {
+    sync_dir(fresh).and_then(|()| sync_dir(repo)).map_err(OpenError::io("sync", repo))?;
+    if !db.exists() {
+        fs::rename(fresh, db).map_err(OpenError::io("put in place", fresh))?;
+        return Ok(None);
+    }
+    if rustix::fs::renameat_with(CWD, fresh, CWD, db, RenameFlags::EXCHANGE).is_ok() {
+        return Ok(Some(fresh.to_owned()));
+    }
+    let aside = aside_path(repo);
+    fs::rename(db, &aside).map_err(OpenError::io("move aside", db))?;
+    fs::rename(fresh, db).map_err(OpenError::io("put in place", fresh))?;
+    Ok(Some(aside))
 }
 
-/// Removes what is derived from values. Pins, format and epoch stay.
-fn clear(index: &Index) -> Result<(), IndexError> {
-    let mut batch = WriteBatch::default();
-    for name in [family::META, family::LINKS, family::RLINKS] {
-        batch.delete_range_cf(index.family(name), &[][..], &[0xFF; 2 * MULTIHASH_BYTES_MAX][..]);
-    }
-    let stats = index.family(family::STATS);
-    batch.delete_cf(stats, stats_key::BLOCKS);
-    batch.delete_cf(stats, stats_key::VALUE_BYTES);
-    for prefix in [stats_key::COMMITTED, stats_key::LIVE, stats_key::DAMAGED] {
-        for (key, _) in index.all(family::STATS, &[prefix, b':'])? {
-            batch.delete_cf(stats, key);
-        }
-    }
-    index.write(batch, true)
+/// A name for an index that is kept although it is out of use.
+fn aside_path(repo: &Path) -> PathBuf {
+    let free = (1..=u16::MAX).map(|n| repo.join(format!("db.damaged-{n}"))).find(|path| !path.exists());
+    free.unwrap_or_else(|| repo.join("db.damaged"))
 }
 
 /// Puts the records of a segment from `from` on into the index, and its length, and cuts off what is no record.
@@ -165,9 +191,20 @@ fn write_rows(
     let mut deltas = Deltas::default();
     let mut seen = std::collections::HashSet::new();
     for row in rows {
-        // A block may have two records, when a damaged one was healed: both are sound here, and one is enough.
-        if seen.insert(Arc::clone(&row.key)) && index.meta(&row.key)?.is_none() {
-            put_row(&mut batch, index, row, &mut deltas);
+        // A block may have two records, when a damaged one was healed: one that is sound is enough.
+        if !seen.insert(Arc::clone(&row.key)) {
+            continue;
+        }
+        let mark = stats_key::of_damaged(&row.key);
+        match index.meta(&row.key)? {
+            None => put_row(&mut batch, index, row, &mut deltas),
+            Some(old) if index.contains(family::STATS, &mark)? => {
+                let value = row.value.map(|value| NewValue { replaces: Some(old.place), ..value });
+                let healed = Row { key: Arc::clone(&row.key), value, links: row.links.clone() };
+                put_row(&mut batch, index, &healed, &mut deltas);
+                batch.delete_cf(index.family(family::STATS), mark);
+            }
+            Some(_) => {}
         }
     }
     deltas.put(&mut batch, index);

@@ -6,13 +6,13 @@ use std::io::{Seek as _, SeekFrom};
 use rocksdb::WriteBatch;
 
 use crate::config::StoreConfig;
+use crate::counters::{segment_rows, without_length};
 use crate::error::{IndexError, OpenError};
 use crate::index::Index;
 use crate::rebuild::{RebuildReport, index_segment};
 use crate::rows::{family, stats_key};
 use crate::segment::SEGMENT_HEADER_BYTES;
 use crate::segments::SegmentDir;
-use crate::store::segment_rows;
 use crate::tail::{Active, Tail};
 
 /// What opening a store found and did.
@@ -26,30 +26,52 @@ pub struct OpenReport {
     /// Segments that are shorter than the index says, or missing: blocks in them are damaged. Adding them again
     /// repairs them.
     pub short_segments: Vec<u32>,
+    /// Batches of changes that were acknowledged and are lost, because the index's log was damaged or cut. Blocks are
+    /// put back from the segments; pins and the files root may lack what was changed last. [`Store::loss`] remembers
+    /// it.
+    ///
+    /// [`Store::loss`]: crate::Store::loss
+    pub lost_rounds: u64,
+    /// Rows of the index that are malformed and were made anew or left out, each named.
+    pub bad_rows: Vec<String>,
 }
 
-pub(crate) struct Recovered {
-    pub(crate) report: OpenReport,
-    pub(crate) tail: Tail,
+impl OpenReport {
+    /// Tells the program's log what is out of order.
+    pub(crate) fn log(&self) {
+        for row in &self.bad_rows {
+            tracing::warn!("{row}");
+        }
+        if *self != Self::default() {
+            tracing::info!(
+                cut_bytes = self.cut_bytes,
+                restored_blocks = self.restored_blocks,
+                short_segments = self.short_segments.len(),
+                lost_rounds = self.lost_rounds,
+                "the store was not closed in order"
+            );
+        }
+    }
 }
 
+/// Brings segments and index together, and says where appending goes on.
 pub(crate) fn recover(
     index: &Index,
     segments: &SegmentDir,
     config: &StoreConfig,
-    rebuilding: bool,
-) -> Result<Recovered, OpenError> {
+    report: &mut OpenReport,
+) -> Result<Tail, OpenError> {
     let bad = |source: IndexError| OpenError::Index { path: segments.path().to_owned(), source };
     let io = |action| OpenError::io(action, segments.path());
-    let mut report = OpenReport::default();
     let list = segments.list().map_err(io("list"))?;
     let mut committed = segment_rows(index, stats_key::COMMITTED).map_err(bad)?;
     let newest = list.last().map(|(segment, _)| *segment).max(committed.keys().last().copied()).unwrap_or(0);
-    if rebuilding {
-        return Ok(Recovered { report, tail: Tail::new(None, newest + 1) });
-    }
+    let without_length = without_length(index, &mut report.bad_rows).map_err(bad)?;
     let unknown = unknown_bytes(&list, &committed);
-    let restore = unknown > config.unsynced_bytes_max.saturating_mul(2);
+    // A crash leaves no more behind than may wait for its sync, and nothing that was acknowledged.
+    let restore = report.lost_rounds > 0
+        || !without_length.is_empty()
+        || unknown > config.unsynced_bytes_max.saturating_mul(2);
     for (segment, len) in &list {
         let known = committed.get(segment).map_or(0, |len| len.cast_unsigned());
         if *len > known && restore {
@@ -76,18 +98,10 @@ pub(crate) fn recover(
     if restore {
         committed = segment_rows(index, stats_key::COMMITTED).map_err(bad)?;
     }
-    if report != OpenReport::default() {
-        tracing::info!(
-            cut_bytes = report.cut_bytes,
-            restored_blocks = report.restored_blocks,
-            short_segments = report.short_segments.len(),
-            "the store was not closed in order"
-        );
-    }
     let active = committed.last_key_value().and_then(|(segment, end)| {
         reopen_active(segments, *segment, end.cast_unsigned(), config.segment_bytes_max)
     });
-    Ok(Recovered { report, tail: Tail::new(active, newest + 1) })
+    Ok(Tail::new(active, newest + 1))
 }
 
 /// Bytes of records that the index does not know.

@@ -1,5 +1,7 @@
 //! Keys and values of the index, to the byte: `docs/disk-format.md` section 3.
 
+use std::fmt::Write as _;
+
 use holdfast_dag::cid::{Cid, Multihash, Version, cid_from_bytes};
 
 use crate::error::IndexError;
@@ -17,7 +19,7 @@ pub(crate) mod family {
     pub(crate) const ALL: [&str; 6] = [META, LINKS, RLINKS, PINS, FILES, STATS];
 }
 
-const ROW_VERSION: u8 = 1;
+pub(crate) const ROW_VERSION: u8 = 1;
 
 /// Keys of the `stats` family.
 pub(crate) mod stats_key {
@@ -29,6 +31,14 @@ pub(crate) mod stats_key {
     pub(crate) const VALUE_BYTES: &[u8] = b"value_bytes";
     /// Write epoch, u64.
     pub(crate) const EPOCH: &[u8] = b"epoch";
+    /// Number of the last batch, u64.
+    pub(crate) const ROUND: &[u8] = b"round";
+    /// Where the background verification goes on.
+    pub(crate) const SCRUB: &[u8] = b"scrub";
+    /// What the last whole background verification found.
+    pub(crate) const SCRUBBED: &[u8] = b"scrubbed";
+    /// What was lost and nobody has acknowledged yet.
+    pub(crate) const LOST: &[u8] = b"lost";
     /// Prefix of the times at which epochs began: epoch (u64 big-endian) -> milliseconds since 1970, u64.
     pub(crate) const EPOCH_BEGAN: u8 = b'e';
     /// Prefix of committed lengths: segment number (u32 big-endian) -> u64.
@@ -37,6 +47,9 @@ pub(crate) mod stats_key {
     pub(crate) const LIVE: u8 = b'l';
     /// Prefix of blocks whose stored copy is known to be damaged: multihash -> nothing.
     pub(crate) const DAMAGED: u8 = b'x';
+
+    /// Prefix of blocks that were dropped as damaged while something held them: multihash -> nothing. Their links stay.
+    pub(crate) const DROPPED: u8 = b'g';
 
     /// Key of an epoch's row.
     pub(crate) fn of_epoch(epoch: u64) -> Vec<u8> {
@@ -58,6 +71,11 @@ pub(crate) mod stats_key {
     /// Key that marks a damaged block.
     pub(crate) fn of_damaged(multihash: &[u8]) -> Vec<u8> {
         [&[DAMAGED, b':'], multihash].concat()
+    }
+
+    /// Key that marks a dropped block whose links are kept.
+    pub(crate) fn of_dropped(multihash: &[u8]) -> Vec<u8> {
+        [&[DROPPED, b':'], multihash].concat()
     }
 }
 
@@ -105,8 +123,17 @@ impl MetaRow {
     }
 }
 
+/// A key as messages name it.
+pub(crate) fn hex(key: &[u8]) -> String {
+    key.iter().fold(String::with_capacity(2 * key.len()), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 pub(crate) fn malformed(family: &'static str, reason: &'static str) -> IndexError {
-    IndexError::Row { family, reason }
+    IndexError::Row { family, reason, key: None }
 }
 
 /// Key of a `links` row; also the second half of an `rlinks` key. Rows of one multihash lie together, because no
@@ -153,12 +180,18 @@ pub(crate) fn decode_links(bytes: &[u8]) -> Result<Vec<Cid>, IndexError> {
     let mut rest = bytes.strip_prefix(&[ROW_VERSION]).ok_or(bad("unknown version"))?;
     let mut children = Vec::new();
     while !rest.is_empty() {
-        let (len, tail) = unsigned_varint::decode::usize(rest).map_err(|_| bad("bad length"))?;
-        let (cid, tail) = tail.split_at_checked(len).ok_or(bad("truncated"))?;
+        let (cid, tail) = split_link(rest)?;
         children.push(cid_from_bytes(cid).map_err(|_| bad("bad cid"))?);
         rest = tail;
     }
     Ok(children)
+}
+
+/// The first link of the rest of a `links` value, and what follows it.
+pub(crate) fn split_link(rest: &[u8]) -> Result<(&[u8], &[u8]), IndexError> {
+    let bad = |reason| malformed(family::LINKS, reason);
+    let (len, tail) = unsigned_varint::decode::usize(rest).map_err(|_| bad("bad length"))?;
+    tail.split_at_checked(len).ok_or(bad("truncated"))
 }
 
 /// Key of a pin: kind, multihash, CID version, codec. Pins of one block under any CID lie together.
@@ -189,7 +222,7 @@ pub(crate) fn decode_pin_key(key: &[u8]) -> Result<(PinKind, Cid), IndexError> {
         let cid = Cid::new(version, u64::from_be_bytes(*codec), multihash_from(multihash)?).ok()?;
         Some((PinKind::from_code(*kind)?, cid))
     };
-    read().ok_or(malformed(family::PINS, "bad key"))
+    read().ok_or_else(|| malformed(family::PINS, "bad key").at(key))
 }
 
 pub(crate) fn decode_pin(key: &[u8], value: &[u8]) -> Result<Pin, IndexError> {
@@ -199,7 +232,7 @@ pub(crate) fn decode_pin(key: &[u8], value: &[u8]) -> Result<Pin, IndexError> {
         let (time, name) = rest.split_first_chunk::<8>()?;
         Some((u64::from_le_bytes(*time), String::from_utf8(name.to_vec()).ok()?))
     };
-    let (created_unix_ms, name) = read().ok_or(malformed(family::PINS, "bad value"))?;
+    let (created_unix_ms, name) = read().ok_or_else(|| malformed(family::PINS, "bad value").at(key))?;
     Ok(Pin { cid, kind, name, created_unix_ms })
 }
 
@@ -210,7 +243,7 @@ pub(crate) fn decode_i64(bytes: &[u8]) -> Result<i64, IndexError> {
 
 /// The multihash of a `meta` key.
 pub(crate) fn decode_meta_key(key: &[u8]) -> Result<Multihash, IndexError> {
-    multihash_from(key).ok_or(malformed(family::META, "key is not a multihash"))
+    multihash_from(key).ok_or_else(|| malformed(family::META, "key is not a multihash").at(key))
 }
 
 #[cfg(test)]

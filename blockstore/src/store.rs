@@ -1,6 +1,6 @@
 //! The store: opening, and what all its parts share.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,23 +12,24 @@ use rocksdb::WriteBatch;
 use crate::buffers::BufferPool;
 use crate::committer::stored;
 use crate::config::StoreConfig;
+use crate::counters;
+pub(crate) use crate::counters::{counter, segment_rows};
 use crate::error::{IndexError, OpenError, WriteError};
+use crate::format;
 use crate::gc::epochs::Epochs;
-use crate::index::{Index, IndexCell};
+use crate::index::IndexCell;
 use crate::options::Tuning;
 use crate::pending::Pending;
 use crate::protect::Protection;
 use crate::quota::Quota;
-use crate::recover::{OpenReport, Recovered, recover};
+use crate::recover::{OpenReport, recover};
+use crate::reserve::{Reserve, says_full};
 use crate::roots::Roots;
-use crate::rows::{decode_i64, family, stats_key};
+use crate::rows::{family, stats_key};
 use crate::segment::Place;
 use crate::segments::{SegmentDir, sync_dir};
 use crate::sync::{lock, read, write};
 use crate::tail::Tail;
-
-/// Format of the store on disk: index and segments together.
-pub const FORMAT: u32 = 1;
 
 /// A block store. Cloning is cheap and shares it; the last clone to go closes it.
 #[derive(Clone)]
@@ -69,6 +70,7 @@ pub(crate) struct Inner {
     /// Held by whoever collects garbage or moves records.
     pub(crate) maintenance: Mutex<()>,
     pub(crate) reserve: u64,
+    pub(crate) reserve_file: Reserve,
 }
 
 impl Store {
@@ -77,27 +79,27 @@ impl Store {
     /// The time does not grow with the number of blocks. What a crash left behind needs no hand: the log is replayed,
     /// and bytes appended after the last commit are cut off; [`Store::open_report`] says what was found.
     pub fn open(repo: &Path, config: StoreConfig) -> Result<Self, OpenError> {
-        let tuning = Tuning::new(config.budget());
-        Self::open_with(repo, config, &tuning, false)
-    }
-
-    pub(crate) fn open_with(
-        repo: &Path,
-        config: StoreConfig,
-        tuning: &Tuning,
-        rebuilding: bool,
-    ) -> Result<Self, OpenError> {
-        let (db, dir) = (repo.join("db"), repo.join("segments"));
+        let (db, dir) = (db_path(repo), segments_path(repo));
         for path in [&db, &dir].into_iter().filter(|path| !path.is_dir()) {
             fs::create_dir_all(path).map_err(OpenError::io("create", path))?;
             sync_dir(repo).map_err(OpenError::io("sync", repo))?;
         }
         let bad = |source| OpenError::Index { path: db.clone(), source };
-        let index = IndexCell::open(db.clone(), tuning.clone()).map_err(bad)?;
+        let reserve_file = Reserve::open(repo, config.reserve_file(), config.reserve());
+        let open = || IndexCell::open(db.clone(), Tuning::new(config.budget()), config.durability);
+        let index = match open() {
+            // Opening writes, and without it nothing could be removed.
+            Err(IndexError::Rocks(error)) if says_full(error.as_ref()) && reserve_file.give_up() => open(),
+            other => other,
+        };
+        let index = index.map_err(bad)?;
         let segments = SegmentDir::new(dir);
         let handle = index.get().map_err(bad)?;
-        check_format(&handle, &segments, &db, rebuilding)?;
-        let Recovered { report, tail } = recover(&handle, &segments, &config, rebuilding)?;
+        let mut report = OpenReport::default();
+        format::check(&handle, &segments, &db, &mut report)?;
+        let tail = recover(&handle, &segments, &config, &mut report)?;
+        counters::mend(&handle, &mut report.bad_rows).map_err(bad)?;
+        report.log();
         let damaged = handle.all(family::STATS, &stats_key::of_damaged(&[])).map_err(bad)?;
         let damaged = damaged.iter().filter_map(|(key, _)| key.get(2..).map(Box::from)).collect();
         let epochs = Epochs::read(&handle).map_err(bad)?;
@@ -107,6 +109,7 @@ impl Store {
         let inner = Arc::new(Inner {
             buffers: BufferPool::new(config.budget().read_buffers),
             reserve: config.reserve(),
+            reserve_file,
             config,
             index,
             segments,
@@ -207,42 +210,12 @@ impl Inner {
     }
 }
 
-/// Refuses stores of a later format and indexes that were lost, and marks a new store.
-fn check_format(index: &Index, segments: &SegmentDir, db: &Path, rebuilding: bool) -> Result<(), OpenError> {
-    let bad = |source| OpenError::Index { path: db.to_owned(), source };
-    if let Some(bytes) = index.get(family::STATS, stats_key::FORMAT).map_err(bad)? {
-        let found = bytes.try_into().map_or(u32::MAX, u32::from_le_bytes);
-        if found > FORMAT {
-            return Err(OpenError::NewerFormat { found, known: FORMAT });
-        }
-        return Ok(());
-    }
-    let list = segments.list().map_err(OpenError::io("list", segments.path()))?;
-    if !rebuilding && list.iter().any(|(_, len)| *len > crate::segment::SEGMENT_HEADER_BYTES as u64) {
-        return Err(OpenError::IndexLost { path: db.to_owned() });
-    }
-    let mut batch = WriteBatch::default();
-    batch.put_cf(index.family(family::STATS), stats_key::FORMAT, FORMAT.to_le_bytes());
-    index.write(batch, true).map_err(bad)
-}
-
-/// A counter of the `stats` family.
-pub(crate) fn counter(index: &Index, key: &[u8]) -> Result<i64, IndexError> {
-    index.get(family::STATS, key)?.map_or(Ok(0), |bytes| decode_i64(&bytes))
-}
-
-/// The per-segment rows of a prefix.
-pub(crate) fn segment_rows(index: &Index, prefix: u8) -> Result<BTreeMap<u32, i64>, IndexError> {
-    let mut found = BTreeMap::new();
-    for (key, value) in index.all(family::STATS, &[prefix, b':'])? {
-        if let Some(segment) = stats_key::segment_of(prefix, &key) {
-            found.insert(segment, decode_i64(&value)?);
-        }
-    }
-    Ok(found)
-}
-
-/// Paths inside a repo folder that belong to the store.
+/// Folder of the index.
 pub(crate) fn db_path(repo: &Path) -> PathBuf {
     repo.join("db")
+}
+
+/// Folder of the values.
+pub(crate) fn segments_path(repo: &Path) -> PathBuf {
+    repo.join("segments")
 }

@@ -44,6 +44,8 @@ pub(crate) struct Touched {
 pub(crate) struct Commit {
     pub(crate) generation: u64,
     pub(crate) changes: Vec<Change>,
+    /// Whether it was asked for by someone who is about to remove blocks.
+    pub(crate) removing: bool,
     pub(crate) answer: SyncSender<Result<(), WriteError>>,
 }
 

@@ -42,6 +42,8 @@ enum Seen {
     Present,
     /// The stored copy is known to be damaged: it is written again.
     Damaged(Place),
+    /// Its row is malformed, so that nobody knows where it lies: it is written again.
+    Lost,
 }
 
 /// A block that is to be written, or whose links under a new codec are.
@@ -127,6 +129,18 @@ impl Writer {
         Ok(inner.find(&key)?.map(|place| u64::from(place.size)))
     }
 
+    /// Keeps a block, which may not be there, from deletion until this writer ends.
+    pub(crate) fn protect(&self, key: &[u8]) {
+        let protection = &self.store.inner().protection;
+        let print = protection.print(key);
+        let _stripe = protection.guard(print);
+        self.shield.add(print);
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Waits until everything this writer has put or found is durable, then makes the changes; all who commit at the
     /// same time share the syncs. When it returns `Ok`, blocks and changes survive what
     /// [`StoreConfig::durability`](crate::StoreConfig::durability) says. When it fails, nothing is promised: only where
@@ -206,6 +220,9 @@ impl Writer {
                 Seen::Present => None,
                 Seen::Absent => Some(None),
                 Seen::Damaged(old) => Some(Some(old)),
+                Seen::Lost => {
+                    Some(Some(Place { segment: 0, offset: 0, size: candidate.block.data.len() as u32 }))
+                }
             };
             let value =
                 replaces.and_then(|replaces| places.next().map(|place| NewValue { place, epoch, replaces }));
@@ -239,11 +256,13 @@ impl Inner {
             let stale = self.is_damaged(key) && value.replaces.is_none();
             return Ok(if stale { Seen::Damaged(value.place) } else { Seen::Present });
         }
-        Ok(match self.index.get()?.meta(key)? {
-            None => Seen::Absent,
-            Some(row) if self.is_damaged(key) => Seen::Damaged(row.place),
-            Some(_) => Seen::Present,
-        })
+        match self.index.get()?.meta(key) {
+            Ok(None) => Ok(Seen::Absent),
+            Ok(Some(row)) if self.is_damaged(key) => Ok(Seen::Damaged(row.place)),
+            Ok(Some(_)) => Ok(Seen::Present),
+            Err(IndexError::Row { .. }) => Ok(Seen::Lost),
+            Err(error) => Err(error),
+        }
     }
 
     /// Looks again at blocks that were to be written, with the tail's lock held: another writer may have written them

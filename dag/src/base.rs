@@ -2,6 +2,8 @@
 //!
 //! Bytes go in and out, not `str`: the identity base holds any bytes.
 
+use std::borrow::Cow;
+
 pub use multibase::Base;
 
 /// The bases that Kubo supports, with their names, in the order in which `cid bases` lists them.
@@ -94,7 +96,8 @@ pub fn encode_bare(base: Base, data: &[u8]) -> Vec<u8> {
     if base == Base::Identity { data.to_vec() } else { base.encode(data).into_bytes() }
 }
 
-/// Decodes a text by its prefix. Bases of one letter case are read in both.
+/// Decodes a text by its prefix. Bases of one letter case are read in both, and line ends within base 32 and 64 are
+/// passed over, as in Kubo.
 pub fn decode(text: &[u8]) -> Result<(Base, Vec<u8>), BaseError> {
     let Some(first) = text.first() else { return Err(BaseError::Empty) };
     if *first == 0 {
@@ -105,7 +108,12 @@ pub fn decode(text: &[u8]) -> Result<(Base, Vec<u8>), BaseError> {
     let code = rest.next().ok_or(BaseError::Empty)?;
     let (base, name) =
         BASES.iter().find(|(base, _)| base.code() == code).copied().ok_or(BaseError::Unsupported)?;
-    let body = rest.as_str();
+    let wraps = name.starts_with("base32") || name.starts_with("base64");
+    let body = match rest.as_str() {
+        body if wraps && body.contains(['\r', '\n']) => Cow::Owned(body.replace(['\r', '\n'], "")),
+        body => Cow::Borrowed(body),
+    };
+    let body = body.as_ref();
     let folded = match name.trim_start_matches("base") {
         "16" | "32" | "32pad" | "32hex" | "32hexpad" | "36" => lower(body),
         "16upper" | "32upper" | "32padupper" | "32hexupper" | "32hexpadupper" | "36upper" => upper(body),
@@ -126,4 +134,24 @@ fn lower(text: &str) -> Option<String> {
 /// In upper case, if it is not already.
 fn upper(text: &str) -> Option<String> {
     text.bytes().any(|byte| byte.is_ascii_lowercase()).then(|| text.to_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_ends_are_passed_over_where_kubo_does() {
+        for (base, wrapped) in
+            [("base64url", "ubmhl\nbGxv\n"), ("base64", "mbmhlbGxv\r\n"), ("base32", "bnzugk3\ndmn4\n")]
+        {
+            assert_eq!(
+                decode(wrapped.as_bytes()).unwrap(),
+                (base_by_name(base).unwrap(), b"nhello".to_vec()),
+                "{base}"
+            );
+        }
+        assert!(decode(b"z2NEpo7TZRRrLZSi2U\n").is_err(), "base58 has no lines");
+        assert!(decode(b"f6e\n").is_err(), "nor has base16");
+    }
 }

@@ -10,7 +10,7 @@
 //!
 //! # Map
 //! [`mod@cid`], [`hash`], [`block`] name bytes, [`path`] finds them. [`pb`] and [`unixfs`] are the formats. [`chunker`], [`import`] and
-//! [`hamt`] build; [`walk`] and [`read`] read; [`ipld`] and [`car`] move DAGs in and out.
+//! [`hamt`] build; [`walk`] and [`read`] read; [`edit`] changes; [`ipld`] and [`car`] move DAGs in and out.
 
 pub mod base;
 pub mod block;
@@ -18,6 +18,7 @@ pub mod car;
 pub mod chunker;
 pub mod cid;
 pub mod cid_text;
+pub mod edit;
 pub mod hamt;
 pub mod hash;
 pub mod import;

@@ -8,11 +8,13 @@
 
 mod archives;
 mod directories;
+mod edits;
 mod formats;
 mod names;
 
 pub use archives::car;
 pub use directories::hamt;
+pub use edits::edit;
 pub use formats::{dag_cbor, dag_json, dag_pb, unixfs};
 pub use names::{cid, path};
 
@@ -20,12 +22,13 @@ pub use names::{cid, path};
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("car", car),
     ("cid", cid),
     ("dag_cbor", dag_cbor),
     ("dag_json", dag_json),
     ("dag_pb", dag_pb),
+    ("edit", edit),
     ("hamt", hamt),
     ("path", path),
     ("unixfs", unixfs),

@@ -37,9 +37,10 @@ fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-/// A synced file beside the target, which removes itself unless it is persisted.
+/// A synced file beside the target, which removes itself unless it is persisted. Its name ends as those that opening the
+/// repo removes, for when the process is killed before.
 fn temporary(folder: &Path, bytes: &[u8], mode: u32) -> io::Result<tempfile::NamedTempFile> {
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
@@ -60,6 +61,13 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(create_atomic(&path, b"three", 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn what_a_killed_writer_leaves_is_named_as_what_opening_a_repo_removes() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = temporary(folder.path(), b"secret", 0o600).unwrap();
+        assert_eq!(file.path().extension(), Some("tmp".as_ref()), "{}", file.path().display());
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-use crate::keys::PrivateKey;
+use libp2p_identity::PeerId;
+
+use crate::keys::{IpnsBase, PrivateKey};
 
 /// How this program calls itself to peers.
 pub const AGENT_VERSION: &str = concat!("holdfast/", env!("CARGO_PKG_VERSION"));
@@ -27,12 +29,26 @@ pub struct IdInfo {
 
 impl IdInfo {
     /// That of a node which is not on a network, with its ID as `format` writes it.
-    pub fn offline(key: &PrivateKey, format: crate::keys::IpnsBase) -> Self {
+    pub fn offline(key: &PrivateKey, format: IpnsBase) -> Self {
         Self {
             id: format.format(&key.peer_id()),
             public_key: BASE64.encode(&key.public_protobuf()),
             addresses: Vec::new(),
             agent_version: AGENT_VERSION.to_owned(),
+            protocols: Vec::new(),
+        }
+    }
+
+    /// What is known of another peer without asking it: its ID, and its public key where the ID holds that.
+    pub fn of_peer(peer: &PeerId, format: IpnsBase) -> Self {
+        const IDENTITY: u64 = 0;
+        let hash = peer.as_ref();
+        let public_key = if hash.code() == IDENTITY { BASE64.encode(hash.digest()) } else { String::new() };
+        Self {
+            id: format.format(peer),
+            public_key,
+            addresses: Vec::new(),
+            agent_version: String::new(),
             protocols: Vec::new(),
         }
     }
@@ -67,6 +83,9 @@ mod tests {
         assert_eq!(value["ID"], id.as_str());
         assert_eq!(value["Addresses"], serde_json::json!([]));
         assert_eq!(BASE64.decode(info.public_key.as_bytes()).unwrap()[..4], [8, 1, 18, 32]);
+        let same = IdInfo::of_peer(&key.peer_id(), IpnsBase::Base58Multihash);
+        assert_eq!((&same.id, &same.public_key), (&info.id, &info.public_key), "the ID holds the key");
+        assert_eq!(same.agent_version, "");
         info.addresses = vec!["/a".to_owned(), "/b".to_owned()];
         assert_eq!(info.format("<id>\\t<aver>\\n<addrs>"), format!("{id}\t{AGENT_VERSION}\n/a\n/b"));
     }

@@ -49,12 +49,14 @@ pub mod go_text;
 pub mod identify;
 pub mod keys;
 pub mod maintenance;
+pub(crate) mod memory;
 pub mod node;
 pub mod pool;
 pub mod repo_init;
 pub mod services;
 
 pub(crate) mod fsutil;
+pub(crate) mod scrub;
 #[cfg(test)]
 pub(crate) mod test_data;
 

@@ -12,8 +12,11 @@ use holdfast_dag::import::ImportPool;
 use crate::config::{self, Config, LoadError, ValueError};
 use crate::fetch::Fetch;
 use crate::maintenance::{AutoGc, Maintenance};
+use crate::memory;
 use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
 use crate::repo_init::{self, InitError, InitParams};
+use crate::scrub::{ScrubPlan, Scrubber};
+use crate::services::files;
 
 /// Default memory of the store (caches, memtables, read buffers): 96 MiB.
 pub const STORE_MEMORY_BYTES: usize = 96 << 20;
@@ -43,6 +46,9 @@ pub enum NodeError {
     /// What was written last is not safely on disk.
     #[error(transparent)]
     Flush(#[from] WriteError),
+    /// Changes of the mutable file system that were not flushed are lost.
+    #[error("the mutable file system keeps its last flushed state: {0}")]
+    Files(#[source] Box<files::FilesError>),
     /// No threads could be started.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -65,7 +71,8 @@ pub enum NodeInitError {
 /// `print` gets what Kubo prints, piece by piece. The config comes last: what was cut off before is simply run again.
 pub fn init(params: &InitParams, print: &mut dyn FnMut(&str)) -> Result<Config, NodeInitError> {
     let new = repo_init::begin(params, print)?;
-    drop(Repo::create(&new.repo)?);
+    // Locked until the config is there: whoever opens the repo removes temporary files.
+    let _locked = Repo::create(&new.repo)?;
     Ok(new.finish()?)
 }
 
@@ -117,15 +124,16 @@ impl NodeBuilder {
     }
 
     /// Whether the node looks after its repo by itself while it is open: it collects garbage when the repo passes
-    /// `Datastore.StorageGCWatermark` per cent of `Datastore.StorageMax`. Default: yes. Without it, only an add that
-    /// meets the limit does.
+    /// `Datastore.StorageGCWatermark` per cent of `Datastore.StorageMax`, and verifies all blocks once a
+    /// `Datastore.ScrubPeriod`, at `Datastore.ScrubBytesPerSecond`. Default: yes. Without it, only an add that meets the
+    /// limit collects.
     pub fn maintenance(mut self, on: bool) -> Self {
         self.maintenance = on;
         self
     }
 
     /// How long collections that start by themselves spare blocks after they were written. Default:
-    /// [`GRACE`](holdfast_blockstore::GRACE).
+    /// [`GRACE`].
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
@@ -145,6 +153,7 @@ impl NodeBuilder {
             None => Config::load(&repo.paths().config())?,
         };
         let limit = config.resources()?.memory_bytes_max.and_then(|bytes| usize::try_from(bytes).ok());
+        let limit = limit.or_else(memory::default_limit_bytes);
         let store_config = match self.store {
             Some(store_config) => store_config,
             None => store_config(&config, limit, self.grace)?,
@@ -159,11 +168,16 @@ impl NodeBuilder {
             }
             _ => None,
         };
+        let scrubber = scrub_plan(&config)?.filter(|_| self.maintenance);
+        let scrubber = scrubber.map(|plan| Scrubber::start(store.clone(), plan));
         let repo = Arc::new(repo);
         let fetch = Fetch::new(store.clone(), pool.clone(), Arc::clone(&repo));
+        let files = files::State::default();
         Ok(Node {
             inner: Arc::new(Inner {
                 _maintenance: maintenance,
+                _scrubber: scrubber,
+                files,
                 fetch,
                 store,
                 pool,
@@ -184,11 +198,13 @@ fn store_config(config: &Config, limit: Option<usize>, grace: Duration) -> Resul
     };
     let memory_bytes_max = limit.map_or(STORE_MEMORY_BYTES, |limit| STORE_MEMORY_BYTES.min(limit / 8 * 3));
     let bytes_max = datastore.storage_bytes_max;
+    let reserve_bytes = datastore.reserve_bytes;
     let collect_at_limit = auto_gc(config)?.is_some();
     Ok(StoreConfig {
         durability,
         memory_bytes_max,
         bytes_max,
+        reserve_bytes,
         collect_at_limit,
         grace,
         ..StoreConfig::default()
@@ -200,6 +216,13 @@ fn auto_gc(config: &Config) -> Result<Option<AutoGc>, ValueError> {
     let datastore = config.datastore()?;
     let period = datastore.gc_period.to_std().unwrap_or_default();
     Ok(AutoGc::new(datastore.storage_bytes_max, datastore.gc_watermark_percent, period))
+}
+
+/// When and how fast blocks are verified in the background.
+fn scrub_plan(config: &Config) -> Result<Option<ScrubPlan>, ValueError> {
+    let datastore = config.datastore()?;
+    let period = datastore.scrub_period.to_std().unwrap_or_default();
+    Ok(ScrubPlan::new(period, datastore.scrub_bytes_per_second_max))
 }
 
 /// An open repo and everything that works on it. Clones share it; it closes with the last of them, and with the last
@@ -214,6 +237,8 @@ pub struct Node {
 /// In the order in which it is to be dropped: the lock of the repo last.
 struct Inner {
     _maintenance: Option<Maintenance>,
+    _scrubber: Option<Scrubber>,
+    files: files::State,
     fetch: Fetch,
     store: Store,
     pool: Pool,
@@ -243,18 +268,18 @@ impl Node {
         }
     }
 
-    /// Makes everything that was written durable and lets go of the repo.
+    /// Makes everything that was written durable, changes of the mutable file system included, and lets go of the repo.
     ///
     /// The lock is released when the last clone of this handle and the last of its streams are dropped.
     pub async fn close(self) -> Result<(), NodeError> {
         let (pool, node) = (self.inner.pool.clone(), self);
-        Ok(pool
-            .operation(move || {
-                let flushed = node.inner.store.flush();
-                drop(node);
-                flushed
-            })
-            .await??)
+        pool.operation(move || {
+            let files = node.inner.files.close(&node);
+            let flushed = node.inner.store.flush();
+            drop(node);
+            files.map_err(|error| NodeError::Files(Box::new(error))).and(Ok(flushed?))
+        })
+        .await?
     }
 
     /// The repo folder.
@@ -277,6 +302,11 @@ impl Node {
         &self.inner.fetch
     }
 
+    /// The root of the mutable file system.
+    pub(crate) fn files_state(&self) -> &files::State {
+        &self.inner.files
+    }
+
     /// The pool for blocking work.
     pub fn pool(&self) -> &Pool {
         &self.inner.pool
@@ -285,5 +315,21 @@ impl Node {
     /// Hash threads and buffers of adds.
     pub fn import_pool(&self) -> &ImportPool {
         &self.inner.import_pool
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_config_says_of_the_store_reaches_it() {
+        let default = store_config(&Config::defaults(), None, GRACE).unwrap();
+        assert_eq!((default.durability, default.reserve_bytes), (Durability::Power, None));
+        let text = r#"{"Datastore":{"Durability":"process","ReserveSize":"8MiB","ScrubPeriod":"0"}}"#;
+        let config = Config::parse(text).unwrap();
+        let changed = store_config(&config, None, GRACE).unwrap();
+        assert_eq!((changed.durability, changed.reserve_bytes), (Durability::Process, Some(8 << 20)));
+        assert_eq!(scrub_plan(&config).unwrap(), None);
     }
 }

@@ -143,7 +143,7 @@ fn make_folder(repo: &Path) -> Result<(), InitError> {
         _ => InitError::Io { path: repo.to_owned(), source },
     };
     std::fs::create_dir_all(repo).map_err(refused)?;
-    tempfile::Builder::new().prefix(".tmp-").tempfile_in(repo).map(drop).map_err(refused)
+    tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(repo).map(drop).map_err(refused)
 }
 
 impl Config {
@@ -278,7 +278,10 @@ mod tests {
         for (params, words) in [
             (params("foo", None, ""), "unrecognized key type: foo"),
             (params("ed25519", Some(2048), ""), "invalid key size 2048: ed25519 keys are always 256 bits"),
-            (params("ed25519", None, "nosuch"), "invalid configuration profile: nosuch"),
+            (
+                params("ed25519", None, "nosuch"),
+                "invalid configuration profile: nosuch\n'init --help' lists the profiles that there are",
+            ),
         ] {
             assert_eq!(run(&params).1.unwrap_err().to_string(), words);
         }

@@ -2,12 +2,16 @@
 //!
 //! Acknowledged means: the command printed the CID and ended with exit code 0. The contents are
 //! not kept, they follow from a seed. A judge reads everything back through the binary.
+//!
+//! What is pinned is kept in a book of its own, see [`crate::pin_book`]. A new kind of operation
+//! joins the mix by its line in `KINDS`, what it stores and what it does to pins.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::car::{Block, car};
 use crate::inputs::{Random, noise};
+use crate::pin_book::{PinBook, PinChange, Pins};
 use crate::run::{Answer, Node};
 
 /// One piece of content: where it can be read once `root` is known, and the seed of its bytes.
@@ -28,7 +32,7 @@ impl Piece {
     }
 }
 
-/// One command that stores something.
+/// One command that stores something, or changes what is pinned.
 #[derive(Debug, Clone)]
 pub struct Operation {
     /// The arguments of the command.
@@ -37,28 +41,96 @@ pub struct Operation {
     pub pieces: Vec<Piece>,
     /// What kind it is, for the summary.
     pub kind: &'static str,
-    /// Whether what it stores is pinned when it is acknowledged.
-    pub pinned: bool,
+    /// What it does to pins.
+    pub pin: Option<PinChange>,
 }
 
-/// The kinds of operation, in the order of the odds they get.
-const KINDS: [&str; 4] = ["add file", "add tree", "dag import", "block put"];
+impl Operation {
+    /// Whether it can be run once more after it was killed: what it does does not hang on what
+    /// was there before.
+    pub fn can_be_repeated(&self) -> bool {
+        self.pin.as_ref().is_none_or(|change| *change == PinChange::Printed)
+    }
+}
+
+/// The kinds of operation, each as likely as another.
+const KINDS: [&str; 9] = [
+    "add file",
+    "add tree",
+    "add unpinned",
+    "dag import",
+    "block put",
+    "pin add",
+    "pin add direct",
+    "pin rm",
+    "pin update",
+];
 
 /// Prepares an operation: lays its input under `dir` and says how to run it.
-pub fn prepare(random: &mut Random, dir: &Path, number: u64) -> Operation {
+pub fn prepare(random: &mut Random, dir: &Path, number: u64, journal: &Journal) -> Operation {
     let kind = KINDS[usize::try_from(random.below(KINDS.len() as u64)).unwrap()];
+    if kind.starts_with("pin ") {
+        return prepare_pin(kind, random, number, journal)
+            .unwrap_or_else(|| store("add file", random, dir, number));
+    }
+    store(kind, random, dir, number)
+}
+
+/// Prepares an operation on pins, if there is something to do it with.
+fn prepare_pin(kind: &'static str, random: &mut Random, number: u64, journal: &Journal) -> Option<Operation> {
+    let pins = journal.book().pins();
+    let is = |cid: &String, kind| pins.contains_key(&(cid.clone(), kind));
+    let roots = journal.entries().iter().map(|entry| &entry.root);
+    let mut pick = |among: Vec<String>| {
+        let some = u64::try_from(among.len()).ok().filter(|count| *count > 0)?;
+        among.get(usize::try_from(random.below(some)).ok()?).cloned()
+    };
+    let free = || roots.clone().filter(|root| !is(root, "recursive")).cloned().collect::<Vec<_>>();
+    let kept = || roots.clone().filter(|root| is(root, "recursive")).cloned().collect::<Vec<_>>();
+    let name = if number.is_multiple_of(3) { String::new() } else { format!("name {number} \u{e4}") };
+    let (words, change) = match kind {
+        // One in some is pinned already, and only gets another name.
+        "pin add" => {
+            let cid = pick(if number.is_multiple_of(4) { kept() } else { free() })?;
+            (
+                vec!["add".to_owned(), "--name".to_owned(), name.clone(), cid.clone()],
+                PinChange::Recursive(cid, name),
+            )
+        }
+        "pin add direct" => {
+            let cid = pick(free())?;
+            let flags = ["add", "-r=false", "--name"].map(str::to_owned);
+            ([flags.as_slice(), &[name.clone(), cid.clone()]].concat(), PinChange::Direct(cid, name))
+        }
+        "pin rm" => {
+            let cid = pick(
+                roots.clone().filter(|root| is(root, "recursive") || is(root, "direct")).cloned().collect(),
+            )?;
+            (vec!["rm".to_owned(), cid.clone()], PinChange::Remove(cid))
+        }
+        _ => {
+            let (from, to) = (pick(kept())?, pick(free())?);
+            (vec!["update".to_owned(), from.clone(), to.clone()], PinChange::Update(from, to))
+        }
+    };
+    let args = [vec!["pin".to_owned()], words].concat();
+    Some(Operation { args, pieces: Vec::new(), kind, pin: Some(change) })
+}
+
+fn store(kind: &'static str, random: &mut Random, dir: &Path, number: u64) -> Operation {
     let path = dir.join(format!("input{number}"));
     let text = |path: &Path| path.to_str().expect("paths here are ASCII").to_owned();
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     match kind {
-        "add file" => {
+        "add file" | "add unpinned" => {
             let piece = piece(random, 5 << 20, "");
             fs::write(&path, piece.bytes()).unwrap();
             let chunker = ["size-262144", "size-1048576", "rabin", "buzhash"];
             let chunker = chunker[usize::try_from(random.below(4)).unwrap()];
+            let pinned = kind == "add file";
             let mut args = words(&["add", "-Q", "--chunker", chunker]);
-            args.push(text(&path));
-            Operation { args, pieces: vec![piece], kind, pinned: true }
+            args.extend([format!("--pin={pinned}"), text(&path)]);
+            Operation { args, pieces: vec![piece], kind, pin: pinned.then_some(PinChange::Printed) }
         }
         "add tree" => {
             let count = 1 + random.below(60);
@@ -71,7 +143,7 @@ pub fn prepare(random: &mut Random, dir: &Path, number: u64) -> Operation {
             }
             let mut args = words(&["add", "-r", "-Q"]);
             args.push(text(&path));
-            Operation { args, pieces, kind, pinned: true }
+            Operation { args, pieces, kind, pin: Some(PinChange::Printed) }
         }
         "dag import" => {
             let pieces: Vec<Piece> = (0..=random.below(12))
@@ -86,14 +158,14 @@ pub fn prepare(random: &mut Random, dir: &Path, number: u64) -> Operation {
             fs::write(&path, car(&root, &blocks)).unwrap();
             let mut args = words(&["dag", "import"]);
             args.push(text(&path));
-            Operation { args, pieces, kind, pinned: true }
+            Operation { args, pieces, kind, pin: Some(PinChange::Printed) }
         }
         _ => {
             let piece = piece(random, 1 << 20, "");
             fs::write(&path, piece.bytes()).unwrap();
             let mut args = words(&["block", "put"]);
             args.push(text(&path));
-            Operation { args, pieces: vec![piece], kind, pinned: false }
+            Operation { args, pieces: vec![piece], kind, pin: None }
         }
     }
 }
@@ -113,6 +185,9 @@ pub fn acknowledged(operation: &Operation, answer: &Answer) -> Option<String> {
     let out = answer.out();
     let root = if operation.kind == "dag import" {
         out.lines().last()?.split('\t').nth(1)?.trim().to_owned()
+    } else if operation.kind.starts_with("pin ") {
+        // `pinned CID recursively`, `unpinned CID`, `updated CID to CID`.
+        out.split_whitespace().nth(1)?.to_owned()
     } else {
         out.trim().to_owned()
     };
@@ -137,6 +212,7 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Journal {
     entries: Vec<Entry>,
+    book: PinBook,
     file: PathBuf,
 }
 
@@ -152,15 +228,33 @@ pub struct Loss {
 impl Journal {
     /// An empty journal that also writes to `file`.
     pub fn new(file: PathBuf) -> Self {
-        Self { entries: Vec::new(), file }
+        Self { entries: Vec::new(), book: PinBook::default(), file }
     }
 
-    /// Notes an acknowledgement.
+    /// Notes that an operation begins.
+    pub fn begin(&mut self, operation: &Operation) {
+        self.book.begin(operation.pin.as_ref());
+    }
+
+    /// What is pinned, by the book.
+    pub fn book(&self) -> &PinBook {
+        &self.book
+    }
+
+    /// Takes what is found to be pinned for certain: see [`PinBook::settle`].
+    pub fn settle(&mut self, found: Pins) {
+        self.book.settle(found);
+    }
+
+    /// Notes that the operation that began last is acknowledged.
     pub fn note(&mut self, root: String, operation: Operation) {
         use std::io::Write;
         let mut file = fs::OpenOptions::new().create(true).append(true).open(&self.file).unwrap();
         writeln!(file, "{root}\t{}\t{}", operation.kind, operation.pieces.len()).unwrap();
-        self.entries.push(Entry { root, operation });
+        self.book.acknowledge(operation.pin.as_ref(), &root);
+        if !operation.pieces.is_empty() {
+            self.entries.push(Entry { root, operation });
+        }
     }
 
     /// The entries so far.
@@ -218,9 +312,9 @@ fn cat(node: &Node, paths: &[String]) -> Answer {
     node.run(args.iter().chain(paths))
 }
 
-/// Checks what reading cannot show: whole DAGs by `refs -r`, blocks by `block get`, pins by the
-/// refusal to remove them. Takes every `nth` entry.
-pub fn judge_structure(node: &Node, entries: &[Entry], nth: usize) -> Vec<Loss> {
+/// Checks what reading cannot show: whole DAGs by `refs -r`, blocks by `block get`, and that what
+/// is pinned (see [`crate::pin_book::pins_of`]) cannot be removed. Takes every `nth` entry.
+pub fn judge_structure(node: &Node, entries: &[Entry], nth: usize, pins: &Pins) -> Vec<Loss> {
     let mut losses = Vec::new();
     for (number, entry) in entries.iter().enumerate().step_by(nth) {
         let mut lost = |why: String| losses.push(Loss { entry: number, why });
@@ -231,16 +325,42 @@ pub fn judge_structure(node: &Node, entries: &[Entry], nth: usize) -> Vec<Loss> 
             }
             continue;
         }
-        let answer = node.run(["refs", "-r", "--offline", &entry.root]);
+        let answer = node.run(["refs", "-r", "-u", "--offline", &entry.root]);
         if answer.code != Some(0) {
             lost(format!("refs -r {}: {}", entry.root, answer.err().trim()));
         }
-        if entry.operation.pinned {
-            let answer = node.run(["block", "rm", &entry.root]);
+        if !pins.contains_key(&(entry.root.clone(), "recursive")) {
+            continue;
+        }
+        let out = answer.out();
+        let below = [Some(entry.root.as_str()), out.lines().last()];
+        for cid in below.into_iter().flatten() {
+            let answer = node.run(["block", "rm", cid]);
             if answer.code == Some(0) {
-                lost(format!("{}: {} was not pinned and could be removed", entry.operation.kind, entry.root));
+                lost(format!("{}: {cid} was not kept and could be removed", entry.operation.kind));
+            }
+            let answer = node.run(["pin", "ls", cid]);
+            if answer.code != Some(0) {
+                lost(format!("{}: {}", entry.operation.kind, answer.err().trim()));
             }
         }
     }
     losses
+}
+
+/// Checks what the node says of itself: every pin is whole, and the number of blocks is that of a
+/// full walk. What is wrong.
+pub fn judge_counts(node: &Node) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let verified = node.run(["pin", "verify"]);
+    if verified.code != Some(0) || !verified.stdout.is_empty() {
+        wrong.push(format!("pin verify: {}{}", verified.out(), verified.err()));
+    }
+    let stat = node.run(["repo", "stat", "--enc=json"]).ok().out();
+    let counted = serde_json::from_str::<serde_json::Value>(&stat).unwrap()["NumObjects"].as_u64();
+    let walked = node.run(["repo", "ls"]).ok().out().lines().count() as u64;
+    if counted != Some(walked) {
+        wrong.push(format!("repo stat counts {counted:?} blocks, there are {walked}"));
+    }
+    wrong
 }

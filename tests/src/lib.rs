@@ -11,6 +11,7 @@
 //! - [`answers`]: when a recorded answer and a given one are equal.
 //! - [`car`]: the few lines of dag-pb and CARv1 that hostile and generated DAGs need.
 //! - [`journal`]: what was acknowledged, kept outside the process that is killed.
+//! - [`pin_book`]: what is pinned, by the operations that were acknowledged or begun.
 //! - [`disk`]: loop devices and mounts that are undone when dropped.
 //! - [`oracle`]: the programs of others that compute CIDs.
 //! - [`tree`]: comparing two folders byte for byte.
@@ -33,5 +34,6 @@ pub mod inputs;
 pub mod journal;
 pub mod need;
 pub mod oracle;
+pub mod pin_book;
 pub mod run;
 pub mod tree;

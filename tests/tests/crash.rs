@@ -3,7 +3,9 @@
 //! A journal outside the process holds what was acknowledged: the command printed the CID and
 //! ended with exit code 0. After every kill the repo opens without a hand, and everything
 //! acknowledged so far reads back byte for byte. Inputs whose add was killed are added again, so
-//! that an add meets blocks that are present and were never acknowledged.
+//! that an add meets blocks that are present and were never acknowledged. Pins are those of the
+//! journal's book: acknowledged ones with their names, none that was removed, an update whole or
+//! not at all; and every pin has all its blocks.
 //!
 //! 100 kills; with `SOAK=1` 1,000.
 
@@ -13,8 +15,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use holdfast_tests::inputs::Random;
-use holdfast_tests::journal::{Journal, Operation, acknowledged, judge, judge_structure, prepare};
+use holdfast_tests::journal::{
+    Journal, Operation, acknowledged, judge, judge_counts, judge_structure, prepare,
+};
 use holdfast_tests::need::{say, switched_on, temporary};
+use holdfast_tests::pin_book::pins_of;
 use holdfast_tests::run::{Answer, COMMAND_TIME_MAX, Node, finish};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -64,6 +69,7 @@ fn what_was_acknowledged_survives_sigkill() {
     let mut again: Vec<Operation> = Vec::new();
     // How long each kind takes when nobody kills it: delays are drawn over a little more.
     let mut took: BTreeMap<&str, Duration> = BTreeMap::new();
+    let mut kinds: BTreeMap<&str, u32> = BTreeMap::new();
     let (mut kills, mut cycle) = (0_u32, 0_u64);
     let mut slowest_start = Duration::ZERO;
     let started = Instant::now();
@@ -76,7 +82,7 @@ fn what_was_acknowledged_survives_sigkill() {
         let operation = if !again.is_empty() && random.one_in(4) {
             again.swap_remove(usize::try_from(random.below(again.len() as u64)).unwrap())
         } else {
-            prepare(&mut random, &inputs, cycle)
+            prepare(&mut random, &inputs, cycle, &journal)
         };
         // Every eighth is left to end, to learn how long it takes and to have much to lose.
         let usual = took.get(operation.kind).copied();
@@ -87,6 +93,7 @@ fn what_was_acknowledged_survives_sigkill() {
             }
             _ => Duration::MAX,
         };
+        journal.begin(&operation);
         let begun = Instant::now();
         let answer = if delay == Duration::MAX {
             node.run(&operation.args).ok()
@@ -96,12 +103,26 @@ fn what_was_acknowledged_survives_sigkill() {
         if delay == Duration::MAX {
             took.insert(operation.kind, begun.elapsed());
         }
+        let line = answer.line.clone();
         if let Some(root) = acknowledged(&operation, &answer) {
+            *kinds.entry(operation.kind).or_default() += 1;
             journal.note(root, operation);
         } else {
             assert_eq!(answer.signal, Some(9), "`{}` failed by itself: {}", answer.line, answer.err());
             kills += 1;
-            again.push(operation);
+            if operation.can_be_repeated() {
+                again.push(operation);
+            }
+        }
+        let certain = journal.book().acknowledged();
+        let pins = pins_of(&node);
+        if let Err(why) = journal.book().judge(&pins, certain) {
+            panic!("after kill {kills} and `{line}`: {why}\nthe repo stays in {}", dir.keep().display());
+        }
+        journal.settle(pins);
+        if cycle % 8 == 0 {
+            let wrong = judge_counts(&node);
+            assert!(wrong.is_empty(), "after kill {kills} and `{line}`: {wrong:?}");
         }
         // Everything, while that is little; in a soak the newest and a random part, and all at times.
         let entries = journal.entries();
@@ -128,16 +149,14 @@ fn what_was_acknowledged_survives_sigkill() {
         );
     }
     let nth = if soak { 10 } else { 3 };
-    let losses = judge_structure(&node, journal.entries(), nth);
+    let losses = judge_structure(&node, journal.entries(), nth, &pins_of(&node));
     assert!(losses.is_empty(), "{} structures are not whole; first: {}", losses.len(), losses[0].why);
     node.run(["repo", "verify"]).ok();
-    let mut kinds: BTreeMap<&str, u32> = BTreeMap::new();
-    for entry in journal.entries() {
-        *kinds.entry(entry.operation.kind).or_default() += 1;
-    }
+    let wrong = judge_counts(&node);
+    assert!(wrong.is_empty(), "at the end: {wrong:?}");
     say(&format!(
         "crash: {kills} kills in {cycle} cycles, {} acknowledged ({kinds:?}), none lost; slowest check {} ms; {} s",
-        journal.entries().len(),
+        kinds.values().sum::<u32>(),
         slowest_start.as_millis(),
         started.elapsed().as_secs()
     ));

@@ -4,16 +4,21 @@
 //! nothing; a symlink that points outside with an entry of the same name behind it; a symlink that
 //! already lies where a file goes. Whether `dag import` or `get` refuses them is free; what lies
 //! outside stays as it was.
+//!
+//! Nor does it damage what it was given: what stands in the way of a directory, pipes and devices
+//! stay, and a file is the old one or the new one, never a part.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use holdfast_tests::car::{Block, car};
+use holdfast_tests::inputs::noise;
 use holdfast_tests::need::{data, say, temporary};
-use holdfast_tests::run::Node;
+use holdfast_tests::run::{COMMAND_TIME_MAX, Node, finish};
 use holdfast_tests::tree;
 
 struct Place {
@@ -181,4 +186,124 @@ fn the_published_inside_fixture_works() {
     place.node.run(["get", "-o", place.out().to_str().unwrap(), &root]).ok();
     assert!(place.out().exists());
     place.untouched("the inside fixture");
+}
+
+#[test]
+fn what_stands_where_a_directory_goes_is_kept() {
+    let place = Place::new();
+    let file = Block::raw(b"new".to_vec());
+    let sub = Block::directory(&[(b"secret", &file)]);
+    let root = Block::directory(&[(b"sub", &sub)]);
+    assert!(place.import(&root, &[&root, &sub, &file]));
+    let (out, root) = (place.out(), root.cid());
+    let get = || place.node.run(["get", "-o", out.to_str().unwrap(), &root]);
+    fs::create_dir(&out).unwrap();
+    fs::write(out.join("sub"), "mine").unwrap();
+    assert!(get().failed().err().contains("mkdir"), "as Kubo, it says what it could not do");
+    assert_eq!(fs::read(out.join("sub")).unwrap(), b"mine", "a file is not deleted for a directory");
+    fs::remove_file(out.join("sub")).unwrap();
+    symlink("../../outside", out.join("sub")).unwrap();
+    assert!(get().failed().err().contains("cannot extract to symlink"));
+    assert!(out.join("sub").is_symlink(), "nor is a symlink");
+    fs::remove_file(out.join("sub")).unwrap();
+    fs::create_dir(out.join("sub")).unwrap();
+    fs::write(out.join("sub/other"), "mine").unwrap();
+    get().ok();
+    assert_eq!(fs::read(out.join("sub/secret")).unwrap(), b"new");
+    assert_eq!(fs::read(out.join("sub/other")).unwrap(), b"mine", "directories merge");
+}
+
+#[test]
+fn pipes_and_devices_are_written_into_or_refused_and_never_removed() {
+    let place = Place::new();
+    let file = Block::raw(b"new".to_vec());
+    let root = Block::directory(&[(b"pipe", &file)]);
+    assert!(place.import(&root, &[&root, &file]));
+    let (out, pipe) = (place.out(), place.out().join("pipe"));
+    let is_pipe = || fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo();
+    fs::create_dir(&out).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    place.node.run(["get", "-o", out.to_str().unwrap(), &root.cid()]).failed();
+    assert!(is_pipe(), "an entry does not take the place of a pipe");
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read(pipe).unwrap()
+    });
+    place.node.run(["get", "-o", pipe.to_str().unwrap(), &file.cid()]).ok();
+    assert_eq!(reader.join().unwrap(), b"new", "a pipe that the user names is written into");
+    assert!(is_pipe());
+    for cid in [file.cid(), root.cid()] {
+        place.node.run(["get", "-o", "/dev/null", &cid]).ok();
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    }
+}
+
+/// A file of some blocks, and the CID of its last one.
+fn large_file(place: &Place) -> (String, String) {
+    let path = place.dir.path().join("large");
+    fs::write(&path, noise(7, 3 << 20)).unwrap();
+    let root = place.node.run(["add", "-Q", "--pin=false", path.to_str().unwrap()]).ok().cid();
+    let leaves = place.node.run(["refs", &root]).ok().out();
+    (root, leaves.lines().last().unwrap().to_owned())
+}
+
+#[test]
+fn a_get_that_fails_leaves_the_old_file_and_no_part_of_the_new_one() {
+    let place = Place::new();
+    let (root, leaf) = large_file(&place);
+    place.node.run(["block", "rm", &leaf]).ok();
+    let out = place.out();
+    for more in [&[][..], &["-a"], &["-C"]] {
+        let name = if more.is_empty() {
+            out.clone()
+        } else {
+            out.with_extension(if more == ["-a"] { "tar" } else { "gz" })
+        };
+        for old in [Some("old"), None] {
+            place.clean();
+            if let Some(old) = old {
+                fs::write(&name, old).unwrap();
+            }
+            let mut args = vec!["get", "-o", out.to_str().unwrap(), &root];
+            args.extend(more);
+            place.node.run(&args).failed();
+            assert_eq!(fs::read_to_string(&name).ok().as_deref(), old, "{more:?}");
+            let left = fs::read_dir(name.parent().unwrap()).unwrap().count();
+            assert_eq!(left, usize::from(old.is_some()), "{more:?}: a temporary file was left");
+        }
+    }
+}
+
+#[test]
+fn a_get_that_is_interrupted_leaves_the_old_file_and_no_part_of_the_new_one() {
+    let place = Place::new();
+    let path = place.dir.path().join("large");
+    fs::write(&path, noise(8, 192 << 20)).unwrap();
+    let root = place.node.run(["add", "-Q", path.to_str().unwrap()]).ok().cid();
+    let (out, folder) = (place.out(), place.guarded().join("work"));
+    let mut interrupted = 0;
+    for more in [&[][..], &["-C"]].repeat(5) {
+        place.clean();
+        let name = if more.is_empty() { out.clone() } else { out.with_extension("gz") };
+        fs::write(&name, "old").unwrap();
+        let mut args = vec!["get", "-o", out.to_str().unwrap(), &root];
+        args.extend(more);
+        let mut child = place.node.command(&args).spawn().unwrap();
+        while child.try_wait().unwrap().is_none() && fs::read_dir(&folder).unwrap().count() < 2 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        let answer = finish(child, "get".to_owned(), b"", COMMAND_TIME_MAX);
+        if answer.code == Some(130) {
+            interrupted += 1;
+            assert_eq!(fs::read(&name).unwrap(), b"old", "{more:?}");
+        } else {
+            assert_eq!(answer.code, Some(0), "{}", answer.err());
+            assert!(fs::metadata(&name).unwrap().len() >= 192 << 20, "{more:?}: a part under the final name");
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "{more:?}: a temporary file was left");
+    }
+    assert!(interrupted > 0, "no run was interrupted in time: nothing was tested");
 }

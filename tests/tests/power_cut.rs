@@ -3,7 +3,8 @@
 //! The repo lies on an ext4 whose disk is an image file on an XFS with reflinks. At random moments
 //! the image is copied in no time: the copy is the disk as the power cut left it, without what was
 //! still in the machine's memory. The copy is mounted as after a reboot, the binary starts on it,
-//! and the journal that was kept outside judges: what was acknowledged before the cut is there.
+//! and the journal that was kept outside judges: what was acknowledged before the cut is there, pins
+//! with their names and all their blocks.
 //! With `Datastore.Durability = process` the same judge must find losses, else it proves nothing.
 //!
 //! 10 cuts; with `SOAK=1` 200. Needs root, loop devices and xfsprogs.
@@ -19,8 +20,9 @@ use std::time::{Duration, Instant};
 
 use holdfast_tests::disk::{Disk, unavailable};
 use holdfast_tests::inputs::Random;
-use holdfast_tests::journal::{Entry, Journal, acknowledged, judge, judge_structure, prepare};
+use holdfast_tests::journal::{Entry, Journal, acknowledged, judge, judge_counts, judge_structure, prepare};
 use holdfast_tests::need::{say, skip, switched_on, temporary};
+use holdfast_tests::pin_book::pins_of;
 use holdfast_tests::run::Node;
 
 /// Loop devices are few, and the cuts want the disk for themselves: one stage at a time.
@@ -41,7 +43,12 @@ fn work(node: &Node, inputs: &Path, seed: u64, journal: &Mutex<Journal>, stop: &
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
         number += 1;
-        let operation = prepare(&mut random, inputs, number);
+        let operation = {
+            let mut journal = journal.lock().unwrap();
+            let operation = prepare(&mut random, inputs, number, &journal);
+            journal.begin(&operation);
+            operation
+        };
         let answer = node.run(&operation.args).ok();
         let input = inputs.join(format!("input{number}"));
         if let Some(root) = acknowledged(&operation, &answer) {
@@ -80,14 +87,23 @@ fn cut_while_working(durability: &str, cuts: u32, until_loss: bool, random: &mut
             for _ in 0..cuts {
                 std::thread::sleep(Duration::from_millis(20 + random.below(600)));
                 // First the journal, then the disk: only what was acknowledged before is judged.
-                let before: Vec<Entry> = journal.lock().unwrap().entries().to_vec();
+                let (before, certain): (Vec<Entry>, usize) = {
+                    let journal = journal.lock().unwrap();
+                    (journal.entries().to_vec(), journal.book().acknowledged())
+                };
                 let cut = disk.cut(&dir.path().join("after")).unwrap();
+                // What was begun by now may be on the disk that was cut off, or may not.
+                let book = journal.lock().unwrap().book().clone();
                 let after = Node::at(&cut.point().join("repo"));
                 let mut losses = Vec::new();
                 let opened = after.run(["repo", "stat"]);
                 if opened.code == Some(0) {
                     losses.extend(judge(&after, &before).into_iter().map(|loss| loss.why));
-                    losses.extend(judge_structure(&after, &before, 7).into_iter().map(|loss| loss.why));
+                    let pins = pins_of(&after);
+                    losses.extend(book.judge(&pins, certain).err());
+                    losses.extend(judge_counts(&after));
+                    losses
+                        .extend(judge_structure(&after, &before, 7, &pins).into_iter().map(|loss| loss.why));
                     let verified = after.run(["repo", "verify"]);
                     if verified.code != Some(0) {
                         losses.push(format!("repo verify: {}", verified.err().trim()));

@@ -10,12 +10,13 @@ use std::time::Duration;
 use holdfast_dag::cid::{Cid, Multihash};
 
 use self::sweep::Run;
-use self::walk::Walk;
+use self::walk::{Events, Walk};
 use crate::compact::CompactReport;
 use crate::error::{IndexError, WriteError};
 use crate::holder::{ANCESTORS_MAX, Holder, Kept, holder};
 use crate::index::after;
 use crate::pins::{PinKind, PinnedBy};
+use crate::reserve::is_full;
 use crate::roots::RootLog;
 use crate::rows::{decode_pin_key, family, pin_prefix};
 use crate::store::{Inner, Store};
@@ -217,15 +218,27 @@ impl Inner {
         options: &GcOptions,
         events: &mut dyn FnMut(GcEvent<'_>) -> ControlFlow<()>,
     ) -> Result<GcReport, GcError> {
-        let mut run = Run::begin(self, options, events)?;
-        run.mark()?;
-        run.sweep()?;
-        let mut report = run.finish();
+        self.room_to_remove()?;
+        let mut report = match self.mark_and_sweep(options, events) {
+            // The disk is full: what the reserve held is for this.
+            Err(GcError::Write(error)) if is_full(&error) && self.reserve_file.give_up() => {
+                self.room_to_remove()?;
+                self.mark_and_sweep(options, events)?
+            }
+            other => other?,
+        };
         if !options.dry_run && !options.no_compaction {
             report.compaction = self.compact_after(&report, events)?;
         }
         self.sample_used();
         Ok(report)
+    }
+
+    fn mark_and_sweep(&self, options: &GcOptions, events: Events<'_>) -> Result<GcReport, GcError> {
+        let mut run = Run::begin(self, options, events)?;
+        run.mark()?;
+        run.sweep()?;
+        Ok(run.finish())
     }
 
     /// Begins to take note of new roots, and waits for those that the committer already had in hand: all that became a

@@ -132,6 +132,10 @@ impl<'a> Run<'a> {
         // However it ended: what was deleted takes space until then.
         self.give_back()?;
         swept?;
+        if self.report.unprovable.is_none() && !self.options.dry_run && self.log.is_empty() {
+            let walk = &self.walk;
+            self.inner.forget_dropped(&|key| walk.reached_missing(key))?;
+        }
         if self.lost_epoch > self.epoch {
             self.inner.begin_epoch(self.lost_epoch + 1)?;
         }

@@ -17,7 +17,7 @@ use super::{GcBroken, GcError, GcEvent};
 use crate::error::{IndexError, ReadError};
 use crate::links::children;
 use crate::pending::Row;
-use crate::rows::{encode_links, links_key};
+use crate::rows::{encode_links, links_key, split_links_key};
 use crate::segment::Place;
 use crate::store::Inner;
 use crate::sync::{lock, read};
@@ -199,14 +199,21 @@ impl<'a> Walk<'a> {
 
     /// A block that is not here or out of reach. If it should be, what it links to may still be known.
     fn absent(&mut self, cid: &Cid, key: &[u8], reason: &str, promise: Promise) -> Result<(), GcError> {
-        if promise == Promise::BestEffort || !self.report(cid, reason.to_owned())? {
+        if promise == Promise::BestEffort && cid.codec() == codec::RAW {
             return Ok(());
         }
-        if cid.codec() != codec::RAW {
-            match self.inner.links_row(key, cid.codec())? {
-                Some(row) => self.frames.extend(Frame::new(row)),
-                None => self.lost.insert(cid, &self.root, promise),
-            }
+        let first = match promise {
+            Promise::Whole => self.report(cid, reason.to_owned())?,
+            Promise::BestEffort => self.broken.insert(links_key(key, cid.codec())),
+        };
+        if !first || cid.codec() == codec::RAW {
+            return Ok(());
+        }
+        match self.inner.links_row(key, cid.codec())? {
+            // It was dropped as damaged: the rest of what held it is kept until it is back.
+            Some(row) => self.frames.extend(Frame::new(row)),
+            None if promise == Promise::BestEffort => {}
+            None => self.lost.insert(cid, &self.root, promise),
         }
         Ok(())
     }
@@ -223,6 +230,12 @@ impl<'a> Walk<'a> {
         }
         let broken = GcBroken { cid: *cid, root: self.root, reason };
         self.tell(GcEvent::Broken(&broken)).map(|()| true)
+    }
+
+    /// Whether a block that is not here was reached by any codec, or may have been.
+    pub(super) fn reached_missing(&self, key: &[u8]) -> bool {
+        self.broken.len() >= BROKEN_MAX
+            || self.broken.iter().any(|node| split_links_key(node).is_some_and(|(hash, _)| hash == key))
     }
 
     fn report_progress(&mut self) -> Result<(), GcError> {

@@ -7,11 +7,16 @@ mod lock;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use crate::format::FORMAT;
 use crate::segments::sync_dir;
-use crate::store::FORMAT;
 
 pub use lock::RepoLock;
+
+/// How often a lock that somebody else holds is looked at.
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// What the file `version` says: the repo version of the Kubo level that this program matches.
 pub const KUBO_REPO_VERSION: u32 = 18;
@@ -30,6 +35,8 @@ mod name {
     pub(super) const KUBO: [&str; 3] = ["datastore_spec", "blocks", "datastore"];
     /// Ending of files that are written and then renamed into place.
     pub(super) const TEMPORARY: &str = ".tmp";
+    /// Beginning of such files as earlier builds named them.
+    pub(super) const TEMPORARY_BEFORE: &str = ".tmp-";
 }
 
 /// Why a repo folder was not opened or made.
@@ -155,6 +162,16 @@ impl RepoPaths {
         filled(self.config()) && (self.own_version().exists() || self.root.join("db").exists())
     }
 
+    /// Checks that what lies here is a repo that this program may write to, without touching anything: not Kubo's, and not of a
+    /// later format. It may change right after: [`Repo::open`] checks again under the lock.
+    pub fn check(&self) -> Result<(), RepoError> {
+        self.refuse_kubo()?;
+        if !self.own_version().exists() && !self.root.join("db").exists() {
+            return Err(RepoError::NotFound { path: self.root.clone() });
+        }
+        check_own_version(self)
+    }
+
     fn own_version(&self) -> PathBuf {
         self.root.join(name::OWN_VERSION)
     }
@@ -191,11 +208,20 @@ impl Repo {
     /// crate writes needs a hand.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, RepoError> {
         let paths = RepoPaths::new(root);
-        paths.refuse_kubo()?;
-        if !paths.own_version().exists() && !paths.root().join("db").exists() {
-            return Err(RepoError::NotFound { path: paths.root });
-        }
+        paths.check()?;
         Self::locked(paths)
+    }
+
+    /// Like [`Repo::open`], but waits at most `wait` for another process to let go. For changes of single files, which
+    /// take moments each.
+    pub fn open_within(root: impl Into<PathBuf>, wait: Duration) -> Result<Self, RepoError> {
+        let (root, until) = (root.into(), Instant::now() + wait);
+        loop {
+            match Self::open(&root) {
+                Err(RepoError::Locked { .. }) if Instant::now() < until => thread::sleep(LOCK_POLL),
+                other => return other,
+            }
+        }
     }
 
     /// Where things lie.
@@ -243,10 +269,19 @@ fn tidy(paths: &RepoPaths) -> Result<(), RepoError> {
             _ => {}
         }
     }
-    let root = paths.root();
-    for entry in fs::read_dir(root).map_err(RepoError::io("list", root))? {
-        let entry = entry.map_err(RepoError::io("list", root))?;
-        let temporary = entry.file_name().to_str().is_some_and(|name| name.ends_with(name::TEMPORARY));
+    remove_temporary(paths.root())?;
+    // They hold private keys, as those of the config do.
+    if paths.keystore().is_dir() { remove_temporary(&paths.keystore()) } else { Ok(()) }
+}
+
+/// Removes the files of a folder that were on their way into place.
+fn remove_temporary(folder: &Path) -> Result<(), RepoError> {
+    for entry in fs::read_dir(folder).map_err(RepoError::io("list", folder))? {
+        let entry = entry.map_err(RepoError::io("list", folder))?;
+        let temporary = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.ends_with(name::TEMPORARY) || name.starts_with(name::TEMPORARY_BEFORE));
         if temporary && entry.file_type().is_ok_and(|kind| kind.is_file()) {
             fs::remove_file(entry.path()).map_err(RepoError::io("remove", entry.path()))?;
         }

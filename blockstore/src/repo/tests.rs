@@ -50,6 +50,35 @@ fn what_a_power_cut_leaves_empty_or_half_written_needs_no_hand() {
 }
 
 #[test]
+fn what_a_killed_writer_left_of_a_private_key_goes_when_the_repo_is_opened() {
+    let root = folder();
+    drop(Repo::create(root.path()).unwrap());
+    let left = [".a1B2c3.tmp", ".tmp-a1B2c3", "keystore/.a1B2c3.tmp", "keystore/.tmp-a1B2c3"];
+    for name in left {
+        fs::write(root.path().join(name), "PrivKey").unwrap();
+    }
+    fs::write(root.path().join("keystore/key_nmyq"), "key").unwrap();
+    drop(Repo::open(root.path()).unwrap());
+    for name in left {
+        assert!(!root.path().join(name).exists(), "{name}");
+    }
+    assert!(root.path().join("keystore/key_nmyq").exists());
+}
+
+#[test]
+fn a_short_change_waits_for_the_one_before_it() {
+    let root = folder();
+    let first = Repo::create(root.path()).unwrap();
+    let refused = Repo::open_within(root.path(), Duration::from_millis(30)).unwrap_err();
+    assert!(matches!(refused, RepoError::Locked { pid: Some(_), .. }), "{refused}");
+    thread::scope(|scope| {
+        let second = scope.spawn(|| Repo::open_within(root.path(), Duration::from_secs(60)).map(drop));
+        drop(first);
+        second.join().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn a_kubo_repo_is_refused_and_left_as_it_was() {
     for mark in ["datastore_spec", "blocks", "datastore"] {
         let root = folder();

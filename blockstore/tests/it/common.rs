@@ -20,6 +20,8 @@ pub(crate) fn config() -> StoreConfig {
     StoreConfig {
         memory_bytes_max: 16 << 20,
         idle_flush: Duration::from_millis(20),
+        // Repos are copied often.
+        reserve_file_bytes: Some(0),
         ..StoreConfig::default()
     }
 }
@@ -120,8 +122,9 @@ pub(crate) fn cannot_run(why: &str) {
     assert!(std::env::var_os("REQUIRE_ALL").is_none(), "REQUIRE_ALL is set, but: {why}");
 }
 
-/// Checks that counters, listing and values agree, and returns the number of blocks.
+/// Checks that counters, derived families, listing and values agree, and returns the number of blocks.
 pub(crate) fn assert_consistent(store: &Store) -> u64 {
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
     let mut bytes = 0;
     let mut blocks = 0;
     for row in store.blocks() {

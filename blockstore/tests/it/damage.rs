@@ -10,7 +10,7 @@ use holdfast_dag::block::Block;
 use holdfast_dag::cid::Multihash;
 
 /// Flips a bit in the middle of a block's stored bytes.
-fn damage(repo: &Path, block: &Block) {
+pub(crate) fn damage(repo: &Path, block: &Block) {
     let data = block.data.to_bytes();
     for path in segments(repo) {
         if let Some(at) = find_bytes(&path, &data) {
@@ -177,7 +177,7 @@ fn a_lost_index_is_noticed_and_made_again_from_the_segments() {
     assert!(matches!(error, OpenError::IndexLost { .. }), "{error}");
     assert!(error.to_string().contains("repo rebuild"), "{error}");
 
-    let report = rebuild_index(repo.path(), config()).unwrap();
+    let report = rebuild_index(repo.path(), &config()).unwrap();
     assert_eq!((report.blocks, report.damaged, report.old_index), (98, 1, None));
     let store = open(repo.path());
     assert_eq!(assert_consistent(&store), 98);
@@ -197,7 +197,7 @@ fn an_index_that_does_not_open_is_moved_aside_by_a_rebuild() {
     std::fs::write(repo.path().join("db/CURRENT"), "MANIFEST-999999\n").unwrap();
     let error = Store::open(repo.path(), config()).map(|_| ()).unwrap_err();
     assert!(matches!(error, OpenError::Index { .. }), "{error}");
-    let report = rebuild_index(repo.path(), config()).unwrap();
+    let report = rebuild_index(repo.path(), &config()).unwrap();
     assert_eq!(report.blocks, 1);
     assert!(report.old_index.unwrap().join("CURRENT").exists());
     assert_has(&open(repo.path()), &block);
@@ -212,7 +212,7 @@ fn a_rebuild_keeps_pins_when_the_index_opens() {
         put(&store, std::slice::from_ref(&block));
         store.writer().commit(&[pin(block.cid)]).unwrap();
     }
-    rebuild_index(repo.path(), config()).unwrap();
+    rebuild_index(repo.path(), &config()).unwrap();
     let store = open(repo.path());
     assert_has(&store, &block);
     assert!(store.pins().get(&block.cid).unwrap().is_some());

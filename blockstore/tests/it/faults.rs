@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::*;
-use holdfast_blockstore::{Store, WriteError};
+use holdfast_blockstore::{Store, StoreConfig, WriteError};
 
 const STORY: &str = "HOLDFAST_FAULT_STORY";
 const CONTROL: &str = "HOLDFAST_FAULT";
 const LOG: &str = "HOLDFAST_FAULT_LOG";
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
+const EDQUOT: i32 = 122;
 
 /// Builds the library that injects faults. `None`: there is no C compiler.
 fn shim(folder: &Path) -> Option<PathBuf> {
@@ -61,12 +62,20 @@ fn no_fault() {
 fn teller() {
     let Ok(story) = std::env::var(STORY) else { return };
     let repo = tempfile::tempdir().unwrap();
-    let store = open(repo.path());
+    let reserve = story.starts_with("remove").then_some(1 << 20).or(Some(0));
+    let settings = StoreConfig { reserve_file_bytes: reserve, ..config() };
+    let store = Store::open(repo.path(), settings).unwrap();
     match story.as_str() {
-        "segment-sync" => failed_commit(&store, repo.path(), "sync", ".seg"),
-        "log-sync" => failed_commit(&store, repo.path(), "sync", ".log"),
-        "log-write" => failed_commit(&store, repo.path(), "write", ".log"),
-        "folder-sync" => failed_commit(&store, repo.path(), "sync", "/segments"),
+        "segment-sync" => failed_commit(&store, repo.path(), "sync", ".seg", EIO),
+        "log-sync" => failed_commit(&store, repo.path(), "sync", ".log", EIO),
+        "segment-sync-quota" => failed_commit(&store, repo.path(), "sync", ".seg", EDQUOT),
+        "log-write-quota" => failed_commit(&store, repo.path(), "write", ".log", EDQUOT),
+        "log-write-full" => failed_commit(&store, repo.path(), "write", ".log", ENOSPC),
+        "remove-quota" => failed_removal(&store, repo.path(), "write", EDQUOT),
+        "remove-full" => failed_removal(&store, repo.path(), "write", ENOSPC),
+        "remove-io" => failed_sync_of_removal(&store),
+        "log-write" => failed_commit(&store, repo.path(), "write", ".log", EIO),
+        "folder-sync" => failed_commit(&store, repo.path(), "sync", "/segments", EIO),
         "append-full" => failed_append(&store, repo.path(), ENOSPC),
         "append-io" => failed_append(&store, repo.path(), EIO),
         "order" => order(&store),
@@ -77,18 +86,22 @@ fn teller() {
 }
 
 /// A sync or a write of the log fails while someone commits.
-fn failed_commit(store: &Store, repo: &Path, call: &str, part: &str) {
+fn failed_commit(store: &Store, repo: &Path, call: &str, part: &str, code: i32) {
     let (old, bystander, lost, later) = (leaf(1, 9000), leaf(2, 9000), leaf(3, 9000), leaf(4, 9000));
     if part != "/segments" {
         put(store, std::slice::from_ref(&old));
     }
     let beside = store.writer();
     beside.put([bystander.clone()]).unwrap();
-    fault(call, part, EIO, -1);
+    fault(call, part, code, -1);
     let writer = store.writer();
     writer.put([lost.clone()]).unwrap();
     let error = writer.commit(&[pin(lost.cid)]).unwrap_err();
     assert!(!matches!(error, WriteError::Generation), "{error}");
+    // Reading goes on in the middle of it.
+    if part != "/segments" {
+        assert_has(store, &old);
+    }
     no_fault();
     // What failed is not there, and what was there is.
     if part != "/segments" {
@@ -112,6 +125,54 @@ fn failed_commit(store: &Store, repo: &Path, call: &str, part: &str) {
     assert_has(&survivor, &later);
     assert!(survivor.pins().get(&later.cid).unwrap().is_some());
     assert_consistent(&survivor);
+}
+
+/// Rows that say what is gone do not fit: the reserve is given up, and they do.
+fn failed_removal(store: &Store, repo: &Path, call: &str, code: i32) {
+    let blocks: Vec<_> = (1..5).map(|seed| leaf(seed, 9000)).collect();
+    put(store, &blocks);
+    store.writer().commit(&blocks.iter().map(|block| pin(block.cid)).collect::<Vec<_>>()).unwrap();
+    assert!(repo.join("reserve").exists());
+    fault(call, ".log", code, 1);
+    store.writer().commit(&[unpin(blocks[0].cid)]).unwrap();
+    assert!(!repo.join("reserve").exists());
+    assert!(store.delete_blocks(&[blocks[0].cid]).unwrap()[0].result.is_ok());
+    // The same for a deletion.
+    store.writer().commit(&[unpin(blocks[1].cid)]).unwrap();
+    let begin = std::time::Instant::now();
+    while !repo.join("reserve").exists() {
+        assert!(begin.elapsed().as_secs() < 20, "the reserve is not made again");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    fault(call, ".log", code, 1);
+    assert!(store.delete_blocks(&[blocks[1].cid]).unwrap()[0].result.is_ok());
+    assert!(!repo.join("reserve").exists());
+    let after = tempfile::tempdir().unwrap();
+    copy_repo(repo, after.path());
+    let survivor = open(after.path());
+    assert_eq!(*survivor.open_report(), holdfast_blockstore::OpenReport::default());
+    for (block, there) in blocks.iter().zip([false, false, true, true]) {
+        assert_eq!(survivor.has(block.cid.hash()).unwrap(), there);
+        assert_eq!(survivor.pins().get(&block.cid).unwrap().is_some(), there);
+    }
+    put(store, &[leaf(9, 9000)]);
+    assert_eq!(assert_consistent(store), 3);
+}
+
+/// The log with the rows of a deletion does not sync: nothing is given back, and it works later.
+fn failed_sync_of_removal(store: &Store) {
+    let blocks: Vec<_> = (1..4).map(|seed| leaf(seed, 90_000)).collect();
+    put(store, &blocks);
+    fault("sync", ".log", EIO, -1);
+    store.delete_blocks(&[blocks[0].cid]).unwrap_err();
+    assert_has(store, &blocks[1]);
+    no_fault();
+    let deletion = store.delete_blocks(&[blocks[0].cid, blocks[1].cid]).unwrap();
+    // The rows of the first may have reached the disk in spite of the error.
+    assert!(deletion[1].result.is_ok(), "{:?}", deletion[1].result);
+    put(store, &[blocks[0].clone()]);
+    assert_has(store, &blocks[0]);
+    assert_eq!(assert_consistent(store), 2);
 }
 
 /// An append fails after a part of it was written.
@@ -230,4 +291,30 @@ fn values_are_synced_before_the_index_names_them() {
 #[test]
 fn reading_goes_on_while_the_index_is_opened_again() {
     tell("busy-reader");
+}
+
+#[test]
+fn a_quota_that_is_exceeded_while_segment_and_log_are_written() {
+    tell("segment-sync-quota");
+    tell("log-write-quota");
+}
+
+#[test]
+fn a_log_that_finds_no_space() {
+    tell("log-write-full");
+}
+
+#[test]
+fn removing_goes_on_when_the_log_finds_no_space() {
+    tell("remove-full");
+}
+
+#[test]
+fn removing_goes_on_when_the_quota_is_exceeded() {
+    tell("remove-quota");
+}
+
+#[test]
+fn a_removal_whose_log_does_not_sync() {
+    tell("remove-io");
 }

@@ -38,7 +38,12 @@ impl Drop for Small {
 }
 
 fn settings() -> StoreConfig {
-    StoreConfig { reserve_bytes: Some(16 << 20), segment_bytes_max: 4 << 20, ..config() }
+    StoreConfig {
+        reserve_bytes: Some(16 << 20),
+        reserve_file_bytes: None,
+        segment_bytes_max: 4 << 20,
+        ..config()
+    }
 }
 
 /// Adds blocks until there is an error; returns those that were acknowledged.
@@ -119,6 +124,91 @@ fn a_disk_that_others_fill_to_the_last_byte() {
         assert!(store.pins().get(&cid).unwrap().is_some(), "an acknowledged pin");
     }
     assert_eq!(assert_consistent(&store), 5);
+}
+
+/// Twenty times, others fill the disk to the last byte while a writer, a reader and someone who removes are at work.
+/// Nothing acknowledged is lost, nothing false is acknowledged, `pin rm` and deletion work, reading goes on, and writing
+/// resumes without a restart.
+#[test]
+fn a_disk_that_is_full_twenty_times() {
+    let Some(disk) = Small::new("96m") else { return };
+    let mut store = Store::open(&disk.path, settings()).unwrap();
+    let reserve = disk.path.join("reserve");
+    assert_eq!(reserve.metadata().unwrap().len(), 16 << 20, "the reserve is made at once");
+    let mut kept: Vec<holdfast_dag::block::Block> = Vec::new();
+    let mut gone = Vec::new();
+    for round in 0..20_u64 {
+        for seed in 0..4 {
+            let block = leaf(1 + round * 100 + seed, 200_000);
+            let writer = store.writer();
+            writer.put([block.clone()]).unwrap();
+            writer.commit(&[pin(block.cid)]).unwrap();
+            kept.push(block);
+        }
+        eat_all(&disk.path.join("eaten"));
+        // In every fourth round the store is opened while there is no space at all.
+        if round % 4 == 3 {
+            drop(store);
+            store = Store::open(&disk.path, settings()).unwrap();
+        }
+        let generation = store.stat().unwrap().generation;
+        let fresh = leaf(50_000 + round, 1000);
+        assert!(matches!(store.writer().put([fresh.clone()]), Err(WriteError::DiskFull { .. })));
+        let refused = store.writer().commit(&[pin(kept[0].cid)]);
+        assert!(round % 4 == 3 || matches!(refused, Err(WriteError::DiskFull { .. })), "{refused:?}");
+        for block in &kept {
+            assert_has(&store, block);
+        }
+        for _ in 0..3 {
+            let block = kept.remove((round as usize * 7) % kept.len());
+            store.writer().commit(&[unpin(block.cid)]).unwrap();
+            let deletion = store.delete_blocks(&[block.cid]).unwrap().remove(0);
+            assert!(deletion.result.is_ok(), "{:?}", deletion.result);
+            gone.push(block);
+        }
+        assert_eq!(store.stat().unwrap().generation, generation, "RocksDB never met the full disk");
+        assert!(!reserve.exists());
+        std::fs::remove_file(disk.path.join("eaten")).unwrap();
+        let begin = std::time::Instant::now();
+        while let Err(error) = store.writer().put([fresh.clone()]) {
+            assert!(begin.elapsed().as_secs() < 10, "writing does not resume: {error}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        store.writer().commit(&[pin(fresh.cid)]).unwrap();
+        kept.push(fresh);
+        while !reserve.exists() {
+            assert!(begin.elapsed().as_secs() < 10, "the reserve is not made again");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+    drop(store);
+    let store = Store::open(&disk.path, settings()).unwrap();
+    assert_eq!(assert_consistent(&store) as usize, kept.len());
+    for block in &kept {
+        assert_has(&store, block);
+        assert!(store.pins().get(&block.cid).unwrap().is_some());
+    }
+    for block in &gone {
+        assert!(is_absent(&store, block));
+    }
+    assert_eq!(store.loss().unwrap(), None);
+}
+
+#[test]
+fn a_reserve_can_be_declined_and_never_takes_the_last_space() {
+    let Some(disk) = Small::new("24m") else { return };
+    let reserve = disk.path.join("reserve");
+    drop(Store::open(&disk.path, settings()).unwrap());
+    assert!(!reserve.exists(), "there is no room for it and for what adding leaves free");
+    let small = StoreConfig { reserve_bytes: Some(4 << 20), ..settings() };
+    drop(Store::open(&disk.path, small.clone()).unwrap());
+    assert_eq!(reserve.metadata().unwrap().len(), 4 << 20);
+    drop(
+        Store::open(&disk.path, StoreConfig { reserve_file_bytes: Some(1 << 20), ..small.clone() }).unwrap(),
+    );
+    assert_eq!(reserve.metadata().unwrap().len(), 1 << 20);
+    drop(Store::open(&disk.path, StoreConfig { reserve_file_bytes: Some(0), ..small }).unwrap());
+    assert!(!reserve.exists());
 }
 
 fn eat_all(path: &Path) {

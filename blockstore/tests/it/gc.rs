@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::common::*;
-use holdfast_blockstore::{Change, GcError, GcEvent, GcOptions, Pin, PinKind, Store, StoreConfig};
+use holdfast_blockstore::{
+    Change, GcError, GcEvent, GcOptions, Pin, PinKind, Store, StoreConfig, VerifyOptions,
+};
 use holdfast_dag::block::Block;
 use holdfast_dag::cid::{Cid, Version, codec};
 
@@ -49,6 +51,42 @@ fn what_a_root_reaches_stays_and_the_rest_goes() {
     let store = open(repo.path());
     assert_eq!(assert_consistent(&store), 19);
     assert_eq!(collect(&store).removed_blocks, 0);
+}
+
+/// A node was damaged and dropped. What it linked to stays while something holds it, a pin or the mutable file system,
+/// and goes when nothing does.
+#[test]
+fn what_a_dropped_node_linked_to_stays_while_something_holds_it() {
+    for files in [false, true] {
+        let repo = tempfile::tempdir().unwrap();
+        let store = open(repo.path());
+        let leaves: Vec<Block> = (0..4).map(|seed| leaf(seed, 3000)).collect();
+        let middle = node(&leaves.iter().map(|leaf| leaf.cid).collect::<Vec<_>>());
+        let root = node(&[middle.cid]);
+        put(&store, &leaves);
+        put(&store, &[middle.clone(), root.clone()]);
+        let hold = if files { Change::FilesRoot(root.cid) } else { pin(root.cid) };
+        store.writer().commit(&[hold]).unwrap();
+        crate::damage::damage(repo.path(), &middle);
+        assert!(store.get(&middle.cid).is_err());
+        let options = VerifyOptions { drop_damaged: true, ..VerifyOptions::default() };
+        store.verify_with(&options, &mut |_| ControlFlow::Continue(())).unwrap();
+        assert!(is_absent(&store, &middle), "it was dropped");
+        let report = collect(&store);
+        assert_eq!(report.unprovable, None);
+        assert!(leaves.iter().all(|leaf| !is_absent(&store, leaf)), "files: {files}");
+        if files {
+            let empty = node(&[]);
+            put(&store, std::slice::from_ref(&empty));
+            store.writer().commit(&[Change::FilesRoot(empty.cid)]).unwrap();
+            store.writer().commit(&[Change::FilesRoot(empty.cid)]).unwrap();
+        } else {
+            store.writer().commit(&[unpin(root.cid)]).unwrap();
+        }
+        collect(&store);
+        assert!(leaves.iter().all(|leaf| is_absent(&store, leaf)), "files: {files}");
+        assert_eq!(store.check().unwrap(), Vec::<String>::new(), "nothing is left of it");
+    }
 }
 
 /// Pins go by CID and blocks by multihash: a pin of the v0 keeps what is stored as v1, and what a block links to

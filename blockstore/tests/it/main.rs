@@ -1,6 +1,12 @@
 //! The block store's tests, one story a module; one binary, because each would link RocksDB anew.
 
 #[cfg(test)]
+mod bad_rows;
+#[cfg(test)]
+mod batch;
+#[cfg(test)]
+mod check;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod concurrent;
@@ -27,10 +33,16 @@ mod gc_unpinned;
 #[cfg(test)]
 mod holder;
 #[cfg(test)]
+mod log_damage;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod quota;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod tamper;
+#[cfg(test)]
 mod traps;
+#[cfg(test)]
+mod verify;

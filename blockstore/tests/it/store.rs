@@ -1,7 +1,10 @@
 //! The plain story: what is put can be found, read, pinned, listed, deleted, and is there after reopening.
 
 use crate::common::*;
-use holdfast_blockstore::{Change, DeleteError, Pin, PinKind, ReadError, Store, StoreConfig, WriteError};
+use crate::tamper::Tampered;
+use holdfast_blockstore::{
+    Change, DeleteError, FORMAT, Pin, PinKind, ReadError, Store, StoreConfig, WriteError, rebuild_index,
+};
 use holdfast_dag::block::{Block, BlockBytes};
 use holdfast_dag::cid::{CidBuilder, Version, codec};
 use holdfast_dag::hash::HashKind;
@@ -312,25 +315,12 @@ fn a_pin_name_has_a_limit() {
 fn a_store_of_a_later_format_is_refused() {
     let repo = tempfile::tempdir().unwrap();
     drop(open(repo.path()));
-    {
-        let mut options = rocksdb::Options::default();
-        options.set_merge_operator_associative("holdfast.add_i64", |_, _, _| None);
-        let path = repo.path().join("db");
-        let names = rocksdb::DB::list_cf(&options, &path).unwrap();
-        let db = rocksdb::DB::open_cf_with_opts(
-            &options,
-            &path,
-            names.iter().map(|name| {
-                let mut options = rocksdb::Options::default();
-                options.set_merge_operator_associative("holdfast.add_i64", |_, _, _| None);
-                (name.as_str(), options)
-            }),
-        )
-        .unwrap();
-        db.put_cf(db.cf_handle("stats").unwrap(), b"format", 2_u32.to_le_bytes()).unwrap();
-    }
+    Tampered::open(repo.path()).put("stats", b"format", &(FORMAT + 1).to_le_bytes());
+    let words = format!("format {}, this program knows up to {FORMAT}", FORMAT + 1);
     let error = Store::open(repo.path(), config()).map(|_| ()).unwrap_err();
-    assert!(error.to_string().contains("format 2, this program knows up to 1"), "{error}");
+    assert!(error.to_string().contains(&words), "{error}");
+    let error = rebuild_index(repo.path(), &config()).unwrap_err();
+    assert!(error.to_string().contains(&words), "{error}");
 }
 
 #[test]

@@ -4,9 +4,8 @@ use crate::cid::{Cid, codec};
 use crate::import::batch::{Batch, Naming};
 use crate::import::{BlockSink, FileMeta, ImportError, ImportParams, Imported};
 use crate::pb::{put_bytes, put_link_bytes};
-use crate::unixfs::{NodeType, UnixFs};
 
-use super::{HASH_TYPE, place, prefix_len};
+use super::{place, prefix_len, shard_message};
 
 /// An entry as it is linked.
 pub(crate) struct ShardEntry<'a> {
@@ -56,7 +55,7 @@ impl<S: ShardSource> Builder<'_, S> {
     /// Writes the shard of `keys` and what is below it. Depth is bounded by the bits of a hash: 21 levels at most.
     fn shard(&mut self, keys: &[S::Key], depth: u32, meta: FileMeta) -> Result<(Cid, u64), ImportError> {
         let mut links = Vec::new();
-        let mut bitfield = vec![0; usize::from(self.fanout) / 8];
+        let mut positions = Vec::new();
         let (mut tsize, mut rest) = (0_u64, keys);
         while let Some(first) = rest.first() {
             let place_of = |key: &S::Key| place(self.source.hash(*key), depth, self.fanout);
@@ -67,10 +66,7 @@ impl<S: ShardSource> Builder<'_, S> {
             let same = rest.iter().position(|key| place_of(key) != Some(index)).unwrap_or(rest.len());
             let (group, after) = rest.split_at_checked(same).unwrap_or((rest, &[]));
             rest = after;
-            // The lowest place is the last bit of the last byte.
-            if let Some(byte) = bitfield.iter_mut().rev().nth(usize::from(index) / 8) {
-                *byte |= 1 << (index % 8);
-            }
+            positions.push(index);
             self.name.clear();
             self.name.extend_from_slice(format!("{index:0width$X}", width = self.prefix_len).as_bytes());
             let below = if let [only] = group {
@@ -86,17 +82,8 @@ impl<S: ShardSource> Builder<'_, S> {
             };
             tsize = tsize.saturating_add(below);
         }
-        let message = UnixFs {
-            data: Some(
-                bitfield.get(bitfield.iter().take_while(|byte| **byte == 0).count()..).unwrap_or_default(),
-            ),
-            hash_type: Some(HASH_TYPE),
-            fanout: Some(u64::from(self.fanout)),
-            mode: meta.mode_bits(),
-            mtime: meta.mtime,
-            ..UnixFs::new(NodeType::HamtShard)
-        };
-        put_bytes(&mut links, 1, &message.encode());
+        let message = shard_message(self.fanout, positions.into_iter(), meta.mode_bits(), meta.mtime);
+        put_bytes(&mut links, 1, &message);
         let tsize = tsize.saturating_add(links.len() as u64);
         let cid = self.batch.add(&self.naming, codec::DAG_PB, links)?;
         if self.batch.is_large() {

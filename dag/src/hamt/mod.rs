@@ -4,6 +4,8 @@
 //! named by their place in upper-case hexadecimal, zero-padded to [`prefix_len`], followed by the entry's name, or by
 //! nothing where the link leads to another shard.
 
+use crate::unixfs::{Mtime, NodeType, UnixFs};
+
 mod build;
 mod murmur3;
 pub mod read;
@@ -31,6 +33,32 @@ pub fn place(hash: u64, depth: u32, fanout: u16) -> Option<u16> {
 /// Hexadecimal digits in front of each link name of a node of `fanout`.
 pub fn prefix_len(fanout: u16) -> usize {
     format!("{:X}", fanout.saturating_sub(1)).len()
+}
+
+/// The UnixFS message of a node with links at these positions.
+pub(crate) fn shard_message(
+    fanout: u16,
+    positions: impl Iterator<Item = u16>,
+    mode: Option<u32>,
+    mtime: Option<Mtime>,
+) -> Vec<u8> {
+    let mut bitfield = vec![0_u8; usize::from(fanout) / 8];
+    for position in positions {
+        // The lowest place is the last bit of the last byte.
+        if let Some(byte) = bitfield.iter_mut().rev().nth(usize::from(position) / 8) {
+            *byte |= 1 << (position % 8);
+        }
+    }
+    let zeros = bitfield.iter().take_while(|byte| **byte == 0).count();
+    let message = UnixFs {
+        data: Some(bitfield.get(zeros..).unwrap_or_default()),
+        hash_type: Some(HASH_TYPE),
+        fanout: Some(u64::from(fanout)),
+        mode,
+        mtime,
+        ..UnixFs::new(NodeType::HamtShard)
+    };
+    message.encode()
 }
 
 #[cfg(test)]

@@ -56,10 +56,20 @@ impl ShardLevel {
         Ok(Self { depth, ..self })
     }
 
-    /// The position of a name in a shard at this level, as it stands in link names.
-    fn prefix_of(self, name: &[u8]) -> String {
+    /// Links that a shard may have.
+    pub(crate) fn fanout(self) -> u16 {
+        self.fanout
+    }
+
+    /// The position of a name in a shard at this level.
+    pub(crate) fn position(self, name: &[u8]) -> u16 {
         let position = place(name_hash(name), u32::from(self.depth), self.fanout);
-        self.prefix(position.expect("invariant: a level is made only where the hash has bits left"))
+        position.expect("invariant: a level is made only where the hash has bits left")
+    }
+
+    /// The same as it stands in link names.
+    fn prefix_of(self, name: &[u8]) -> String {
+        self.prefix(self.position(name))
     }
 
     fn prefix(self, position: u16) -> String {

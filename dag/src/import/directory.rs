@@ -2,11 +2,11 @@
 
 use crate::cid::{Cid, codec};
 use crate::hamt::{self, ShardEntry, ShardSource};
-use crate::pb::{link_encoded_len, put_bytes, put_link_bytes, put_varint};
+use crate::pb::{put_bytes, put_link_bytes, put_varint};
 use crate::unixfs::{NodeType, UnixFs};
 
 use super::batch::{Batch, Naming};
-use super::{BlockSink, FileMeta, ImportError, ImportParams, Imported, SizeEstimation};
+use super::{BlockSink, FileMeta, ImportError, ImportParams, Imported};
 
 /// Gathers the entries of one directory, in any order, and writes it in one pass.
 ///
@@ -94,14 +94,14 @@ impl<'a> DirectoryBuilder<'a> {
             ..UnixFs::new(NodeType::Directory)
         };
         let data = data.encode();
-        let limits = Limits { params: self.params, data_len: data.len() };
+        let is_sharded = |keys: &[Key]| exceeds(self.params, self.meta, &records, keys);
         // Names that come twice only ever make the estimate too large, so sorting out the rest can wait.
-        if limits.exceeded(&records, &self.keys) {
+        if is_sharded(&self.keys) {
             for key in &mut self.keys {
                 key.hash = hamt::name_hash(records.entry(*key).name);
             }
             keep_last(&mut self.keys, &records);
-            if limits.exceeded(&records, &self.keys) {
+            if is_sharded(&self.keys) {
                 let root = hamt::build(self.params, self.meta, &records, &self.keys, &mut batch, sink)?;
                 batch.put(sink)?;
                 return Ok(root);
@@ -135,31 +135,9 @@ fn keep_last(keys: &mut Vec<Key>, records: &Records<'_>) {
     keys.dedup_by(|a, b| a.hash == b.hash && records.entry(*a).name == records.entry(*b).name);
 }
 
-/// When a directory is sharded.
-struct Limits<'a> {
-    params: &'a ImportParams,
-    data_len: usize,
-}
-
-impl Limits<'_> {
-    fn exceeded(&self, records: &Records<'_>, keys: &[Key]) -> bool {
-        let ImportParams { directory_links_max, hamt_threshold_bytes, hamt_estimation, .. } = *self.params;
-        if directory_links_max > 0 && keys.len() > directory_links_max {
-            return true;
-        }
-        let entries = keys.iter().map(|key| records.entry(*key));
-        let estimate: usize = match hamt_estimation {
-            _ if hamt_threshold_bytes == 0 => return false,
-            SizeEstimation::Disabled => return false,
-            SizeEstimation::Links => entries.map(|entry| entry.name.len() + entry.cid.len()).sum(),
-            SizeEstimation::Block => {
-                let links =
-                    entries.map(|entry| link_encoded_len(entry.cid.len(), entry.name.len(), entry.tsize));
-                let mut data_field = Vec::new();
-                put_varint(&mut data_field, self.data_len as u64);
-                links.sum::<usize>() + 1 + data_field.len() + self.data_len
-            }
-        };
-        estimate as u64 > hamt_threshold_bytes
-    }
+/// Whether the directory of these entries is sharded.
+fn exceeds(params: &ImportParams, meta: FileMeta, records: &Records<'_>, keys: &[Key]) -> bool {
+    let entries = keys.iter().map(|key| records.entry(*key));
+    let bytes = entries.map(|entry| params.entry_bytes(entry.name.len(), entry.cid.len(), entry.tsize));
+    params.is_sharded(keys.len(), params.directory_base_bytes(meta) + bytes.sum::<u64>())
 }

@@ -37,6 +37,7 @@ mod trickle;
 
 pub use directory::DirectoryBuilder;
 pub use file::{INLINE_FILE_BYTES_MAX, import_file};
+pub(crate) use leaf::LeafFormat;
 pub use params::{FileMeta, HAMT_FANOUT_MAX, ImportParams, Layout, SizeEstimation};
 pub use pool::{ImportPool, SLAB_BYTES};
 

@@ -3,7 +3,8 @@
 use crate::chunker::{CHUNK_BYTES_DEFAULT, ChunkerSpec};
 use crate::cid::{CidBuilder, DIGEST_BYTES_MAX, Version};
 use crate::hash::HashKind;
-use crate::unixfs::Mtime;
+use crate::pb::{link_encoded_len, varint_len};
+use crate::unixfs::{Mtime, NodeType, UnixFs};
 
 use super::ImportError;
 
@@ -128,6 +129,43 @@ impl ImportParams {
             ))),
             _ => Ok(()),
         }
+    }
+}
+
+/// When a directory is sharded.
+impl ImportParams {
+    /// What a directory without entries counts for.
+    pub(crate) fn directory_base_bytes(&self, meta: FileMeta) -> u64 {
+        if self.hamt_estimation != SizeEstimation::Block {
+            return 0;
+        }
+        let message =
+            UnixFs { mode: meta.mode_bits(), mtime: meta.mtime, ..UnixFs::new(NodeType::Directory) };
+        let len = message.encode().len();
+        (1 + varint_len(len as u64) + len) as u64
+    }
+
+    /// What an entry counts for.
+    pub(crate) fn entry_bytes(&self, name_len: usize, cid_len: usize, tsize: u64) -> u64 {
+        match self.hamt_estimation {
+            SizeEstimation::Links => (name_len + cid_len) as u64,
+            SizeEstimation::Block => link_encoded_len(cid_len, name_len, tsize) as u64,
+            SizeEstimation::Disabled => 0,
+        }
+    }
+
+    /// Whether a directory with so many entries, which count for so much, is sharded.
+    pub(crate) fn is_sharded(&self, entries: usize, estimate: u64) -> bool {
+        if self.directory_links_max > 0 && entries > self.directory_links_max {
+            return true;
+        }
+        self.hamt_threshold_bytes > 0 && estimate > self.hamt_threshold_bytes
+    }
+
+    /// Whether sharded directories ever go back into one block. Without any limit they stay what they are (boxo).
+    pub(crate) fn may_unshard(&self) -> bool {
+        let by_size = self.hamt_threshold_bytes > 0 && self.hamt_estimation != SizeEstimation::Disabled;
+        by_size || self.directory_links_max > 0
     }
 }
 

@@ -31,6 +31,7 @@ pub use dag_walk::DagWalk;
 pub use dir::{DirEntry, DirReader};
 pub use error::ReadError;
 pub use file::{FILE_DEPTH_MAX, FileReader};
+pub(crate) use info::UnixFsNode;
 pub use info::{NodeInfo, NodeKind};
 pub use ordered::HELD_BYTES_MAX;
 pub use refs::{Ref, Refs, RefsOptions};

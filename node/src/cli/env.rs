@@ -31,13 +31,13 @@ impl Environment {
     }
 
     /// The repo folder where the line names none: `IPFS_PATH`, else `.holdfast` or, called as `ipfs`, `.ipfs` in the
-    /// user's home, or in the working directory where no home is known.
-    pub fn default_repo_dir(&self) -> PathBuf {
+    /// user's home; none where no home is known.
+    pub fn default_repo_dir(&self) -> Option<PathBuf> {
         if let Some(path) = &self.ipfs_path {
-            return self.expand_home(path);
+            return Some(self.expand_home(path));
         }
         let name = if self.program == "ipfs" { ".ipfs" } else { ".holdfast" };
-        self.home.as_ref().map_or_else(|| PathBuf::from(name), |home| home.join(name))
+        self.home.as_ref().map(|home| home.join(name))
     }
 
     /// A path in which a leading `~` stands for the user's home.
@@ -70,7 +70,9 @@ mod tests {
                 ..Environment::default()
             }
             .default_repo_dir()
+            .unwrap()
         };
+        assert_eq!(Environment::default().default_repo_dir(), None, "never the working directory");
         assert_eq!(repo("/usr/bin/ipfs", None), Path::new("/home/u/.ipfs"));
         assert_eq!(repo("ipfs.exe", None), Path::new("/home/u/.ipfs"));
         assert_eq!(repo("target/release/holdfast", None), Path::new("/home/u/.holdfast"));

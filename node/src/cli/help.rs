@@ -127,7 +127,11 @@ fn head(command: &Command) -> String {
 }
 
 fn line_about(command: &Command) -> String {
-    if command.is_available() { command.tagline.to_owned() } else { format!("{} (not yet)", command.tagline) }
+    if command.is_available() || command.status == Status::Removed {
+        command.tagline.to_owned()
+    } else {
+        format!("{} (not yet)", command.tagline)
+    }
 }
 
 /// Arguments, with a space before each.

@@ -83,8 +83,7 @@ pub(super) fn open(
     for word in words {
         if word == "-" {
             let stdin = stdin.take().ok_or_else(|| CommandError::client("standard input was given twice"))?;
-            roots
-                .push(Root::Reader { name: call.text("stdin-name").to_owned(), reader: stdin.into_reader() });
+            roots.push(Root::Reader { name: stdin_name(call)?, reader: stdin.into_reader() });
             paths = None;
             continue;
         }
@@ -209,6 +208,18 @@ fn clean(path: &Path) -> PathBuf {
         }
     }
     if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
+}
+
+/// The name of what standard input holds: nothing, or a path that stays where it begins.
+fn stdin_name(call: &Call) -> Result<String, CommandError> {
+    let name = call.text("stdin-name");
+    if name.split('/').any(|part| matches!(part, "." | "..")) {
+        let why = format!(
+            "the name {name:?} leads out of the folder: give --stdin-name a name without '.' and '..' parts"
+        );
+        return Err(CommandError::client(why));
+    }
+    Ok(name.to_owned())
 }
 
 #[cfg(test)]

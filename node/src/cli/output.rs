@@ -26,21 +26,26 @@ pub(super) async fn show(
     };
     let mut writer =
         ValueWriter { text, escape: terminal.out_is_terminal && !command.plain_output, buffer: Vec::new() };
+    let mut failure = None;
     match response {
         Response::Empty => writer.end(terminal, call)?,
         Response::One(value) => {
+            failure = command.failure_in(&value);
             writer.write(terminal, call, value)?;
             writer.end(terminal, call)?;
         }
         Response::Stream(mut values) => {
             while let Some(value) = terminal.next(&mut values).await? {
-                writer.write(terminal, call, value?)?;
+                let value = value?;
+                failure = failure.or_else(|| command.failure_in(&value));
+                writer.write(terminal, call, value)?;
             }
             writer.end(terminal, call)?;
         }
         Response::Bytes(bytes) => copy(terminal, call, bytes).await?,
     }
-    terminal.flush()
+    terminal.flush()?;
+    failure.map_or(Ok(()), Err)
 }
 
 /// Copies bytes to standard output, with progress unless a person reads them there.

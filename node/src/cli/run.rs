@@ -16,6 +16,9 @@ use super::{Environment, help, output};
 
 /// What a process that was interrupted ends with: 128 and the number of the signal.
 const EXIT_INTERRUPTED: u8 = 130;
+/// What a process ends with whose output nobody reads any more: what a shell shows for SIGPIPE. Never 0: that would
+/// acknowledge work that was cut short.
+const EXIT_CLOSED_PIPE: u8 = 141;
 /// How long an interrupted command may take to stop.
 const STOPPING_MAX: Duration = Duration::from_secs(2);
 
@@ -126,7 +129,9 @@ fn job<'r>(line: Line<'r>, environment: &Environment, terminal: &Terminal) -> Re
 fn context(call: &Call, environment: &Environment) -> Context {
     let given = |name: &str| call.text_opt(name).filter(|text| !text.is_empty()).map(PathBuf::from);
     let repo_dir = given("repo-dir")
-        .map_or_else(|| environment.default_repo_dir(), |path| environment.expand_home(&path));
+        .map_or_else(|| environment.default_repo_dir(), |path| Some(environment.expand_home(&path)))
+        // Commands that need a repo say that nothing names one.
+        .unwrap_or_default();
     Context::new(ContextParams {
         repo_dir,
         config_file: given("config-file")
@@ -155,6 +160,9 @@ pub async fn execute(job: Job<'_>, terminal: &mut Terminal) -> u8 {
             Err(error) => Err(error.into()),
         },
     };
+    for warning in context.warnings() {
+        terminal.complain(&format!("Warning: {warning}"));
+    }
     let closed = context.close().await.map_err(CommandError::from_error);
     match outcome.and(closed) {
         Ok(()) => 0,
@@ -209,12 +217,12 @@ async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> 
     }
 }
 
-/// Reports an error, and answers with the exit code. A reader that went away is no error.
+/// Reports an error, and answers with the exit code. Of a reader that went away nothing is said.
 fn fail(terminal: &mut Terminal, error: &CommandError) -> u8 {
     if error.kind == ErrorKind::ClosedPipe {
-        return 0;
+        return EXIT_CLOSED_PIPE;
     }
-    terminal.eprint(format!("Error: {}\n", error.message));
+    terminal.complain(&format!("Error: {}", error.message));
     1
 }
 

@@ -189,14 +189,14 @@ fn errors_come_after_what_was_answered_before() {
 }
 
 #[test]
-fn a_closed_pipe_is_quiet() {
+fn a_closed_pipe_is_quiet_and_no_success() {
     let repo = tempfile::tempdir().unwrap();
     let registry = registry();
     let err = Caught::default();
     let mut outputs = Terminal::new(Gone, err.clone());
     let job = prepare(&registry, &environment(&["echo", "a"], repo.path()), &mut outputs).ok().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    assert_eq!(runtime.block_on(execute(job, &mut outputs)), 0);
+    assert_eq!(runtime.block_on(execute(job, &mut outputs)), 141);
     assert_eq!(err.text(), "");
 }
 
@@ -244,10 +244,12 @@ fn help_is_no_error_and_mistakes_are() {
     assert!(code == 1 && out.is_empty());
     assert!(err.starts_with("Error: expected 0 argument(s), got 1\n\nUSAGE\n  ipfs pin"), "{err}");
     assert_eq!(run(&["add", "--nope"]), texts(1, "", "Error: unknown option \"nope\"\n"));
-    let (code, _, err) = run(&["files", "ls"]);
+    let (code, _, err) = run(&["filestore", "ls"]);
     assert!(
         code == 1
-            && err.starts_with("Error: command \"files ls\" is not supported by this version of holdfast: ")
+            && err.starts_with(
+                "Error: command \"filestore ls\" is not supported by this version of holdfast: "
+            )
     );
 }
 
@@ -268,7 +270,18 @@ fn commands_that_need_no_repo() {
             && lines.first() == Some(&"ipfs")
             && lines.contains(&"ipfs commands completion bash")
     );
-    assert!(!lines.contains(&"ipfs files ls"), "what this version does not have is not listed");
+    for missing in
+        ["filestore ls", "swarm", "swarm connect", "bitswap stat", "stats bw", "ping", "object get"]
+    {
+        assert!(
+            !lines.contains(&format!("ipfs {missing}").as_str()),
+            "{missing} cannot succeed, and is listed"
+        );
+    }
+    assert!(lines.contains(&"ipfs stats repo") && lines.contains(&"ipfs object stat"), "{lines:?}");
+    let (_, help, _) = run(&["--help"]);
+    let swarm = help.lines().find(|line| line.trim_start().starts_with("swarm ")).unwrap();
+    assert!(swarm.ends_with("(not yet)"), "{swarm}");
     let (_, out, _) = run(&["commands", "--flags"]);
     assert!(out.lines().any(|line| line == "ipfs version --number / ipfs version -n"), "{out}");
 }
@@ -305,4 +318,36 @@ fn multibase_goes_both_ways() {
     assert_eq!(run(&["multibase", "transcode", "-b", "base32", file]), texts(0, "bnbswy3dp", ""));
     let unknown = texts(1, "", "Error: unsupported multibase encoding: base7\n");
     assert_eq!(run(&["multibase", "encode", "-b", "base7", file]), unknown);
+}
+
+#[test]
+fn control_characters_in_an_error_do_not_reach_a_terminal() {
+    let error_of = |is_terminal: bool, words: &[&str]| {
+        let (code, _, err) =
+            run_on(&crate::commands::registry(), words, |terminal| terminal.err_is_terminal = is_terminal);
+        assert_eq!(code, 1, "{words:?}");
+        err
+    };
+    for words in [&["x\u{1b}[31m"][..], &["add", "gone\u{1b}[31m\u{7}"], &["cid", "format", "\u{9b}31m"]] {
+        let shown = error_of(true, words);
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{shown:?}");
+        assert!(shown.contains("31m"), "the name is still told: {shown:?}");
+    }
+    assert!(error_of(false, &["x\u{1b}[31m"]).contains('\u{1b}'), "a program gets the name as it is");
+}
+
+#[test]
+fn a_failure_in_a_value_of_json_lines_decides_the_exit_code() {
+    let values = || {
+        let values =
+            vec![json!({ "Error": "one failed" }), json!({ "Key": "b" }), json!({ "Error": "last" })];
+        Command::new("each", "")
+            .needs(Needs::Nothing)
+            .run(move |_, _: Request| std::future::ready(Ok(Response::values(values.clone()))))
+            .failure(|value| value.get("Error").and_then(Value::as_str).map(str::to_owned))
+    };
+    let registry = Registry::new(Command::new("", "").opt(Opt::bool("json-lines", "")).subcommand(values()));
+    let (code, out, err) = run_on(&registry, &["each", "--json-lines"], |_| {});
+    assert_eq!((code, out.lines().count()), (1, 3), "every value is written first");
+    assert_eq!(err, "Error: one failed\n");
 }

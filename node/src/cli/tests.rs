@@ -167,10 +167,6 @@ fn lines_that_kubo_refuses() {
     assert_eq!(error("pin nosuch"), "expected 0 argument(s), got 1");
     assert_eq!(error("config a b c"), "expected 2 argument(s), got 3");
     assert_eq!(error("config"), "argument \"key\" is required");
-    assert_eq!(
-        error("add --to-files=/a x"),
-        "option \"to-files\" is not supported: the mutable file system comes with a later version"
-    );
     assert!(error("ad x").starts_with("Unknown Command \"ad\"\n\nDid you mean any of these?\n\n\tadd"));
     let words = ["nosuchcmd".into()];
     assert!(

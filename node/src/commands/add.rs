@@ -61,8 +61,7 @@ fn output_options() -> Vec<Opt> {
         Opt::bool("wrap-with-directory w", "Wrap files with a directory object."),
         Opt::bool("pin", "Pin locally to protect added files from garbage collection.").default(true),
         Opt::string("pin-name", "Name of the pin. Needs --pin."),
-        Opt::string("to-files", "Add reference to the mutable file system at this path.")
-            .refused("the mutable file system comes with a later version"),
+        Opt::string("to-files", "Add reference to the mutable file system (MFS) at this path."),
     ]
 }
 
@@ -118,9 +117,18 @@ fn meta_options() -> Vec<Opt> {
 /// How fast what was added becomes known to others. Without a network nothing is announced, whatever they say.
 pub(super) fn fast_provide_options() -> Vec<Opt> {
     vec![
-        Opt::bool("fast-provide-root", "Announce the root at once, beside the regular schedule."),
-        Opt::bool("fast-provide-dag", "Announce the whole DAG at once, beside the regular schedule."),
-        Opt::bool("fast-provide-wait", "Wait until the announcement is done."),
+        Opt::bool(
+            "fast-provide-root",
+            "Announce the root at once, beside the regular schedule. Accepted; nothing is announced yet.",
+        ),
+        Opt::bool(
+            "fast-provide-dag",
+            "Announce the whole DAG at once, beside the regular schedule. Accepted; nothing is announced yet.",
+        ),
+        Opt::bool(
+            "fast-provide-wait",
+            "Wait until the announcement is done. Accepted; nothing is announced yet.",
+        ),
     ]
 }
 
@@ -197,6 +205,7 @@ fn options(call: &Call, resolved: ResolvedImport) -> AddOptions {
         mode: resolved.mode,
         mtime: resolved.mtime,
         progress: call.bool("progress"),
+        to_files: call.text_opt("to-files").map(str::to_owned),
     }
 }
 

@@ -18,6 +18,9 @@ use crate::services::blocks::{BIG_BLOCK, BlockPutOptions};
 /// Largest block that the store takes, for those who ask for it in spite of the limit of 2 MiB.
 const BIG_BLOCK_BYTES_MAX: u64 = 8 << 20;
 
+/// What is said in the end where a block was kept.
+const NOT_REMOVED: &str = "some blocks not removed";
+
 pub(super) fn command() -> Command {
     Command::new("block", "Interact with raw IPFS blocks.")
         .help("Reads and writes blocks as they are, without a look at what is in them.")
@@ -34,6 +37,7 @@ pub(super) fn command() -> Command {
                 .opt(Opt::bool("force f", "Ignore nonexistent blocks."))
                 .opt(Opt::bool("quiet q", "Write minimal output."))
                 .run(remove)
+                .failure(|value| value.get("Error").map(|_| NOT_REMOVED.to_owned()))
                 .terminal(|terminal, call, response| Box::pin(show_removed(terminal, call, response))),
         )
         .subcommand(
@@ -185,10 +189,10 @@ async fn show_removed(terminal: &mut Terminal, _call: &Call, response: Response)
         match text("Error") {
             Some(error) => {
                 failed = true;
-                terminal.eprint(format!("cannot remove {hash}: {error}\n"));
+                terminal.complain(&format!("cannot remove {hash}: {error}"));
             }
             None => terminal.print(format!("removed {hash}\n"))?,
         }
     }
-    if failed { Err(CommandError::new("some blocks not removed")) } else { Ok(()) }
+    if failed { Err(CommandError::new(NOT_REMOVED)) } else { Ok(()) }
 }

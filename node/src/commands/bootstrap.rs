@@ -45,7 +45,7 @@ pub(super) fn command() -> Command {
 
 fn add() -> Command {
     Command::new("add", "Add peers to the bootstrap list.")
-        .help("Prints the peers that were added: those that were not on the list.")
+        .help("Puts peers at the front of the list, and prints them, whether or not they were on it before.")
         .arg(
             Arg::text("peer", "A peer to add to the bootstrap list (multiaddr with /p2p/, or default).")
                 .variadic()

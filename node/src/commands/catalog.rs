@@ -8,6 +8,7 @@ pub(super) fn commands() -> Vec<Command> {
         super::add::command(),
         super::block::command(),
         super::cat::command(),
+        super::files::command(),
         super::get::command(),
         super::cid::command(),
         super::bootstrap::command(),
@@ -22,6 +23,7 @@ pub(super) fn commands() -> Vec<Command> {
         super::refs::refs(),
         super::refs::resolve(),
         super::multibase::command(),
+        super::pin::command(),
         super::repo::command(),
         super::version::command(),
     ];

@@ -7,7 +7,7 @@ use holdfast_dag::ipld::{CODECS, SUPPORTED};
 use serde_json::{Value, json};
 
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
-use super::{Context, Terminal};
+use super::{Context, Terminal, words_in};
 
 pub(super) fn command() -> Command {
     Command::new("cid", "Convert and discover properties of CIDs.")
@@ -18,6 +18,7 @@ pub(super) fn command() -> Command {
                 .arg(Arg::text("cid", "CIDs to convert.").required().variadic().stdin())
                 .needs(Needs::Nothing)
                 .run(|_, request: Request| std::future::ready(Ok(convert(&request, &CidConversion::base32()))))
+                .failure(not_shown)
                 .terminal(|terminal, call, response| Box::pin(show(terminal, call, response))),
         )
         .subcommand(list(bases(), "bases", "List available multibase encodings."))
@@ -34,6 +35,7 @@ pub(super) fn command() -> Command {
                 .needs(Needs::Nothing)
                 .run(|_, request: Request| std::future::ready(Ok(Response::One(inspection(request.arg(0))))))
                 .text(inspection_text)
+                .failure(|value| words_in(value, "errorMsg"))
                 .plain_output(),
         )
 }
@@ -56,7 +58,15 @@ fn format() -> Command {
         .opt(Opt::string("b", "Multibase to display CID in."))
         .needs(Needs::Nothing)
         .run(|_, request: Request| std::future::ready(run_format(&request)))
+        .failure(not_shown)
         .terminal(|terminal, call, response| Box::pin(show(terminal, call, response)))
+}
+
+/// What is said in the end where a CID could not be shown.
+const NOT_SHOWN: &str = "errors while displaying some entries";
+
+fn not_shown(value: &Value) -> Option<String> {
+    words_in(value, "ErrorMsg").map(|_| NOT_SHOWN.to_owned())
 }
 
 fn run_format(call: &Call) -> Result<Response, CommandError> {
@@ -93,12 +103,12 @@ async fn show(terminal: &mut Terminal, _call: &Call, response: Response) -> Resu
             "" => terminal.print_line(field("Formatted"))?,
             error => {
                 failed = true;
-                terminal.eprint(format!("{}: {error}\n", terminal.safe(field("CidStr"))));
+                terminal.complain(&format!("{}: {error}", terminal.safe(field("CidStr"))));
             }
         }
     }
     if failed {
-        return Err(CommandError::new("errors while displaying some entries"));
+        return Err(CommandError::new(NOT_SHOWN));
     }
     Ok(())
 }

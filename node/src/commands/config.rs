@@ -3,11 +3,14 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command as Process;
+use std::time::Duration;
 
+use holdfast_blockstore::repo::{Repo, RepoPaths};
 use serde_json::{Value, json};
 
 use super::Context;
 use super::blocking::blocking;
+use super::profile_help;
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
 use crate::config::{Config, apply_profile, changes, human_output, parse_argument};
 use crate::fsutil::write_atomic;
@@ -15,12 +18,18 @@ use crate::fsutil::write_atomic;
 /// Largest file that `config replace` takes.
 const REPLACE_BYTES_MAX: u64 = 16 << 20;
 
+/// How long a change of the config or the key store waits for a process that has the repo. Other changes take moments.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+
 pub(super) fn command() -> Command {
     Command::new("config", "Get and set IPFS config values.")
         .help(
             "Shows the value of a key, or sets it. Keys are separated by dots.\n\nGet the value of a key:\n\n  \
              $ {program} config Datastore.StorageMax\n\nSet it:\n\n  $ {program} config Datastore.StorageMax 50GB\n  $ {program} config \
-             --json Swarm.ConnMgr.HighWater 200",
+             --json Swarm.ConnMgr.HighWater 200\n\nOur own keys, absent until they are set: Resources.MemoryLimit (a size: \
+             memory of the process), Datastore.Durability (power or process), Datastore.ReserveSize (free space at \
+             which adding stops), Datastore.ScrubPeriod and Datastore.ScrubBytesPerSecond (background verification). \
+             docs/config.md has their defaults, and which of Kubo's keys have an effect.",
         )
         .arg(Arg::text("key", "The key of the config entry (e.g. \"Addresses.API\").").required())
         .arg(Arg::text("value", "The value to set the config entry to."))
@@ -32,7 +41,7 @@ pub(super) fn command() -> Command {
         .text(value_text)
         .plain_output()
         .subcommand(edit())
-        .subcommand(Command::new("profile", "Apply profiles to config.").needs(Needs::Config).subcommand(profile_apply()))
+        .subcommand(Command::new("profile", "Apply profiles to config.").help(&profile_help::GROUP).needs(Needs::Config).subcommand(profile_apply()))
         .subcommand(
             Command::new("replace", "Replace the config with <file>.")
                 .help("Replaces the config with the contents of a file. The identity is kept.")
@@ -57,14 +66,21 @@ pub(super) async fn load(context: &Context) -> Result<Config, CommandError> {
     blocking(move || Config::load(&path).map_err(CommandError::from_error)).await
 }
 
-/// Loads the config, changes it, and writes it: one blocking piece.
+/// Locks the context's repo for a change of its small files, so that no two changes start from the same content. A repo
+/// that this program must not write to is refused, untouched.
+pub(super) fn lock(repo_dir: &Path) -> Result<Repo, CommandError> {
+    Repo::open_within(repo_dir, LOCK_WAIT_MAX).map_err(CommandError::from_error)
+}
+
+/// Loads the config, changes it, and writes it: one blocking piece, under the lock of the repo.
 pub(super) async fn change<T: Send + 'static>(
     context: &Context,
     change: impl FnOnce(&mut Config, &Path) -> Result<T, CommandError> + Send + 'static,
 ) -> Result<T, CommandError> {
     context.require_repo()?;
-    let path = context.config_path();
+    let (path, repo_dir) = (context.config_path(), context.repo_dir().to_owned());
     blocking(move || {
+        let _repo = lock(&repo_dir)?;
         let mut config = Config::load(&path).map_err(CommandError::from_error)?;
         change(&mut config, &path)
     })
@@ -82,6 +98,11 @@ async fn get_or_set(context: Context, request: Request) -> Result<Response, Comm
     let key = request.arg(0).to_owned();
     let value = match request.args().get(1).cloned() {
         None => load(&context).await?.get(&key).map_err(CommandError::from_error)?,
+        Some(_) if request.bool("expand-auto") => {
+            return Err(CommandError::new(
+                "--expand-auto can only be used for reading config values, not for setting them",
+            ));
+        }
         Some(text) => {
             let (as_json, as_bool, key) = (request.bool("json"), request.bool("bool"), key.clone());
             change(&context, move |config, path| {
@@ -117,19 +138,21 @@ async fn replace(context: Context, mut request: Request) -> Result<Response, Com
 
 fn profile_apply() -> Command {
     Command::new("apply", "Apply profile to config.")
-        .help(
-            "Applies a profile and prints what it changed. The config before it is kept beside the new one, as \
-             config-pre-<profile>-<random>.",
-        )
+        .help(&profile_help::APPLY)
         .arg(Arg::text("profile", "The profile to apply to the config.").required())
         .opt(Opt::bool("dry-run", "Print what would change, and change nothing."))
         .needs(Needs::Config)
         .run(|context, request| async move {
             let (name, dry_run) = (request.arg(0).to_owned(), request.bool("dry-run"));
-            let changed = change(&context, move |config, path| {
+            let apply = move |config: &mut Config, path: &Path| {
                 apply_profile(config, path, &name, dry_run).map_err(CommandError::from_error)
-            })
-            .await?;
+            };
+            let changed = if dry_run {
+                let (mut config, path) = (load(&context).await?, context.config_path());
+                blocking(move || apply(&mut config, &path)).await?
+            } else {
+                change(&context, apply).await?
+            };
             serde_json::to_value(changed).map(Response::One).map_err(CommandError::from_error)
         })
         .text(profile_text)
@@ -156,14 +179,16 @@ fn edit() -> Command {
         .terminal_only()
         .run(|context, _| async move {
             context.require_repo()?;
-            let path = context.config_path();
-            blocking(move || edit_file(&path)).await?;
+            let (path, repo_dir) = (context.config_path(), context.repo_dir().to_owned());
+            blocking(move || edit_file(&path, &repo_dir)).await?;
             Ok(Response::Empty)
         })
 }
 
 /// Lets the user edit a copy of the config, and replaces the config by it if it is one.
-fn edit_file(path: &Path) -> Result<(), CommandError> {
+fn edit_file(path: &Path, repo_dir: &Path) -> Result<(), CommandError> {
+    // Editing takes minutes: the repo is locked only to take over what was written.
+    RepoPaths::new(repo_dir).check().map_err(CommandError::from_error)?;
     let before = std::fs::read(path)?;
     let real = std::fs::canonicalize(path)?;
     let folder = real.parent().unwrap_or(Path::new("/"));
@@ -174,15 +199,31 @@ fn edit_file(path: &Path) -> Result<(), CommandError> {
     if text.as_bytes() == before {
         return Ok(());
     }
-    if let Err(reason) = Config::check_edited(&text) {
-        let (_, kept) = copy.keep().map_err(|error| CommandError::from_error(error.error))?;
-        let (config, kept) = (real.display(), kept.display());
-        return Err(CommandError::new(format!(
-            "the config was left as it was, because what you wrote cannot be used: {reason}\nIt is kept in {kept}: mend it \
-             there, then 'mv {kept} {config}'"
-        )));
-    }
+    let taken_over = Config::check_edited(&text)
+        .and_then(|()| lock(repo_dir).map_err(|error| error.message))
+        .and_then(|repo| match std::fs::read(path) {
+            Ok(now) if now == before => Ok(repo),
+            Ok(_) => Err("the config was changed by somebody else meanwhile".to_owned()),
+            Err(error) => Err(error.to_string()),
+        });
+    let _repo = match taken_over {
+        Ok(repo) => repo,
+        Err(reason) => return Err(keep_copy(copy, &real, &reason)),
+    };
     write_atomic(path, text.as_bytes(), 0o600).map_err(CommandError::from)
+}
+
+/// Keeps what the user wrote, and says where.
+fn keep_copy(copy: tempfile::NamedTempFile, real: &Path, reason: &str) -> CommandError {
+    let kept = match copy.keep() {
+        Ok((_, kept)) => kept,
+        Err(error) => return CommandError::from_error(error.error),
+    };
+    let (config, kept) = (real.display(), kept.display());
+    CommandError::new(format!(
+        "the config was left as it was, because what you wrote cannot be used: {reason}\nIt is kept in {kept}: mend it \
+         there, then 'mv {kept} {config}'"
+    ))
 }
 
 /// Runs the editor and waits for it.
@@ -191,7 +232,8 @@ fn open_editor(path: &Path) -> Result<(), CommandError> {
     if editor.is_empty() {
         return Err(CommandError::new("ENV variable $EDITOR not set"));
     }
-    // As a shell would read it: EDITOR may carry options.
-    let status = Process::new("sh").args(["-c", "exec $0 \"$1\"", &editor]).arg(path).status()?;
+    // As a shell reads it: EDITOR may carry options, quoted ones too.
+    let line = format!("{editor} \"$@\"");
+    let status = Process::new("sh").args(["-c", &line, &editor]).arg(path).status()?;
     if status.success() { Ok(()) } else { Err(CommandError::new(format!("{editor}: {status}"))) }
 }

@@ -13,7 +13,7 @@ use crate::node::{Node, NodeError};
 /// Where a context finds its repo.
 #[derive(Debug, Clone)]
 pub struct ContextParams {
-    /// The repo folder.
+    /// The repo folder; empty where nothing names one.
     pub repo_dir: PathBuf,
     /// The config file, where it is not `config` in the repo folder.
     pub config_file: Option<PathBuf>,
@@ -25,6 +25,12 @@ pub struct ContextParams {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RepoError {
+    /// Nothing says where the repo is.
+    #[error(
+        "nothing says where the repo is: neither IPFS_PATH nor HOME is set. Set one of them, or name the folder with \
+         --repo-dir"
+    )]
+    Nowhere,
     /// Nobody ran `init` there.
     #[error("no IPFS repo found in {repo_dir}.\nplease run: 'ipfs init'")]
     NotInitialized {
@@ -51,6 +57,11 @@ impl Context {
     /// A context on a repo folder that need not exist.
     pub fn new(params: ContextParams) -> Self {
         Self { inner: Arc::new(params), node: Arc::default(), at_terminal: false }
+    }
+
+    /// A context on a node that is open already.
+    pub fn of_node(params: ContextParams, node: Node) -> Self {
+        Self { node: Arc::new(OnceCell::new_with(Some(node))), ..Self::new(params) }
     }
 
     /// Says that whoever calls sits at this machine, with this process's rights: `get` may write files there.
@@ -91,6 +102,28 @@ impl Context {
         }
     }
 
+    /// What whoever opened the repo should know, if it was opened: one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let Some(node) = self.node.get() else { return Vec::new() };
+        let report = node.store().open_report();
+        let mut warnings = report.bad_rows.clone();
+        if report.lost_rounds > 0 {
+            let restored = report.restored_blocks;
+            warnings.push(format!(
+                "the index lost {} acknowledged changes, and {restored} blocks were put back into it; pins and the \
+                 files root may lack what was changed last. 'holdfast repo verify' says more",
+                report.lost_rounds
+            ));
+        }
+        if !report.short_segments.is_empty() {
+            warnings.push(format!(
+                "the segments {:?} lost a part: blocks in them are damaged. 'holdfast repo verify' names them",
+                report.short_segments
+            ));
+        }
+        warnings
+    }
+
     /// Waits until the operations that were cancelled have stopped, if a node was opened.
     pub async fn stopped(&self) {
         if let Some(node) = self.node.get() {
@@ -120,11 +153,17 @@ impl Context {
 
     /// Checks that there is a repo, in Kubo's words if there is none.
     pub fn require_repo(&self) -> Result<(), RepoError> {
+        self.require_repo_dir()?;
         if self.config_path().is_file() {
             return Ok(());
         }
         let repo_dir = self.inner.repo_dir.display().to_string();
         Err(RepoError::NotInitialized { repo_dir })
+    }
+
+    /// Checks that it is known where the repo is, or is to be.
+    pub fn require_repo_dir(&self) -> Result<(), RepoError> {
+        if self.inner.repo_dir.as_os_str().is_empty() { Err(RepoError::Nowhere) } else { Ok(()) }
     }
 
     /// The config as it stands in the file. Blocking.

@@ -64,7 +64,9 @@ async fn run_import(context: Context, mut request: Request) -> Result<Response, 
     let cids = CidText::of_call(&request)?;
     let local_only = request.bool("local-only");
     if local_only && request.is_given("pin-roots") && request.bool("pin-roots") {
-        return Err(CommandError::new("cannot pass both --pin-roots and --local-only"));
+        return Err(CommandError::new(
+            "--local-only implies --pin-roots=false and cannot be combined with --pin-roots=true; please drop one of them",
+        ));
     }
     let options = ImportOptions {
         pin_roots: request.bool("pin-roots") && !local_only,

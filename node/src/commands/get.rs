@@ -1,11 +1,13 @@
 //! `get`: an archive for those who are elsewhere, files on disk at the terminal.
 
-use std::fs::File;
-use std::io::Write as _;
+use std::fs::{File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
+use tempfile::TempPath;
 
 use super::registry::{Arg, ByteStream, Call, Command, CommandError, InputError, Opt, Request, Response};
 use super::{Context, Terminal, paths};
@@ -18,7 +20,10 @@ pub(super) fn command() -> Command {
     Command::new("get", "Download IPFS objects.")
         .help(
             "Stores a file or directory on disk: under its name, or where --output says.\n\nUse --archive to get a \
-             TAR file, --compress to have it compressed by gzip, and --compression-level (1 to 9) to say how hard.",
+             TAR file, --compress to have it compressed by gzip, and --compression-level (1 to 9) to say how hard.\n\nA \
+             file takes its name when it is complete; until then, what had the name stays. Directories merge with those \
+             that are there. A file or symlink where a directory goes, and a pipe, socket or device where anything \
+             goes, is not removed: the command fails. As --output, a pipe or device is written into.",
         )
         .arg(Arg::text("ipfs-path", "The path to the IPFS object to be output.").required().stdin())
         .opt(Opt::string("output o", "The path where the output should be stored."))
@@ -127,8 +132,8 @@ async fn save(
         let path = path.display().to_string();
         move |error| CommandError::from(InputError::Io { operation, path, error })
     };
-    let opened = path.to_owned();
-    let mut file = on_disk(move || File::create(opened)).await?.map_err(failed("open"))?;
+    let target = path.to_owned();
+    let (mut file, new) = on_disk(move || NewArchive::begin(&target)).await?.map_err(failed("open"))?;
     say(terminal, "archive", path)?;
     let mut progress = line(terminal, call);
     progress.set_total(bytes.length);
@@ -143,7 +148,40 @@ async fn save(
         (file, outcome) = written.await?;
         outcome.map_err(failed("write"))?;
     }
-    Ok(())
+    new.finish().map_err(failed("rename"))
+}
+
+/// An archive that is not complete: under a temporary name, which is removed with this value.
+struct NewArchive {
+    /// The temporary file and its name to be; none for what is written into, such as a pipe.
+    place: Option<(TempPath, PathBuf)>,
+}
+
+impl NewArchive {
+    fn begin(path: &Path) -> io::Result<(File, Self)> {
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            return Ok((File::options().write(true).open(path)?, Self { place: None }));
+        }
+        if path.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        // The archive's name is the user's own word: a link stays, and leads to the new archive.
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mode = Permissions::from_mode(0o666);
+        let new =
+            tempfile::Builder::new().prefix(".get-").suffix(".tmp").permissions(mode).tempfile_in(folder)?;
+        let (file, temporary) = new.into_parts();
+        Ok((file, Self { place: Some((temporary, path)) }))
+    }
+
+    /// Gives the archive its name.
+    fn finish(self) -> io::Result<()> {
+        match self.place {
+            Some((temporary, path)) => temporary.persist(path).map_err(|error| error.error),
+            None => Ok(()),
+        }
+    }
 }
 
 async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, CommandError> {

@@ -5,10 +5,10 @@ use serde_json::Value;
 use super::blocking::blocking;
 use super::config::{line, load};
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
-use super::{Context, Terminal};
+use super::{Context, Terminal, documents};
 use crate::identify::IdInfo;
 use crate::keys::IpnsBase;
-use crate::repo_init::{InitParams, begin};
+use crate::repo_init::{InitParams, begin, get_started};
 use holdfast_blockstore::repo::Repo;
 
 /// Largest config file that `init` takes.
@@ -16,11 +16,7 @@ const CONFIG_BYTES_MAX: u64 = 16 << 20;
 
 pub(super) fn init() -> Command {
     Command::new("init", "Initialize IPFS config file and repository.")
-        .help(
-            "Makes a repository, with a new identity, in the folder that IPFS_PATH or --repo-dir names.\n\nProfiles \
-             (comma-separated) change the config from the start: server, lowpower, mesh, test and others; see 'config \
-             profile apply'.",
-        )
+        .help(&super::profile_help::INIT)
         .arg(Arg::file("default-config", "Initialize with the given configuration."))
         .opt(
             Opt::string("algorithm a", "Cryptographic algorithm to use for key generation: ed25519 or rsa.")
@@ -39,6 +35,7 @@ pub(super) fn init() -> Command {
 }
 
 async fn run_init(context: Context, mut request: Request) -> Result<Response, CommandError> {
+    context.require_repo_dir()?;
     let mut input = request.take_input();
     let mut params = InitParams {
         repo: context.repo_dir().to_owned(),
@@ -48,7 +45,7 @@ async fn run_init(context: Context, mut request: Request) -> Result<Response, Co
         profiles: request.text("profile").to_owned(),
         given_config: None,
     };
-    blocking(move || {
+    let (mut values, made) = blocking(move || {
         if let Some(config) = input.read_optional_file("default-config", CONFIG_BYTES_MAX)? {
             params.given_config = Some(String::from_utf8_lossy(&config).into_owned());
         }
@@ -56,17 +53,25 @@ async fn run_init(context: Context, mut request: Request) -> Result<Response, Co
         let made = begin(&params, &mut |text| lines.push(text.to_owned()))
             .map_err(CommandError::from_error)
             .and_then(|repo| {
-                drop(Repo::create(&params.repo).map_err(CommandError::from_error)?);
+                // Locked until the config is there: whoever opens the repo removes temporary files.
+                let _locked = Repo::create(&params.repo).map_err(CommandError::from_error)?;
                 repo.finish().map_err(CommandError::from_error)
             });
-        // What was done so far is shown also before an error: an identity may have been made.
-        let mut values: Vec<_> = lines.into_iter().map(|text| Ok(Value::String(text))).collect();
-        if let Err(error) = made {
-            values.push(Err(error));
-        }
-        Ok::<_, CommandError>(Response::Stream(Box::pin(futures_util::stream::iter(values))))
+        let values: Vec<_> = lines.into_iter().map(|text| Ok(Value::String(text))).collect();
+        Ok::<_, CommandError>((values, made))
     })
-    .await
+    .await?;
+    // What was done so far is shown also before an error: an identity may have been made.
+    match made {
+        Err(error) => values.push(Err(error)),
+        Ok(_) if request.bool("empty-repo") => {}
+        Ok(_) => values.push(
+            documents::add(&context)
+                .await
+                .map(|folder| Value::String(get_started(context.program(), &folder.to_string()))),
+        ),
+    }
+    Ok(Response::Stream(Box::pin(futures_util::stream::iter(values))))
 }
 
 /// Prints each piece as it is: they bring their own line ends.
@@ -108,13 +113,20 @@ async fn run_id(context: Context, request: Request) -> Result<Response, CommandE
     if let Some(asked) = request.args().first() {
         let asked = crate::keys::parse_peer_id(asked).map_err(CommandError::from_error)?;
         if asked != key.peer_id() {
-            return Err(CommandError::client(
-                "'ipfs id' cannot query information on remote peers without a running daemon; \
-                 if you only want to convert --peerid-base, pass --offline option",
-            ));
+            if !request.bool("offline") {
+                return Err(CommandError::client(
+                    "'ipfs id' cannot query information on remote peers without a running daemon; \
+                     if you only want to convert --peerid-base, pass --offline option",
+                ));
+            }
+            return id_value(&IdInfo::of_peer(&asked, base));
         }
     }
-    serde_json::to_value(IdInfo::offline(&key, base)).map(Response::One).map_err(CommandError::from_error)
+    id_value(&IdInfo::offline(&key, base))
+}
+
+fn id_value(info: &IdInfo) -> Result<Response, CommandError> {
+    serde_json::to_value(info).map(Response::One).map_err(CommandError::from_error)
 }
 
 fn id_text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {

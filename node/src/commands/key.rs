@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::blocking::blocking;
-use super::config::{line, load};
+use super::config::{line, load, lock};
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
 use crate::keys::{ENCODED_BYTES_MAX, ExportFormat, IpnsBase, KeyInfo, Keystore};
 
@@ -25,7 +25,7 @@ pub(super) fn command() -> Command {
 fn generate() -> Command {
     Command::new("gen", "Create a new keypair.")
         .arg(Arg::text("name", "Name of key to create.").required())
-        .opt(Opt::string("type t", "Type of the key to create: rsa, ed25519.").default("ed25519"))
+        .opt(Opt::string("type t", "Type of the key to create: rsa, ed25519, secp256k1.").default("ed25519"))
         .opt(Opt::int("size s", "Size of the key to generate."))
         .opt(ipns_base())
         .needs(Needs::Config)
@@ -33,7 +33,7 @@ fn generate() -> Command {
             let base = base(&request)?;
             let (name, kind) = (request.arg(0).to_owned(), request.text("type").to_owned());
             let bits = request.int_opt("size");
-            let key = in_store(&context, move |store| {
+            let key = change_store(&context, move |store| {
                 store.generate(&name, &kind, bits).map_err(CommandError::from_error)
             })
             .await?;
@@ -61,7 +61,7 @@ fn import() -> Command {
             let format =
                 ExportFormat::for_import(request.text("format")).map_err(CommandError::from_error)?;
             let (any, mut input) = (request.bool("allow-any-key-type"), request.take_input());
-            let key = in_store(&context, move |store| {
+            let key = change_store(&context, move |store| {
                 let bytes = input.read_file("key", ENCODED_BYTES_MAX as u64)?;
                 store.import(&name, &bytes, format, any).map_err(CommandError::from_error)
             })
@@ -130,7 +130,7 @@ fn rename() -> Command {
             let (name, new_name) = (request.arg(0).to_owned(), request.arg(1).to_owned());
             let force = request.bool("force");
             let was = name.clone();
-            let renamed = in_store(&context, move |store| {
+            let renamed = change_store(&context, move |store| {
                 store.rename(&name, &new_name, force).map_err(CommandError::from_error)
             })
             .await?;
@@ -158,7 +158,7 @@ fn remove() -> Command {
         .needs(Needs::Config)
         .run(|context, request| async move {
             let (base, names) = (base(&request)?, request.args().to_vec());
-            let removed = in_store(&context, move |store| {
+            let removed = change_store(&context, move |store| {
                 let removed: Result<Vec<_>, _> = names.iter().map(|name| store.remove(name)).collect();
                 removed.map_err(CommandError::from_error)
             })
@@ -176,14 +176,28 @@ fn base(request: &Request) -> Result<IpnsBase, CommandError> {
     request.text("ipns-base").parse().map_err(CommandError::from_error)
 }
 
-/// Works on the key store of the context's repo.
+/// Reads the key store of the context's repo.
 async fn in_store<T: Send + 'static>(
     context: &Context,
     work: impl FnOnce(&Keystore) -> Result<T, CommandError> + Send + 'static,
 ) -> Result<T, CommandError> {
     context.require_repo()?;
     let repo = context.repo_dir().to_owned();
-    blocking(move || work(&Keystore::open(&repo).map_err(CommandError::from_error)?)).await
+    blocking(move || work(&Keystore::at(&repo))).await
+}
+
+/// Changes the key store of the context's repo, under the lock of the repo.
+async fn change_store<T: Send + 'static>(
+    context: &Context,
+    work: impl FnOnce(&Keystore) -> Result<T, CommandError> + Send + 'static,
+) -> Result<T, CommandError> {
+    context.require_repo()?;
+    let repo = context.repo_dir().to_owned();
+    blocking(move || {
+        let _repo = lock(&repo)?;
+        work(&Keystore::open(&repo).map_err(CommandError::from_error)?)
+    })
+    .await
 }
 
 fn key_value(key: &KeyInfo, base: IpnsBase) -> Value {

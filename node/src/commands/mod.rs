@@ -67,6 +67,8 @@ mod config;
 mod context;
 mod dag;
 mod dag_car;
+mod documents;
+mod files;
 mod get;
 mod identity;
 mod key;
@@ -76,17 +78,25 @@ mod ls;
 mod multibase;
 mod object;
 mod paths;
+mod pin;
 mod planned;
+mod profile_help;
 mod progress;
 mod refs;
 pub mod registry;
 mod repo;
 mod repo_gc;
+mod repo_verify;
 mod root;
 mod terminal;
 mod time;
 mod upload;
 mod version;
+
+/// The words that a value holds under this name, if there are any: how many values tell of a failure.
+fn words_in(value: &serde_json::Value, name: &str) -> Option<String> {
+    value.get(name).and_then(serde_json::Value::as_str).filter(|words| !words.is_empty()).map(str::to_owned)
+}
 
 pub use context::{Context, ContextParams, RepoError};
 pub use progress::{Progress, StatusLine};

@@ -9,19 +9,14 @@ use super::{Context, object, repo};
 pub(super) const NETWORK: &str = "it needs the network, which this version has not";
 /// Why commands of the daemon are not there.
 const DAEMON: &str = "this version has no daemon";
-/// Why the mutable file system is not there.
-const FILES: &str = "the mutable file system comes with a later version";
-/// Why pin commands are not there.
-const PINS: &str = "pins are written by add and dag import, and managed from a later version on";
 /// Why names are not there.
 const NAMES: &str = "IPNS comes with a later version";
 /// Why the filestore is not there.
 const FILESTORE: &str = "blocks are always copied into the repository";
 /// Why the updater is not there.
 const UPDATE: &str = "updates come with the package that holdfast was installed from";
-/// Why garbage collection is not there.
 /// Why DAG nodes are not edited in this old form.
-const PATCH: &str = "use 'files' commands of a later version instead";
+const PATCH: &str = "use 'files' commands instead";
 
 /// Kubo's words of its core interface without a network.
 const OFFLINE_ACTION: &str = "this action must be run in online mode, try running 'ipfs daemon' first";
@@ -82,20 +77,6 @@ const ROWS: &[Row] = &[
     ("diag healthy", "", "", Planned(DAEMON), "Tell whether the daemon is well."),
     ("diag profile", "", "output/o:string collectors:array profile-time:string mutex-profile-fraction:int block-profile-rate:string", Planned(DAEMON), "Collect a performance profile."),
     ("diag sys", "", "", Planned(DAEMON), "Print system diagnostic information."),
-    ("files", "", "flush/f=true", Group, "Interact with unixfs files."),
-    ("files chcid", "[path]", "cid-version/cid-ver:int hash:string", Planned(FILES), "Change the CID version or hash function of a path."),
-    ("files chmod", "<mode> <path>", "", Planned(FILES), "Change optional POSIX mode permissions."),
-    ("files chroot", "[cid]", "confirm", Planned(FILES), "Change the root of the mutable file system."),
-    ("files cp", "<source> <dest>", "force parents/p", Planned(FILES), "Add references to files and directories."),
-    ("files flush", "[path]", "", Planned(FILES), "Flush a given path's data to disk."),
-    ("files ls", "[path]", "long/l U", Planned(FILES), "List directories in the local mutable namespace."),
-    ("files mkdir", "<path>", "parents/p cid-version/cid-ver:int hash:string", Planned(FILES), "Make directories."),
-    ("files mv", "<source> <dest>", "", Planned(FILES), "Move files."),
-    ("files read", "<path>", "offset/o:int64 count/n:int64", Planned(FILES), "Read a file from MFS."),
-    ("files rm", "<path>...", "recursive/r force", Planned(FILES), "Remove a file from MFS."),
-    ("files stat", "<path>", "format:string hash size with-local", Planned(FILES), "Display file status."),
-    ("files touch", "<path>", "mtime:int64 mtime-nsecs:uint", Planned(FILES), "Set or change optional POSIX modification times."),
-    ("files write", "<path> <file:data->", "offset/o:int64 create/e parents/p truncate/t count/n:int64 raw-leaves cid-version/cid-ver:int hash:string", Planned(FILES), "Append to (modify) a file in MFS."),
     ("filestore", "", "", Group, "Interact with filestore objects."),
     ("filestore dups", "", "", Planned(FILESTORE), "List blocks that are both in the filestore and standard block storage."),
     ("filestore ls", "[obj]...", "file-order", Planned(FILESTORE), "List objects in filestore."),
@@ -137,20 +118,14 @@ const ROWS: &[Row] = &[
     ("p2p stream", "", "", Group, "P2P stream management."),
     ("p2p stream close", "[id]", "all/a", Planned(NETWORK), "Close an active p2p stream."),
     ("p2p stream ls", "", "headers/v", Planned(NETWORK), "List active p2p streams."),
-    ("pin", "", "", Group, "Pin and unpin objects to local storage."),
-    ("pin add", "<ipfs-path->...", "recursive/r=true name/n:string progress fast-provide-root fast-provide-dag fast-provide-wait", Planned(PINS), "Pin objects to local storage."),
-    ("pin ls", "[ipfs-path]...", "type/t:string quiet/q name/n:string stream/s names", Planned(PINS), "List objects pinned to local storage."),
     ("pin remote", "", "", Group, "Pin and unpin objects on a remote pinning service."),
-    ("pin remote add", "<ipfs-path>", "service:string name:string background", Planned(PINS), "Pin an object to a remote pinning service."),
-    ("pin remote ls", "", "service:string name:string cid:list status:list", Planned(PINS), "List objects pinned to a remote pinning service."),
-    ("pin remote rm", "", "service:string name:string cid:list status:list force", Planned(PINS), "Remove pins from a remote pinning service."),
+    ("pin remote add", "<ipfs-path>", "service:string name:string background", Planned(NETWORK), "Pin an object to a remote pinning service."),
+    ("pin remote ls", "", "service:string name:string cid:list status:list", Planned(NETWORK), "List objects pinned to a remote pinning service."),
+    ("pin remote rm", "", "service:string name:string cid:list status:list force", Planned(NETWORK), "Remove pins from a remote pinning service."),
     ("pin remote service", "", "", Group, "Configure remote pinning services."),
-    ("pin remote service add", "<service> <endpoint> <key>", "", Planned(PINS), "Add a remote pinning service."),
-    ("pin remote service ls", "", "stat", Planned(PINS), "List remote pinning services."),
-    ("pin remote service rm", "<service>", "", Planned(PINS), "Remove a remote pinning service."),
-    ("pin rm", "<ipfs-path->...", "recursive/r=true", Planned(PINS), "Remove objects from the list of pinned ones."),
-    ("pin update", "<from-path> <to-path>", "unpin=true fast-provide-root fast-provide-dag fast-provide-wait", Planned(PINS), "Update a recursive pin."),
-    ("pin verify", "", "verbose quiet/q", Planned(PINS), "Verify that recursive pins are complete."),
+    ("pin remote service add", "<service> <endpoint> <key>", "", Planned(NETWORK), "Add a remote pinning service."),
+    ("pin remote service ls", "", "stat", Planned(NETWORK), "List remote pinning services."),
+    ("pin remote service rm", "<service>", "", Planned(NETWORK), "Remove a remote pinning service."),
     ("ping", "<peer ID->...", "count/n:int", Fails(OFFLINE_COMMAND), "Send echo request packets to IPFS hosts."),
     ("provide", "", "", Group, "Control and monitor content providing."),
     ("provide clear", "", "quiet/q", Planned(NETWORK), "Clear what is queued to be provided."),
@@ -251,9 +226,11 @@ fn command(name: &'static str, row: &Row) -> Command {
     match *answer {
         Group => command,
         Planned(why) => command.planned(why),
-        Fails(words) => command.run(fails(words, false)),
-        FailsClient(words) => command.run(fails(words, true)),
-        Removed(words) => command.status(Status::Removed).needs(Needs::Nothing).run(fails(words, false)),
+        Fails(words) => command.only_fails().run(fails(words, false)),
+        FailsClient(words) => command.only_fails().run(fails(words, true)),
+        Removed(words) => {
+            command.status(Status::Removed).needs(Needs::Nothing).only_fails().run(fails(words, false))
+        }
     }
 }
 
@@ -272,6 +249,7 @@ fn connect() -> Command {
     Command::new("connect", "Open connection to a given peer.")
         .arg(Arg::text("address", "Address of peer to connect to.").required().variadic().stdin())
         .needs(Needs::Config)
+        .only_fails()
         .run(|_, request| {
             let address = request.arg(0);
             let peer = address.rsplit("/p2p/").next().unwrap_or_default();

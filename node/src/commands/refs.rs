@@ -6,10 +6,10 @@ use holdfast_dag::path::PathRoot;
 use holdfast_dag::read::{Ref, RefsOptions};
 use serde_json::{Value, json};
 
-use super::Context;
 use super::cid_text::CidText;
 use super::paths;
 use super::registry::{Arg, Call, Command, CommandError, Opt, Request, Response};
+use super::{Context, words_in};
 
 /// What an edge looks like.
 const EDGE_FORMAT: &str = "<src> -> <dst>";
@@ -36,6 +36,7 @@ pub(super) fn refs() -> Command {
         )
         .run(run)
         .text(line)
+        .failure(|value| words_in(value, "Err"))
         .subcommand(local("local"))
 }
 

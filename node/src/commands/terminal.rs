@@ -13,6 +13,7 @@ use super::{Progress, StatusLine};
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Standard output and standard error, and what they are connected to.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Terminal {
     out: BufWriter<Box<dyn Write + Send>>,
     err: Box<dyn Write + Send>,
@@ -20,6 +21,8 @@ pub struct Terminal {
     pub out_is_terminal: bool,
     /// Whether a person reads standard error.
     pub err_is_terminal: bool,
+    /// Whether standard error is a terminal of any kind, also one that cannot move its cursor.
+    shows_errors: bool,
     /// Whether colours are wanted: on a terminal, unless `NO_COLOR` is set or the terminal cannot.
     pub color: bool,
     /// How many bytes the files of the command line hold, once that is known.
@@ -34,7 +37,8 @@ impl Terminal {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let mut terminal = Self::new(io::stdout(), io::stderr());
         terminal.out_is_terminal = out_is_terminal;
-        terminal.err_is_terminal = io::stderr().is_terminal() && !dumb;
+        terminal.shows_errors = io::stderr().is_terminal();
+        terminal.err_is_terminal = terminal.shows_errors && !dumb;
         terminal.color = out_is_terminal && !no_color && !dumb;
         terminal
     }
@@ -46,6 +50,7 @@ impl Terminal {
             err: Box::new(err),
             out_is_terminal: false,
             err_is_terminal: false,
+            shows_errors: false,
             color: false,
             upload: SizeHint::default(),
         }
@@ -77,6 +82,14 @@ impl Terminal {
         let _ = self.out.flush();
         let _ = self.err.write_all(text.as_ref().as_bytes());
         let _ = self.err.flush();
+    }
+
+    /// Tells what went wrong: a line on standard error, in which names from elsewhere drive no terminal. Breaks between
+    /// lines and columns are the text's own.
+    pub fn complain(&mut self, text: &str) {
+        let is_shown = self.shows_errors || self.err_is_terminal || self.out_is_terminal;
+        let text = if is_shown { escape_but(text, &['\n', '\t']) } else { Cow::Borrowed(text) };
+        self.eprint(format!("{text}\n"));
     }
 
     /// A progress line on standard error, silent unless that is a terminal. `total` is in bytes.
@@ -116,12 +129,18 @@ fn write_error(error: io::Error) -> CommandError {
 
 /// A text with its control characters as escapes: `\n`, `\x1b`, `\u{9b}`.
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(|c: char| c.is_control()) {
+    escape_but(text, &[])
+}
+
+/// The same, where these are left as they are.
+fn escape_but<'t>(text: &'t str, left: &[char]) -> Cow<'t, str> {
+    if !text.contains(|c: char| c.is_control() && !left.contains(&c)) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         match c {
+            c if left.contains(&c) => out.push(c),
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Config, document, schema};
 use crate::go_text::{go_quote, json_error};
+use crate::keys::parse_peer_id;
 
 /// Why a config command was refused. The text is Kubo's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,15 @@ pub enum ConfigError {
     /// The key is unknown, or the value has the wrong type.
     #[error("failed to set config value: {0} (maybe use --json?)")]
     Set(String),
+    /// The new peer ID is not that of the private key.
+    #[error(
+        "cannot set Identity.PeerID to a value that does not match the node's private key; use 'ipfs key rotate' to \
+         change the node identity"
+    )]
+    PeerId,
+    /// The private key in the config cannot be read, so nothing can be compared with it.
+    #[error("{0}")]
+    Identity(String),
     /// The argument of `--json` is not JSON.
     #[error("failed to unmarshal json. {0}")]
     Json(String),
@@ -68,6 +78,11 @@ fn check_secret(parts: &[String]) -> Result<(), ConfigError> {
     if concealed { Err(ConfigError::PinningCredentials) } else { Ok(()) }
 }
 
+/// Whether a key is that of the node's own name, which follows from its private key.
+fn is_peer_id(parts: &[String]) -> bool {
+    matches!(parts, [section, name] if section.eq_ignore_ascii_case("Identity") && name.eq_ignore_ascii_case("PeerID"))
+}
+
 /// Refuses a store that Holdfast does not have.
 fn check_store(spec: &Value) -> Result<(), ConfigError> {
     let kind = spec.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -96,6 +111,7 @@ impl Config {
     pub fn set(&mut self, key: &str, value: Value) -> Result<Value, ConfigError> {
         let parts = document::split_key(key);
         check_secret(&parts)?;
+        let value = if is_peer_id(&parts) { self.own_peer_id(&value)? } else { value };
         schema::check_key(&parts).map_err(ConfigError::Set)?;
         schema::check_value(&parts, &value).map_err(ConfigError::Set)?;
         let mut changed = self.clone();
@@ -104,6 +120,17 @@ impl Config {
         changed.check_own()?;
         *self = changed;
         self.get(key)
+    }
+
+    /// The node's peer ID as the config holds it, if `value` is that in any form.
+    fn own_peer_id(&self, value: &Value) -> Result<Value, ConfigError> {
+        let key = self.private_key().map_err(|error| ConfigError::Identity(error.to_string()))?;
+        let given = value.as_str().and_then(|text| parse_peer_id(text).ok());
+        if given == Some(key.peer_id()) {
+            Ok(Value::String(key.peer_id().to_string()))
+        } else {
+            Err(ConfigError::PeerId)
+        }
     }
 
     /// The whole config without its secrets: private key, API authorizations, keys of remote pinning services.

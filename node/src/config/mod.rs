@@ -2,7 +2,8 @@
 //!
 //! The document is kept as it was read, so keys that this version does not know survive every change. Keys are written
 //! sorted, as Kubo writes them. What differs from Kubo's defaults: `Datastore.Spec` is `{"path": "db", "type": "rocksdb"}`;
-//! `Datastore.Durability` and `Resources.MemoryLimit` are Holdfast's own keys, absent until set.
+//! `Datastore.Durability`, `.ReserveSize`, `.ScrubPeriod`, `.ScrubBytesPerSecond` and `Resources.MemoryLimit` are
+//! Holdfast's own keys, absent until set.
 
 mod bootstrap;
 mod document;

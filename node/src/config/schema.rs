@@ -35,7 +35,8 @@ use Kind::{Any, Bool, Duration, Flag, Int, List, OneOrMany, Priority, Size, Str}
 const INT: Kind = Int("int");
 const INT64: Kind = Int("int64");
 
-/// Every key, with `*` for the names of a map. `Datastore.Durability` and `Resources` are Holdfast's own.
+/// Every key, with `*` for the names of a map. `Datastore.Durability`, `.ReserveSize`, `.ScrubPeriod`,
+/// `.ScrubBytesPerSecond` and `Resources` are Holdfast's own.
 const KEYS: &[(&str, &[(&str, Kind)])] = &[
     ("Identity", &[("PeerID", Str), ("PrivKey", Str)]),
     (
@@ -50,6 +51,9 @@ const KEYS: &[(&str, &[(&str, Kind)])] = &[
             ("BlockKeyCacheSize", INT64),
             ("WriteThrough", Flag),
             ("Durability", Str),
+            ("ReserveSize", Size),
+            ("ScrubPeriod", Duration),
+            ("ScrubBytesPerSecond", Size),
         ],
     ),
     ("Resources", &[("MemoryLimit", Size)]),
@@ -578,5 +582,19 @@ mod tests {
         }
         let section = json!({ "ConnMgr": { "LowWater": "x" }, "Unknown": 1 });
         assert!(check_value(&parts("Swarm"), &section).unwrap_err().contains("ConnMgr.LowWater"));
+    }
+
+    #[test]
+    fn our_own_keys_are_explained() {
+        let (page, kubo) = (include_str!("../../../docs/config.md"), crate::config::Config::defaults());
+        for name in ["Durability", "ReserveSize", "ScrubPeriod", "ScrubBytesPerSecond"] {
+            let datastore = KEYS.iter().find(|(section, _)| *section == "Datastore").unwrap().1;
+            assert!(datastore.iter().any(|(key, _)| *key == name), "{name} is a key");
+            assert_eq!(kubo.text(&format!("Datastore.{name}")), Ok(None), "{name} is absent until it is set");
+            assert!(page.contains(&format!("| `Datastore.{name}` |")), "{name} is explained");
+        }
+        for (name, _) in KEYS.iter().find(|(section, _)| *section == "Resources").unwrap().1 {
+            assert!(page.contains(&format!("| `Resources.{name}` |")), "{name} is explained");
+        }
     }
 }

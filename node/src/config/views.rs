@@ -52,9 +52,22 @@ pub struct Datastore {
     pub hash_on_read: bool,
     /// `Durability`: `power` (default) or `process`.
     pub durability: Durability,
+    /// `ReserveSize`: bytes that adding leaves free, and size of the file that is given up for removing when others have
+    /// filled the disk. `None`, the default: what the index may have in flight, at least 64 MiB. 0: neither.
+    pub reserve_bytes: Option<u64>,
+    /// `ScrubPeriod`: time from the beginning of one background verification of all blocks to the next, while a node is
+    /// open for long. Default 720 h; 0 for none.
+    pub scrub_period: GoDuration,
+    /// `ScrubBytesPerSecond`: how fast it reads at most. Default 4 MiB.
+    pub scrub_bytes_per_second_max: u64,
     /// `Spec.path`: the store's folder in the repo. Default `db`.
     pub path: String,
 }
+
+/// Default of `Datastore.ScrubPeriod`: 30 days.
+const SCRUB_PERIOD: GoDuration = GoDuration::from_secs(30 * 24 * 3600);
+/// Default of `Datastore.ScrubBytesPerSecond`: 4 MiB, 10 TiB in 30 days.
+const SCRUB_BYTES_PER_SECOND: u64 = 4 << 20;
 
 /// `Addresses`, as multiaddrs in text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +130,11 @@ impl Config {
             gc_period: self.duration("Datastore.GCPeriod")?.unwrap_or(GoDuration::from_secs(3600)),
             hash_on_read: self.flag("Datastore.HashOnRead")?.unwrap_or(false),
             durability,
+            reserve_bytes: self.size("Datastore.ReserveSize")?,
+            scrub_period: self.duration("Datastore.ScrubPeriod")?.unwrap_or(SCRUB_PERIOD),
+            scrub_bytes_per_second_max: self
+                .size("Datastore.ScrubBytesPerSecond")?
+                .unwrap_or(SCRUB_BYTES_PER_SECOND),
             path: self.text("Datastore.Spec.path")?.unwrap_or_else(|| "db".to_owned()),
         })
     }
@@ -222,6 +240,9 @@ mod tests {
             gc_period: GoDuration::from_secs(3600),
             hash_on_read: false,
             durability: Durability::Power,
+            reserve_bytes: None,
+            scrub_period: GoDuration::from_secs(720 * 3600),
+            scrub_bytes_per_second_max: 4 << 20,
             path: "db".to_owned(),
         };
         assert_eq!(config.datastore(), Ok(expected.clone()));
@@ -238,10 +259,16 @@ mod tests {
         config.put("Resources.MemoryLimit", json!("1G"));
         config.put("Datastore.StorageMax", json!(""));
         config.put("Datastore.Durability", json!("process"));
+        config.put("Datastore.ReserveSize", json!("1MiB"));
+        config.put("Datastore.ScrubPeriod", json!("24h"));
+        config.put("Datastore.ScrubBytesPerSecond", json!(1000));
         config.put("Addresses.API", json!(["/unix/a", "/unix/b"]));
         assert_eq!(config.resources(), Ok(Resources { memory_bytes_max: Some(1_000_000_000) }));
         assert_eq!(config.datastore().unwrap().storage_bytes_max, None);
         assert_eq!(config.datastore().unwrap().durability, Durability::Process);
+        let datastore = config.datastore().unwrap();
+        assert_eq!((datastore.reserve_bytes, datastore.scrub_bytes_per_second_max), (Some(1 << 20), 1000));
+        assert_eq!(datastore.scrub_period, GoDuration::from_secs(86_400));
         assert_eq!(config.addresses().unwrap().api, ["/unix/a", "/unix/b"]);
         config.put("Resources.MemoryLimit", json!("1MiB"));
         assert!(config.resources().is_err());

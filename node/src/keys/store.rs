@@ -173,6 +173,11 @@ impl Keystore {
         Ok(Self { folder })
     }
 
+    /// The key store in `repo`, for reading: nothing is made, and where there is no folder there are no keys.
+    pub fn at(repo: &Path) -> Self {
+        Self { folder: repo.join(FOLDER_NAME) }
+    }
+
     /// Makes a key: `key gen`. `kind` and `bits` as in [`KeySpec::parse`].
     pub fn generate(&self, name: &str, kind: &str, bits: Option<i64>) -> Result<KeyInfo, KeyError> {
         self.check_new("create", name)?;
@@ -194,7 +199,11 @@ impl Keystore {
     pub fn names(&self) -> Result<Vec<String>, KeyError> {
         let io_error = |source| KeyError::Io { path: self.folder.clone(), source };
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(io_error)? {
+        let entries = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+            entries => entries.map_err(io_error)?,
+        };
+        for entry in entries {
             let file_name = entry.map_err(io_error)?.file_name();
             names.extend(file_name.to_str().and_then(decode_name));
         }

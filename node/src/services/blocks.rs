@@ -1,7 +1,7 @@
 //! Single blocks: `block put`, `get`, `stat`, `rm`.
 
 use bytes::Bytes;
-use holdfast_blockstore::{Change, DeleteError, Pin, PinKind, WriteError};
+use holdfast_blockstore::{DeleteError, WriteError};
 use holdfast_dag::block::{BLOCK_BYTES_MAX, Block};
 use holdfast_dag::cid::{Cid, DIGEST_BYTES_MAX, Multihash, codec, identity_data};
 use holdfast_dag::hash::{HashKind, HashPolicyError, check_policy};
@@ -9,6 +9,7 @@ use holdfast_dag::hash::{HashKind, HashPolicyError, check_policy};
 use crate::fetch::{FetchError, known_block};
 use crate::node::Node;
 use crate::pool::PoolError;
+use crate::services::pins::recursive_pin;
 
 /// What is said of a block that is too large to be exchanged.
 pub(crate) const BIG_BLOCK: &str = "produced block is over 2MiB: big blocks can't be exchanged with other peers. \
@@ -114,8 +115,8 @@ impl Blocks {
             if identity_data(&cid).is_none() {
                 writer.put(vec![block])?;
             }
-            let pin = options.pin.then(|| Change::Pin(Pin::new(cid, PinKind::Recursive, "")));
-            writer.commit(pin.as_slice())?;
+            let pin = options.pin.then(|| recursive_pin(cid, ""));
+            writer.commit(pin.as_ref().map_or(&[], |pin| pin.as_slice()))?;
             Ok(BlockStat { cid, size })
         };
         // A lane of its own: the writes of many callers then wait for one sync together.

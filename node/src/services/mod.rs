@@ -5,9 +5,12 @@
 
 pub mod blocks;
 pub mod dag;
+pub mod files;
 pub mod gc;
 pub mod object;
+pub mod pins;
 pub mod refs;
 pub mod repo;
 pub mod resolve;
 pub mod unixfs;
+pub mod verify;

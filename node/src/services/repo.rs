@@ -1,14 +1,12 @@
-//! The repo: `repo stat`, `version`, `verify`.
+//! The repo: `repo stat`, `version`.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use holdfast_blockstore::repo::KUBO_REPO_VERSION;
-use holdfast_blockstore::{ReadError, VerifyEvent};
-use holdfast_dag::cid::{Cid, codec};
+use holdfast_blockstore::{Loss, ReadError, ScrubState, WriteError};
 
 use crate::node::Node;
-use crate::pool::{Cancelled, OperationStream, PoolError};
+use crate::pool::{Cancelled, PoolError};
 
 /// What is in the repo, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +23,17 @@ pub struct RepoStat {
     pub path: PathBuf,
 }
 
+/// How the repo fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepoHealth {
+    /// Blocks known to be damaged.
+    pub damaged_blocks: u64,
+    /// The last background verification, and the one under way.
+    pub scrubs: ScrubState,
+    /// Acknowledged changes that were lost, until someone takes note of it.
+    pub loss: Option<Loss>,
+}
+
 /// Why the repo cannot be described or verified.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -32,6 +41,9 @@ pub enum RepoServiceError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] ReadError),
+    /// A damaged block could not be removed.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// The consumer went away.
     #[error("repo verify was cancelled")]
     Cancelled,
@@ -45,20 +57,6 @@ impl From<Cancelled> for RepoServiceError {
         Self::Cancelled
     }
 }
-
-/// A block that was verified.
-#[derive(Debug, Clone)]
-pub struct Verified {
-    /// Blocks looked at so far, this one included.
-    pub processed: u64,
-    /// The block, under a CIDv1 of codec raw.
-    pub cid: Cid,
-    /// What is wrong with it.
-    pub damage: Option<String>,
-}
-
-/// The course of a verification: one value a block.
-pub type VerifyStream = OperationStream<Verified, RepoServiceError>;
 
 /// The version of the repo format that other programs are told: Kubo's number.
 pub fn repo_version() -> u32 {
@@ -79,24 +77,14 @@ impl Node {
         })
     }
 
-    /// Reads and hashes every block. Damaged blocks are remembered: adding them again repairs them.
-    pub fn repo_verify(&self) -> VerifyStream {
+    /// How the repo fares: what is damaged, what the background verification came to, what was lost.
+    pub async fn repo_health(&self) -> Result<RepoHealth, RepoServiceError> {
         let node = self.clone();
-        self.pool().stream(256, move |output| {
-            let mut processed = 0;
-            node.store().verify(&mut |event| {
-                processed += 1;
-                let (hash, damage) = match event {
-                    VerifyEvent::Sound(hash) => (hash, None),
-                    VerifyEvent::Damaged(hash, error) => (hash, Some(error.to_string())),
-                };
-                let verified = Verified { processed, cid: Cid::new_v1(codec::RAW, hash), damage };
-                match output.send(verified) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(Cancelled) => ControlFlow::Break(()),
-                }
-            })?;
-            if output.is_cancelled() { Err(RepoServiceError::Cancelled) } else { Ok(()) }
-        })
+        let look = move || -> Result<RepoHealth, ReadError> {
+            let store = node.store();
+            let damaged_blocks = store.stat()?.damaged_blocks;
+            Ok(RepoHealth { damaged_blocks, scrubs: store.scrub_state()?, loss: store.loss()? })
+        };
+        Ok(self.pool().run(look).await??)
     }
 }

@@ -108,3 +108,69 @@ pub(crate) fn noise(bytes: usize, seed: u64) -> Vec<u8> {
     out.truncate(bytes);
     out
 }
+
+/// A repo whose nodes come and go.
+pub(crate) struct Repo {
+    folder: tempfile::TempDir,
+}
+
+impl Repo {
+    /// A new one, with these keys in its section `Import`, and others by their whole path.
+    pub(crate) fn new(config: &[(&str, &str, serde_json::Value)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = folder.path().join("repo");
+        let params = InitParams { repo: repo.clone(), profiles: "test".to_owned(), ..InitParams::default() };
+        node::init(&params, &mut |_| {}).unwrap();
+        let path = repo.join("config");
+        let mut document: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        for (section, key, value) in config {
+            if document[section].is_null() {
+                document[section] = serde_json::json!({});
+            }
+            document[section][key] = value.clone();
+        }
+        std::fs::write(&path, document.to_string()).unwrap();
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("repo")
+    }
+
+    pub(crate) async fn open(&self) -> Node {
+        Node::builder().repo(self.path()).open().await.unwrap()
+    }
+}
+
+pub(crate) fn mfs(path: &str) -> holdfast::services::files::MfsPath {
+    holdfast::services::files::MfsPath::parse(path).unwrap()
+}
+
+/// The root of the mutable file system as readers see it.
+pub(crate) async fn files_root(node: &Node) -> Cid {
+    node.files().resolve(mfs("/")).await.unwrap()
+}
+
+/// Writes a whole file, with the directories above it.
+pub(crate) async fn put_file(node: &Node, path: &str, content: &[u8]) {
+    let options = holdfast::services::files::WriteOptions {
+        create: true,
+        parents: true,
+        truncate: true,
+        ..Default::default()
+    };
+    node.files().write(mfs(path), options, std::io::Cursor::new(content.to_vec())).await.unwrap();
+}
+
+pub(crate) async fn get_file(node: &Node, path: &str) -> Vec<u8> {
+    let file = node.files().read(mfs(path), 0, None).await.unwrap();
+    file.try_collect::<Vec<_>>().await.unwrap().concat()
+}
+
+/// The names in a directory, sorted.
+pub(crate) async fn names(node: &Node, path: &str) -> Vec<String> {
+    let entries = node.files().ls(mfs(path), false).await.unwrap();
+    let mut names: Vec<_> = entries.into_iter().map(|entry| String::from_utf8(entry.name).unwrap()).collect();
+    names.sort();
+    names
+}

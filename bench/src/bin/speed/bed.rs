@@ -15,6 +15,7 @@ pub(crate) struct Bed {
     pub(crate) holdfast: PathBuf,
     pub(crate) kubo: Option<PathBuf>,
     pub(crate) kubo_library: Option<(PathBuf, PathBuf)>,
+    pub(crate) rust_ipfs: Option<PathBuf>,
     pub(crate) rounds: usize,
 }
 
@@ -31,14 +32,16 @@ impl Bed {
         }
         let rounds = std::env::var("ROUNDS").map_or(Ok(5), |text| text.parse())?;
         let kubo = std::env::var_os("KUBO_BIN").map(PathBuf::from);
-        Ok(Self { dir, holdfast, kubo, kubo_library: kubo_library(), rounds })
+        let rust_ipfs = std::env::var_os("RUST_IPFS_PEER").map(PathBuf::from);
+        Ok(Self { dir, holdfast, kubo, kubo_library: kubo_library(), rust_ipfs, rounds })
     }
 
     pub(crate) fn describe(&self) -> String {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let library = if self.kubo_library.is_some() { "Kubo 0.22 as a library" } else { "no Kubo library" };
         let binary = self.kubo.as_ref().map_or(String::new(), |path| format!(", {}", path.display()));
-        format!("{cores} cores, files in {}, peers: {library}{binary}", self.dir.path().display())
+        let other = if self.rust_ipfs.is_some() { ", rust-ipfs" } else { "" };
+        format!("{cores} cores, files in {}, peers: {library}{binary}{other}", self.dir.path().display())
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -121,6 +124,21 @@ impl Bed {
         seconds
             .map(Some)
             .ok_or_else(|| format!("kubo library: {}", String::from_utf8_lossy(&output.stderr)).into())
+    }
+
+    /// Seconds that rust-ipfs takes to add a file to a fresh repo, and to read it back; its start is not counted.
+    pub(crate) fn rust_ipfs_add_and_cat(&self, program: &Path, file: &Path) -> Res<(f64, f64)> {
+        let repo = self.path("rust-ipfs");
+        if repo.exists() {
+            fs::remove_dir_all(&repo)?;
+        }
+        let output = Command::new(program).args([repo.as_path(), file]).stdin(Stdio::null()).output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut seconds = text.split_whitespace().map_while(|word| word.parse().ok());
+        seconds
+            .next()
+            .zip(seconds.next())
+            .ok_or_else(|| format!("rust-ipfs: {}", String::from_utf8_lossy(&output.stderr)).into())
     }
 }
 

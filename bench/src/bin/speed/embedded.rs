@@ -13,7 +13,10 @@ use holdfast::services::unixfs::CatOptions;
 use holdfast::services::unixfs::add::{AddEvent, AddOptions, DiskSource, Root, WalkOptions};
 use holdfast_bench::data::Blocks;
 use holdfast_bench::pairs::{Contestant, compare};
-use holdfast_dag::cid::Cid;
+use holdfast_blockstore::{Store, StoreConfig};
+use holdfast_dag::block::Block;
+use holdfast_dag::cid::{Cid, CidBuilder, Version, codec};
+use holdfast_dag::hash::HashKind;
 use tokio::runtime::Runtime;
 
 use crate::Res;
@@ -61,6 +64,40 @@ pub(crate) fn cat(bed: &Bed) -> Res<()> {
     drop(contestants);
     runtime.block_on(node.close())?;
     Ok(fs::remove_dir_all(bed.path("embedded-cat"))?)
+}
+
+/// What checking every block against its hash costs: 1 GiB of stored blocks read in order, with the check and without.
+pub(crate) fn hash_check(bed: &Bed) -> Res<()> {
+    const BLOCK: usize = 256 << 10;
+    let repo = bed.path("hash-check");
+    fs::create_dir_all(&repo)?;
+    let builder = CidBuilder { version: Version::V1, hash: HashKind::Sha2_256 };
+    let (mut blocks, mut cids) = (Blocks::new(BLOCK, 77), Vec::new());
+    let store = Store::open(&repo, StoreConfig::default())?;
+    let writer = store.writer();
+    for _ in 0..(1 << 30) / BLOCK {
+        let data = blocks.next_block().to_vec();
+        let cid = builder.cid_of(codec::RAW, &[&data]);
+        cids.push(cid);
+        writer.put([Block::trusted(cid, data)])?;
+    }
+    writer.commit(&[])?;
+    drop(store);
+    let read = |verify_on_read| {
+        let store = Store::open(&repo, StoreConfig { verify_on_read, ..StoreConfig::default() })?;
+        for some in cids.chunks(32) {
+            for block in store.get_many(some) {
+                block?.ok_or("a block is missing")?;
+            }
+        }
+        Ok(None)
+    };
+    let mut contestants = [
+        Contestant::new("every block checked", || Ok(()), || read(true)),
+        Contestant::new("unchecked", || Ok(()), || read(false)),
+    ];
+    compare("reading 1 GiB of blocks, warm", bed.rounds, GIB_MB, "MB", &mut contestants)?;
+    Ok(fs::remove_dir_all(&repo)?)
 }
 
 /// 16 callers that each add 8 MiB again and again for a minute: how long does an add take, commit included?
@@ -155,7 +192,7 @@ pub(crate) fn worker_adds(repo: &Path, adds: u64) -> Res<()> {
     Ok(())
 }
 
-async fn fresh_node(repo: &Path) -> Res<Node> {
+pub(crate) async fn fresh_node(repo: &Path) -> Res<Node> {
     if repo.exists() {
         fs::remove_dir_all(repo)?;
     }

@@ -5,6 +5,7 @@
 
 mod bed;
 mod embedded;
+mod growth;
 mod rows;
 
 use std::error::Error;
@@ -22,9 +23,11 @@ const ROWS: &[Row] = &[
     ("small", rows::small_files),
     ("cat", rows::cat),
     ("embedded-cat", embedded::cat),
+    ("hash-check", embedded::hash_check),
     ("re-add", embedded::re_add),
     ("clients", embedded::clients),
     ("after-kill", embedded::after_kill),
+    ("growth", growth::growth),
     ("dirs", rows::directories),
     ("memory", rows::memory),
 ];
@@ -35,6 +38,11 @@ fn main() -> Res<()> {
         && worker == "worker-adds"
     {
         return embedded::worker_adds(Path::new(repo), adds.parse()?);
+    }
+    if let [worker, repo, size] = wanted.as_slice()
+        && worker == "worker-grow"
+    {
+        return growth::worker_grow(Path::new(repo), size.parse()?);
     }
     if let Some(unknown) = wanted.iter().find(|name| ROWS.iter().all(|(row, _)| row != name)) {
         let names: Vec<_> = ROWS.iter().map(|(name, _)| *name).collect();

@@ -21,6 +21,7 @@ pub(crate) fn only_hash(bed: &Bed) -> Res<()> {
     let file = bed.file(4096)?;
     let text = file.display().to_string();
     let repo = bed.fresh_repo(&bed.holdfast, "only-hash")?;
+    let kubo_repo = bed.kubo.as_ref().map(|kubo| bed.fresh_repo(kubo, "kubo")).transpose()?;
     let mut contestants = vec![
         Contestant::new(
             "holdfast add --only-hash",
@@ -32,6 +33,10 @@ pub(crate) fn only_hash(bed: &Bed) -> Res<()> {
     if bed.kubo_library.is_some() {
         let run = || bed.kubo_library_add(&file, true);
         contestants.push(Contestant::new("Kubo 0.22 library, only-hash", || Ok(()), run));
+    }
+    if let (Some(kubo), Some(repo)) = (&bed.kubo, &kubo_repo) {
+        let run = || call(kubo, repo, &["add", "-Q", "-n", &text]).map(|_| None);
+        contestants.push(Contestant::new("KUBO_BIN", || Ok(()), run));
     }
     compare("only-hash of 4 GiB, 256 KiB chunks", bed.rounds, 4.0 * GIB_MB, "MB", &mut contestants)?;
     Ok(())
@@ -67,6 +72,10 @@ pub(crate) fn durable_add(bed: &Bed) -> Res<()> {
         if bed.kubo_library.is_some() && flags.len() == 2 {
             let run = || bed.kubo_library_add(&file, false);
             contestants.push(Contestant::new("Kubo 0.22 library (not durable)", || Ok(()), run));
+        }
+        if let (Some(peer), 2) = (&bed.rust_ipfs, flags.len()) {
+            let run = || Ok(Some(bed.rust_ipfs_add_and_cat(peer, &file)?.0));
+            contestants.push(Contestant::new("rust-ipfs (not durable)", || Ok(()), run));
         }
         if let Some(kubo) = &bed.kubo {
             contestants.push(Contestant::new(
@@ -115,38 +124,60 @@ pub(crate) fn cat(bed: &Bed) -> Res<()> {
     let repo = bed.fresh_repo(&bed.holdfast, "cat")?;
     let printed = call(&bed.holdfast, &repo, &["add", "-Q", &file.display().to_string()])?;
     let root = printed.trim();
+    let kubo_repo = bed.kubo.as_ref().map(|kubo| bed.fresh_repo(kubo, "kubo")).transpose()?;
+    let cat = |program: &Path, repo: &Path| {
+        let status = command(program, repo, &["cat", root]).stdout(Stdio::null()).status()?;
+        if status.success() { Ok(None) } else { Err("cat failed".into()) }
+    };
     let mut contestants = vec![
-        Contestant::new(
-            "holdfast cat, verified",
-            || Ok(()),
-            || {
-                let status = command(&bed.holdfast, &repo, &["cat", root]).stdout(Stdio::null()).status()?;
-                if status.success() { Ok(None) } else { Err("cat failed".into()) }
-            },
-        ),
+        Contestant::new("holdfast cat, verified", || Ok(()), || cat(&bed.holdfast, &repo)),
         Contestant::new("read and hash only, all cores", || Ok(()), || hash_all_cores(&file).map(|()| None)),
     ];
+    if let (Some(kubo), Some(kubo_repo)) = (&bed.kubo, &kubo_repo) {
+        call(kubo, kubo_repo, &["add", "-Q", &file.display().to_string()])?;
+        contestants.push(Contestant::new("KUBO_BIN", || Ok(()), || cat(kubo, kubo_repo)));
+    }
+    if let Some(peer) = &bed.rust_ipfs {
+        let run = || Ok(Some(bed.rust_ipfs_add_and_cat(peer, &file)?.1));
+        contestants.push(Contestant::new("rust-ipfs", || Ok(()), run));
+    }
     compare("cat of 1 GiB, warm", bed.rounds, GIB_MB, "MB", &mut contestants)?;
     Ok(())
 }
 
-/// How the time to add one directory grows with its entries.
+/// How the time to add one directory grows with its entries: the directory alone, and durably with its files.
 pub(crate) fn directories(bed: &Bed) -> Res<()> {
-    println!("\none directory, by number of entries (one run each, only-hash: the directory, not the disk)");
-    let repo = bed.fresh_repo(&bed.holdfast, "dirs")?;
-    let mut previous: Option<f64> = None;
-    for count in [1_000_u64, 10_000, 100_000, 1_000_000] {
-        let folder = bed.flat(count)?;
-        let meter = Meter::start();
-        call(&bed.holdfast, &repo, &["add", "-r", "-Q", "-n", &folder.display().to_string()])?;
-        let seconds = meter.seconds();
-        let growth =
-            previous.map_or(String::new(), |before| format!(", {:.1} x the row above", seconds / before));
-        println!("  {count:>9} entries {seconds:>8.3} s, {:>8.0} entries/s{growth}", count as f64 / seconds);
-        previous = Some(seconds);
-        fs::remove_dir_all(&folder)?;
+    for (title, flags) in
+        [("only-hash", &["add", "-r", "-Q", "-n"][..]), ("durable, with its files", &["add", "-r", "-Q"])]
+    {
+        println!("\none directory, by number of entries ({title}; medians of {})", bed.rounds);
+        let mut previous: Option<f64> = None;
+        for count in [1_000_u64, 10_000, 100_000, 1_000_000] {
+            let folder = bed.flat(count)?;
+            let text = folder.display().to_string();
+            let args: Vec<&str> = flags.iter().copied().chain([text.as_str()]).collect();
+            let mut times = Vec::new();
+            for _ in 0..bed.rounds {
+                let repo = bed.fresh_repo(&bed.holdfast, "dirs")?;
+                let meter = Meter::start();
+                call(&bed.holdfast, &repo, &args)?;
+                times.push(meter.seconds());
+            }
+            times.sort_by(f64::total_cmp);
+            let seconds = times.get(times.len() / 2).copied().unwrap_or_default();
+            let growth =
+                previous.map_or(String::new(), |before| format!(", {:.1} x the row above", seconds / before));
+            println!(
+                "  {count:>9} entries {seconds:>8.3} s, {:>8.0} entries/s{growth}",
+                count as f64 / seconds
+            );
+            previous = Some(seconds);
+        }
     }
-    Ok(())
+    for count in [1_000_u64, 10_000, 100_000, 1_000_000] {
+        fs::remove_dir_all(bed.flat(count)?)?;
+    }
+    Ok(fs::remove_dir_all(bed.path("dirs"))?)
 }
 
 /// Peak memory of an add of 4 GiB at the default memory limit.

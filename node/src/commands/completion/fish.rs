@@ -38,7 +38,8 @@ function __{program}_at
         set -l longer (string join ' ' $path $word)
         contains -- $longer $__{program}_paths; and set path $path $word
     end
-    test (string join ' ' $path) = "$argv[1]"
+    # Joined by spaces, and one word even where there is none.
+    test "$path" = "$argv[1]"
 end
 complete -c {program} -f
 {lines}"#,

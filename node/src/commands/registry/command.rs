@@ -49,7 +49,22 @@ pub type TerminalFn = Arc<
         + Sync,
 >;
 
+/// What a value says of a failure, if it tells of one.
+type FailureFn = fn(&Value) -> Option<String>;
+
 type TextFn = Arc<dyn Fn(&Call) -> Box<dyn TextForm> + Send + Sync>;
+
+/// Whether this version has a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It has.
+    Here,
+    /// It does not, though Kubo does, and this is why. Such a command is parsed and explained, not run or listed.
+    Planned(&'static str),
+    /// All that it does in this version is to fail, in Kubo's words for a node in its place. Such a command is parsed and
+    /// run, not listed.
+    OnlyFails,
+}
 
 /// A command: everything that any door needs to know about it.
 pub struct Command {
@@ -69,8 +84,8 @@ pub struct Command {
     pub status: Status,
     /// Whether only the terminal has it; other doors answer that there is no such command.
     pub terminal_only: bool,
-    /// Why this version does not have it, though Kubo does. Such a command is parsed and explained, not run or listed.
-    pub planned: Option<&'static str>,
+    /// Whether this version has it.
+    pub presence: Presence,
     /// Commands below it.
     pub subcommands: Vec<Command>,
     /// Whether its values hold text of the node's own making, with line breaks and colours that a terminal may see.
@@ -79,6 +94,7 @@ pub struct Command {
     pub always_text: bool,
     pub(crate) run: Option<RunFn>,
     pub(crate) text: Option<TextFn>,
+    pub(crate) failure: Option<FailureFn>,
     pub(crate) pre_run: Option<PreRunFn>,
     pub(crate) terminal: Option<TerminalFn>,
 }
@@ -95,12 +111,13 @@ impl Command {
             needs: Needs::Node,
             status: Status::Active,
             terminal_only: false,
-            planned: None,
+            presence: Presence::Here,
             subcommands: Vec::new(),
             plain_output: false,
             always_text: false,
             run: None,
             text: None,
+            failure: None,
             pre_run: None,
             terminal: None,
         }
@@ -158,7 +175,14 @@ impl Command {
     /// Marks it as known, and not part of this version.
     #[must_use]
     pub fn planned(mut self, why: &'static str) -> Self {
-        self.planned = Some(why);
+        self.presence = Presence::Planned(why);
+        self
+    }
+
+    /// Marks it as one that only fails in this version.
+    #[must_use]
+    pub fn only_fails(mut self) -> Self {
+        self.presence = Presence::OnlyFails;
         self
     }
 
@@ -166,6 +190,14 @@ impl Command {
     #[must_use]
     pub fn plain_output(mut self) -> Self {
         self.plain_output = true;
+        self
+    }
+
+    /// Sets how a value tells of a failure. The text form and the terminal's view fail by themselves; whoever is given the
+    /// values as they are, in lines of JSON, is told by the exit code.
+    #[must_use]
+    pub fn failure(mut self, failure: FailureFn) -> Self {
+        self.failure = Some(failure);
         self
     }
 
@@ -184,7 +216,9 @@ impl Command {
         R: Future<Output = Result<Response, CommandError>> + Send + 'static,
     {
         self.run = Some(Arc::new(move |context, request| Box::pin(run(context, request))));
-        self.planned = None;
+        if matches!(self.presence, Presence::Planned(_)) {
+            self.presence = Presence::Here;
+        }
         self
     }
 
@@ -235,9 +269,10 @@ impl Command {
         self.run.is_some()
     }
 
-    /// Whether it, or anything below it, can be run.
+    /// Whether it, or anything below it, can be run and may succeed.
     pub fn is_available(&self) -> bool {
-        self.is_runnable() || self.subcommands.iter().any(Self::is_available)
+        (self.is_runnable() && self.presence == Presence::Here)
+            || self.subcommands.iter().any(Self::is_available)
     }
 
     /// Runs it.
@@ -252,6 +287,11 @@ impl Command {
     /// A text form for one call, if the command has one.
     pub fn text_form(&self, call: &Call) -> Option<Box<dyn TextForm>> {
         self.text.as_ref().map(|make| make(call))
+    }
+
+    /// The failure that a value tells of.
+    pub fn failure_in(&self, value: &Value) -> Option<CommandError> {
+        self.failure.and_then(|failure| failure(value)).map(CommandError::new)
     }
 
     /// The command below it with this name.

@@ -17,7 +17,7 @@ mod tree;
 
 pub use argument::{Arg, ArgError, ArgKind, SplitArgs, check_args, split_args};
 pub use call::{Call, Encoding};
-pub use command::{Command, Needs, PreRunFn, RunFn, Status, TerminalFn};
+pub use command::{Command, Needs, PreRunFn, Presence, RunFn, Status, TerminalFn};
 pub use error::{CommandError, ErrorKind};
 pub use go::{duration_from_go, errno_text, quote};
 pub use input::{Entry, EntryKind, Input, InputError, ModeAndTime, SizeHint};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::call::Slot;
-use super::{Call, Command, Door, Opt, OptValue, OptionError, RawOption};
+use super::{Call, Command, Door, Opt, OptValue, OptionError, Presence, RawOption};
 
 /// Every command, below a root that holds the global options.
 #[derive(Debug)]
@@ -78,7 +78,10 @@ impl<'r> Path<'r> {
 
     /// Why this version does not have it, if it is only planned.
     pub fn planned(&self) -> Option<&'static str> {
-        self.command().planned
+        match self.command().presence {
+            Presence::Planned(why) => Some(why),
+            Presence::Here | Presence::OnlyFails => None,
+        }
     }
 
     /// Whether only the terminal has it.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use holdfast_blockstore::{ReadError, Store, Writer};
+use holdfast_blockstore::{ReadError, Store};
 use holdfast_dag::cid::{Cid, codec, identity_data};
 use holdfast_dag::ipld;
 
@@ -29,6 +29,14 @@ pub enum IncompleteError {
         /// What is wrong.
         reason: String,
     },
+}
+
+/// Why a block that was not found is not there: missing, or known to be damaged.
+pub(crate) fn why_missing(store: &Store, cid: &Cid) -> IncompleteError {
+    match store.get(cid) {
+        Err(error) => error.into(),
+        Ok(_) => IncompleteError::NotFound { cid: Box::new(*cid) },
+    }
 }
 
 /// Blocks seen, by codec and multihash: the same bytes have other links under another codec.
@@ -67,20 +75,4 @@ pub(super) fn size_of(store: &Store, cid: &Cid) -> Result<Option<u64>, Incomplet
         Some(data) => Ok(Some(data.len() as u64)),
         None => Ok(store.size(cid.hash())?.or_else(|| known_block(cid).map(|block| block.len() as u64))),
     }
-}
-
-/// Checks that everything below `root` is stored, and has `writer` keep all of it.
-pub(super) fn check_complete(store: &Store, writer: &Writer, root: &Cid) -> Result<(), IncompleteError> {
-    let (mut seen, mut waiting) = (Seen::default(), vec![*root]);
-    while let Some(cid) = waiting.pop() {
-        if !seen.first(&cid) {
-            continue;
-        }
-        let missing = || IncompleteError::NotFound { cid: Box::new(cid) };
-        if writer.find(&cid)?.is_none() && known_block(&cid).is_none() {
-            return Err(missing());
-        }
-        waiting.extend(links_of(store, &cid)?.ok_or_else(missing)?);
-    }
-    Ok(())
 }

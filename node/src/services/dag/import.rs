@@ -10,17 +10,17 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
-use holdfast_blockstore::{Change, Pin, PinKind, WriteError, Writer};
+use holdfast_blockstore::{Change, WriteError, Writer};
 use holdfast_dag::block::{BLOCK_BYTES_MAX, Block, VerifyError};
 use holdfast_dag::car::{CarError, CarEvent, CarLimits, CarReader};
 use holdfast_dag::cid::Cid;
 use holdfast_dag::ipld;
 
 use super::Dag;
-use super::complete::{IncompleteError, check_complete};
 use crate::node::Node;
 use crate::pool::{Cancelled, OperationStream, Output, PoolError};
 use crate::services::blocks::BIG_BLOCK;
+use crate::services::pins::{Complete, CompleteError, Job, recursive_pin};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -97,6 +97,9 @@ pub enum DagImportError {
         /// What is wrong.
         reason: String,
     },
+    /// An archive could not be opened.
+    #[error("{0}")]
+    Open(String),
     /// An archive could not be read.
     #[error("import failed: {0}")]
     Read(String),
@@ -157,11 +160,16 @@ fn run(
         return Err(DagImportError::Cancelled);
     }
     let roots = if options.pin_roots { read.roots } else { Vec::new() };
-    let checked: Vec<(Cid, Result<(), IncompleteError>)> =
-        roots.into_iter().map(|root| (root, check_complete(node.store(), &writer, &root))).collect();
+    let job = Job::cancelled_by(output.cancel_flag());
+    let checked: Vec<(Cid, Result<(), CompleteError>)> = {
+        let mut complete = Complete::new(node.store(), &writer, &job, node.repo_path());
+        roots.into_iter().map(|root| (root, complete.dag(&root))).collect()
+    };
+    if output.is_cancelled() {
+        return Err(DagImportError::Cancelled);
+    }
     let complete = checked.iter().filter(|(_, check)| check.is_ok());
-    let pins: Vec<Change> =
-        complete.map(|(root, _)| Change::Pin(Pin::new(*root, PinKind::Recursive, ""))).collect();
+    let pins: Vec<Change> = complete.flat_map(|(root, _)| recursive_pin(*root, "")).collect();
     writer.commit(&pins)?;
     let (roots, failed) = (checked.len(), checked.iter().filter(|(_, check)| check.is_err()).count());
     for (cid, check) in checked {
@@ -207,7 +215,7 @@ fn read_all(
         }
         let mut contents = Contents::default();
         for archive in archives {
-            let archive = archive.map_err(|error| DagImportError::Read(error.to_string()))?;
+            let archive = archive.map_err(|error| DagImportError::Open(error.to_string()))?;
             let mut intake = Intake { batches: &batches, failed: &failed, batch: Vec::new(), batch_bytes: 0 };
             read_archive(archive, &mut intake, &mut contents, options, output)?;
         }

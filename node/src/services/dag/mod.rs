@@ -9,6 +9,7 @@ mod value;
 use crate::node::Node;
 
 pub use complete::IncompleteError;
+pub(crate) use complete::why_missing;
 pub use export::{Export, ExportError, ExportOptions};
 pub use import::{DagImportError, ImportEvent, ImportOptions, ImportStream};
 pub use stat::{DagStat, DagStatError, DagStatStream, DagStats};

@@ -1,7 +1,7 @@
 //! `dag put` and `dag get`: values in one codec, out in another.
 
 use bytes::Bytes;
-use holdfast_blockstore::{Change, Pin, PinKind, WriteError};
+use holdfast_blockstore::WriteError;
 use holdfast_dag::block::{BLOCK_BYTES_MAX, Block};
 use holdfast_dag::cid::{Cid, CidBuilder, DIGEST_BYTES_MAX, Version, codec, identity_data};
 use holdfast_dag::hash::{HashKind, HashPolicyError};
@@ -12,6 +12,7 @@ use super::Dag;
 use crate::fetch::FetchError;
 use crate::pool::PoolError;
 use crate::services::blocks::BIG_BLOCK;
+use crate::services::pins::recursive_pin;
 use crate::services::resolve::ResolveError;
 
 /// How a value is read and stored.
@@ -112,8 +113,8 @@ impl Dag {
             if identity_data(&cid).is_none() {
                 writer.put(vec![Block::trusted(cid, encoded)])?;
             }
-            let pin = options.pin.then(|| Change::Pin(Pin::new(cid, PinKind::Recursive, "")));
-            writer.commit(pin.as_slice())?;
+            let pin = options.pin.then(|| recursive_pin(cid, ""));
+            writer.commit(pin.as_ref().map_or(&[], |pin| pin.as_slice()))?;
             Ok(cid)
         };
         self.node.pool().operation(work).await?

@@ -2,8 +2,12 @@
 //!
 //! The DAG may come from anyone. Every file is made by its name alone in a directory that is held open; no symbolic
 //! link is followed below the target, neither one of the DAG nor one that lies there already, and names that could
-//! lead elsewhere (`..`, slashes) are refused. What has the name of an entry is replaced, except that directories
-//! merge. Set-user-id, set-group-id and sticky bits are not taken over.
+//! lead elsewhere (`..`, slashes) are refused. Set-user-id, set-group-id and sticky bits are not taken over.
+//!
+//! A file or symlink replaces the file, symlink or empty directory that has its name, when it is complete and not
+//! before. Directories merge. Nothing else is removed: a file or symlink where a directory goes, and a pipe, socket
+//! or device where anything goes, end the extraction. Only what the user names as the target may be a pipe or device: it is
+//! written into.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -11,6 +15,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -19,10 +24,11 @@ use holdfast_dag::path::ContentPath;
 use holdfast_dag::read::{DirEntry, DirReader, FileReader, NodeInfo, NodeKind, ReadError};
 use holdfast_dag::unixfs::Mtime;
 use holdfast_dag::walk::Walker as _;
-use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::Unixfs;
+use super::new_entry::{NewEntry, Obstacle, make_way};
 use crate::fetch::{Blocks, Fetch, FetchError, WalkBlocking, WalkError};
 use crate::node::Node;
 use crate::pool::{Cancelled, OperationStream, Output, PoolError, Task, block_on};
@@ -38,13 +44,17 @@ const ROOT_BYTES_MAX: u64 = 256 << 10;
 /// Progress is told in steps of at least so many bytes.
 const PROGRESS_BYTES: u64 = 1 << 20;
 
+/// A target that takes nothing, and that Kubo knows by this name.
+const NULL_DEVICE: &str = "/dev/null";
+
 /// Deepest directories that are written; each holds a descriptor.
 const DEPTH_MAX: usize = 512;
 
 /// How a DAG is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtractOptions {
-    /// Where to. A directory that exists takes the entries of a directory; a file is put into it under `name`.
+    /// Where to. A directory that exists takes the entries of a directory; a file is put into it under `name`. A pipe
+    /// or device takes the bytes of a file; nothing is written to `/dev/null`.
     pub target: PathBuf,
     /// What a file or symlink is called inside a target that is a directory.
     pub name: String,
@@ -190,16 +200,21 @@ impl Extraction<'_> {
         let block = fetch.get_blocking(root)?;
         let info = NodeInfo::of(root, &block)?;
         let target = &options.target;
+        if target == Path::new(NULL_DEVICE) {
+            return Ok(());
+        }
         let mut levels = Vec::new();
         if info.kind.is_directory() {
             // The target is the user's own word: links in it are followed.
-            if let Err(error) = std::fs::create_dir(target)
-                && !target.is_dir()
-            {
+            if let Err(error) = std::fs::create_dir_all(target) {
+                let in_the_way = std::fs::metadata(target).is_ok_and(|found| !found.is_dir());
+                let error = if in_the_way { Errno::NOTDIR.into() } else { error };
                 return Err(disk("mkdir", target, &error));
             }
             let dir = open_directory(target)?;
             levels.push(Level::new(fetch, dir, target.clone(), root, info));
+        } else if let Some(mut sink) = sink_at(target)?.filter(|_| info.kind != NodeKind::Symlink) {
+            self.content(&mut sink, target, root, block)?;
         } else {
             let path = if target.is_dir() { target.join(&options.name) } else { target.clone() };
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -243,43 +258,32 @@ impl Extraction<'_> {
         info: &NodeInfo,
         block: Bytes,
     ) -> Result<(), ExtractError> {
+        make_way(dir, name).map_err(|obstacle| in_the_way_of_leaf(path, obstacle))?;
         match info.kind {
-            NodeKind::File | NodeKind::Raw => self.file(dir, name, path, cid, info, block),
+            NodeKind::File | NodeKind::Raw => {
+                let (entry, mut file) =
+                    NewEntry::file(dir).map_err(|errno| disk("open", path, &errno.into()))?;
+                self.content(&mut file, path, cid, block)?;
+                finish(&file, path, info)?;
+                entry.rename(name).map_err(|errno| disk("rename", path, &errno.into()))
+            }
             NodeKind::Symlink => {
-                remove(dir, name, path)?;
-                let link = OsStr::from_bytes(info.target.as_deref().unwrap_or_default());
-                rustix::fs::symlinkat(link, dir, name)
-                    .map_err(|errno| disk("symlink", path, &errno.into()))?;
+                let failed = |errno: Errno| disk("symlink", path, &errno.into());
+                let target = OsStr::from_bytes(info.target.as_deref().unwrap_or_default());
+                let entry = NewEntry::symlink(dir, target).map_err(failed)?;
                 if let Some(mtime) = info.mtime {
-                    rustix::fs::utimensat(dir, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
+                    let flags = AtFlags::SYMLINK_NOFOLLOW;
+                    rustix::fs::utimensat(dir, entry.temporary(), &times(mtime), flags)
                         .map_err(|errno| disk("utimensat", path, &errno.into()))?;
                 }
-                Ok(())
+                entry.rename(name).map_err(failed)
             }
             _ => Err(ExtractError::UnknownNode),
         }
     }
 
-    fn file(
-        &mut self,
-        dir: &OwnedFd,
-        name: &OsStr,
-        path: &Path,
-        cid: &Cid,
-        info: &NodeInfo,
-        block: Bytes,
-    ) -> Result<(), ExtractError> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let create = || rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o666));
-        let file = match create() {
-            Err(Errno::EXIST) => {
-                remove(dir, name, path)?;
-                create()
-            }
-            created => created,
-        };
-        let file = file.map_err(|errno| disk("open", path, &errno.into()))?;
-        let mut file = File::from(file);
+    /// Writes the bytes of a file.
+    fn content(&mut self, file: &mut File, path: &Path, cid: &Cid, block: Bytes) -> Result<(), ExtractError> {
         let mut content = FileReader::new(*cid, 0, None);
         content.wants(1, &mut Vec::new());
         content.supply(cid, block);
@@ -291,7 +295,34 @@ impl Extraction<'_> {
                 self.progress.send(std::mem::take(&mut self.untold))?;
             }
         }
-        finish(&file, path, info)
+        // What the consumer gave up is not given its name.
+        if self.progress.is_cancelled() { Err(ExtractError::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// The pipe or device at a path that the user named, open for writing.
+fn sink_at(path: &Path) -> Result<Option<File>, ExtractError> {
+    let Ok(metadata) = std::fs::metadata(path) else { return Ok(None) };
+    let kind = metadata.file_type();
+    let is_special = kind.is_char_device() || kind.is_block_device() || kind.is_fifo();
+    // Such as /dev/stdout: the link itself is the system's.
+    let is_system_link = path.is_symlink() && (path.starts_with("/dev") || path.starts_with("/proc"));
+    if kind.is_dir() || !(is_special || is_system_link) {
+        return Ok(None);
+    }
+    let mut how = File::options();
+    how.write(true).append(kind.is_file()).open(path).map(Some).map_err(|error| disk("open", path, &error))
+}
+
+fn in_the_way_of_leaf(path: &Path, obstacle: Obstacle) -> ExtractError {
+    match obstacle {
+        Obstacle::Special => ExtractError::Disk {
+            action: "open",
+            path: path.to_owned(),
+            reason: "a pipe, socket or device has this name, and is not replaced".to_owned(),
+        },
+        Obstacle::Directory(errno) => disk("remove", path, &errno.into()),
+        Obstacle::Unknown(errno) => disk("open", path, &errno.into()),
     }
 }
 
@@ -327,32 +358,23 @@ fn open_directory(path: &Path) -> Result<OwnedFd, ExtractError> {
         .map_err(|errno| disk("open", path, &errno.into()))
 }
 
-/// A directory of this name, made if there is none; anything else of that name is replaced.
+/// A directory of this name, made if there is none. Anything else of that name stays, and is an error.
 fn make_directory(parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, ExtractError> {
-    let open = || {
-        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-        rustix::fs::openat(parent, name, flags, Mode::empty())
-    };
-    let make = || rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o777));
-    match make() {
-        Err(Errno::EXIST) => match open() {
-            Err(Errno::NOTDIR | Errno::LOOP) => {
-                remove(parent, name, path)?;
-                make().and_then(|()| open())
-            }
-            opened => opened,
-        },
-        made => made.and_then(|()| open()),
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+    let open = || rustix::fs::openat(parent, name, flags, Mode::empty());
+    match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o777)) {
+        Err(Errno::EXIST) | Ok(()) => open(),
+        Err(errno) => Err(errno),
     }
-    .map_err(|errno| disk("mkdir", path, &errno.into()))
-}
-
-/// Removes what has this name, unless it is a directory.
-fn remove(dir: &OwnedFd, name: &OsStr, path: &Path) -> Result<(), ExtractError> {
-    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(disk("remove", path, &errno.into())),
-    }
+    .map_err(|errno| {
+        let found = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+        let is_link = found.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+        if is_link {
+            let reason = "cannot extract to symlink".to_owned();
+            return ExtractError::Disk { action: "mkdir", path: path.to_owned(), reason };
+        }
+        disk("mkdir", path, &errno.into())
+    })
 }
 
 /// Gives a file or directory the mode and time that its node has.

@@ -5,6 +5,7 @@ mod cat;
 mod extract;
 mod get;
 mod ls;
+mod new_entry;
 
 use crate::node::Node;
 

@@ -311,14 +311,29 @@ fn mtime_of(metadata: &Metadata) -> Option<Mtime> {
     Some(Mtime { seconds: metadata.mtime(), nanos: (nanos > 0).then_some(nanos) })
 }
 
-/// What Kubo says of devices, pipes and sockets.
+/// What Kubo says of devices, pipes and sockets: their kind and permissions as Go writes them.
 fn special_file(path: &Path) -> String {
-    let kind = fs::symlink_metadata(path).map(|metadata| metadata.file_type());
-    let letter = match kind {
-        Ok(kind) if kind.is_fifo() => 'p',
-        Ok(kind) if kind.is_socket() => 'S',
-        Ok(kind) if kind.is_block_device() || kind.is_char_device() => 'D',
-        _ => '?',
-    };
-    format!("unrecognized file type for {}: {letter}", path.display())
+    let mode = fs::symlink_metadata(path).map_or_else(|_| "?".to_owned(), |metadata| go_mode(&metadata));
+    format!("unrecognized file type for {}: {mode}", path.display())
+}
+
+/// `FileMode.String()` of Go: letters for the kind and the special bits, then nine for the permissions.
+fn go_mode(metadata: &Metadata) -> String {
+    let (kind, mode) = (metadata.file_type(), metadata.mode());
+    let special = [
+        (kind.is_block_device() || kind.is_char_device(), 'D'),
+        (kind.is_fifo(), 'p'),
+        (kind.is_socket(), 'S'),
+        (mode & 0o4000 != 0, 'u'),
+        (mode & 0o2000 != 0, 'g'),
+        (kind.is_char_device(), 'c'),
+        (mode & 0o1000 != 0, 't'),
+    ];
+    let mut text: String = special.iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| letter).collect();
+    if text.is_empty() {
+        text.push('-');
+    }
+    let permissions = "rwxrwxrwx".chars().enumerate();
+    text.extend(permissions.map(|(index, letter)| if mode & (0o400 >> index) == 0 { '-' } else { letter }));
+    text
 }

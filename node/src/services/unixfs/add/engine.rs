@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope};
 
-use holdfast_blockstore::{Change, Pin, PinKind, Writer};
+use holdfast_blockstore::{Change, Writer};
 use holdfast_dag::block::Block;
 use holdfast_dag::import::{BlockSink, ImportError, ImportPool, Imported, SinkError, import_file};
 use holdfast_dag::unixfs::Mtime;
@@ -23,6 +23,8 @@ use super::tree::{Finished, Tree};
 use super::{AddError, AddEvent, AddOptions, Added};
 use crate::node::Node;
 use crate::pool::Output;
+use crate::services::files::{AddedRoot, ToFiles};
+use crate::services::pins::recursive_pin;
 
 /// Entries of a batch: at most about 64 KiB of names, and with files of 1.5 kB about 100 KiB of content.
 const BATCH_ENTRIES: usize = 64;
@@ -51,12 +53,22 @@ pub(super) fn run(
     if output.is_cancelled() {
         return Err(AddError::Cancelled);
     }
+    let mut for_files = Vec::new();
     if let Some(writer) = writer {
         let pins: Vec<Change> = if options.pin { told.pins(options) } else { Vec::new() };
+        if options.to_files.is_some() {
+            for_files = told.for_files(node);
+        }
         writer.commit(&pins)?;
     }
     for added in told.held {
         output.send(AddEvent::Added(added))?;
+    }
+    if let Some(path) = &options.to_files {
+        let mut target = ToFiles::new(path);
+        for root in &for_files {
+            target.link(node, root).map_err(AddError::ToFiles)?;
+        }
     }
     match told.first_unreadable {
         Some(first) => Err(AddError::Unreadable { count: told.unreadable, first }),
@@ -67,7 +79,8 @@ pub(super) fn run(
 
 /// What remains to be done once all blocks are handed to the store.
 struct Told {
-    roots: Vec<Imported>,
+    /// With the names that they came with.
+    roots: Vec<(Vec<u8>, Imported)>,
     held: Vec<Added>,
     unreadable: u64,
     first_unreadable: Option<String>,
@@ -76,10 +89,17 @@ struct Told {
 impl Told {
     fn pins(&self, options: &AddOptions) -> Vec<Change> {
         let name = &options.pin_name;
-        self.roots
-            .iter()
-            .map(|root| Change::Pin(Pin::new(root.cid, PinKind::Recursive, name.clone())))
-            .collect()
+        self.roots.iter().flat_map(|(_, root)| recursive_pin(root.cid, name)).collect()
+    }
+
+    /// The roots for the mutable file system, held until they are linked there: they may be without a pin.
+    fn for_files(&self, node: &Node) -> Vec<AddedRoot> {
+        let roots = self.roots.iter().map(|(name, imported)| AddedRoot {
+            name: name_of(name),
+            imported: *imported,
+            _held: node.store().hold(imported.cid),
+        });
+        roots.collect()
     }
 }
 
@@ -444,13 +464,14 @@ impl<'a> Engine<'a> {
 
     /// A file or symlink is complete.
     fn stored(&mut self, mut heading: Heading, imported: Imported) -> Result<(), AddError> {
+        let given = heading.path.clone();
         if heading.path.is_empty() {
             heading.path = imported.cid.to_string().into_bytes();
         }
         let name = name_of(&heading.path);
         if is_top_level(&heading.path) && !self.options.wrap {
             self.close_tree()?;
-            self.told.roots.push(imported);
+            self.told.roots.push((given, imported));
             return self.added(name, &imported, &heading, true);
         }
         if self.options.wrap && is_top_level(&heading.path) && !self.wrapped.insert(heading.path.clone()) {
@@ -514,7 +535,7 @@ impl<'a> Engine<'a> {
             };
             let name = name_of(&path);
             if is_root {
-                self.told.roots.push(imported);
+                self.told.roots.push((top.path.clone(), imported));
             }
             self.added(name, &imported, &top, is_root)?;
         }

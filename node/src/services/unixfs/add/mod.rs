@@ -59,6 +59,9 @@ pub struct AddOptions {
     pub mtime: Option<Mtime>,
     /// Give [`AddEvent::Progress`]. Default: no.
     pub progress: bool,
+    /// Link each top-level entry into the mutable file system: into the directory at this path if it ends with a slash
+    /// (an empty path is the root), else to the path itself, which takes one entry. Default: no.
+    pub to_files: Option<String>,
 }
 
 impl Default for AddOptions {
@@ -75,6 +78,7 @@ impl Default for AddOptions {
             mode: None,
             mtime: None,
             progress: false,
+            to_files: None,
         }
     }
 }
@@ -148,6 +152,9 @@ pub enum AddError {
         /// What the first of them failed with.
         first: String,
     },
+    /// It was added and pinned, but not linked into the mutable file system.
+    #[error("{0}")]
+    ToFiles(String),
     /// The consumer of the events went away.
     #[error("add was cancelled")]
     Cancelled,

@@ -1,0 +1,103 @@
+//! `repo verify`: every block against its hash, the index against itself, and what was lost before.
+
+use std::ops::ControlFlow;
+
+use holdfast_blockstore::{VerifyError, VerifyEvent, VerifyOptions};
+use holdfast_dag::cid::{Cid, codec};
+
+use super::repo::RepoServiceError;
+use crate::node::Node;
+use crate::pool::OperationStream;
+
+/// How the repo is verified.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VerifyParams {
+    /// Whether damaged blocks are removed. What they link to stays known.
+    pub drop_damaged: bool,
+    /// Whether what was lost before is forgotten once it is told.
+    pub acknowledge: bool,
+}
+
+/// What became of a damaged block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Damage {
+    /// It is named, and remembered: adding it again repairs it.
+    Found,
+    /// It was removed.
+    Removed,
+    /// It could not be removed, and why.
+    Stayed(String),
+}
+
+/// What a verification finds out.
+#[derive(Debug, Clone)]
+pub enum Verified {
+    /// A block, under a CIDv1 of codec raw.
+    Block {
+        /// Blocks looked at so far, this one included.
+        processed: u64,
+        /// The block.
+        cid: Cid,
+        /// What is wrong with it, in a sentence.
+        damage: Option<(String, Damage)>,
+    },
+    /// A counter or a derived row of the index is not what the blocks say; a sentence.
+    Index(String),
+    /// Changes that were acknowledged were lost; a sentence.
+    Lost(String),
+}
+
+/// The course of a verification.
+pub type VerifyStream = OperationStream<Verified, RepoServiceError>;
+
+impl From<VerifyError> for RepoServiceError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Read(error) => Self::Store(error),
+            VerifyError::Write(error) => Self::Write(error),
+        }
+    }
+}
+
+impl Node {
+    /// Reads and hashes every block, checks the index, and tells what was lost before.
+    pub fn repo_verify(&self, params: VerifyParams) -> VerifyStream {
+        let node = self.clone();
+        self.pool().stream(256, move |output| {
+            let (store, mut processed) = (node.store(), 0);
+            let options = VerifyOptions { drop_damaged: params.drop_damaged, ..VerifyOptions::default() };
+            store.verify_with(&options, &mut |event| {
+                let (hash, damage) = match event {
+                    VerifyEvent::Sound(hash) => (hash, None),
+                    VerifyEvent::Damaged(hash, error) => (hash, Some((error, Damage::Found))),
+                    VerifyEvent::Removed(hash, error) => (hash, Some((error, Damage::Removed))),
+                    VerifyEvent::Stayed(hash, error, why) => {
+                        (hash, Some((error, Damage::Stayed(why.to_string()))))
+                    }
+                    _ => return go_on(output.is_cancelled()),
+                };
+                processed += 1;
+                let damage = damage.map(|(error, damage)| (error.to_string(), damage));
+                let block = Verified::Block { processed, cid: Cid::new_v1(codec::RAW, hash), damage };
+                go_on(output.send(block).is_err())
+            })?;
+            if output.is_cancelled() {
+                return Err(RepoServiceError::Cancelled);
+            }
+            for sentence in store.check_rows()? {
+                output.send(Verified::Index(sentence))?;
+            }
+            if let Some(loss) = store.loss().map_err(holdfast_blockstore::ReadError::from)? {
+                output.send(Verified::Lost(loss.to_string()))?;
+                if params.acknowledge {
+                    store.acknowledge_loss()?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+fn go_on(cancelled: bool) -> ControlFlow<()> {
+    if cancelled { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}

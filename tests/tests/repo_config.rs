@@ -1,0 +1,177 @@
+//! Changes of the small files of a repo: the config, the list of bootstrap peers, the key store. What
+//! is acknowledged is kept, a repo that is not ours stays as it is, and no secret is left lying about.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use holdfast_tests::need::temporary;
+use holdfast_tests::run::{Node, finish};
+use holdfast_tests::tree;
+
+/// Command lines that change the config or the key store.
+const CHANGES: [&[&str]; 8] = [
+    &["config", "Datastore.StorageMax", "7GB"],
+    &["config", "profile", "apply", "server"],
+    &["config", "edit"],
+    &["bootstrap", "rm", "all"],
+    &["bootstrap", "add", "default"],
+    &["key", "gen", "k1"],
+    &["key", "rename", "k0", "k1"],
+    &["key", "rm", "k0"],
+];
+
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+}
+
+/// Every change fails, says `why`, and changes nothing.
+fn all_refused(node: &Node, before: &Path, why: &str) {
+    copy(node.repo(), before);
+    for args in CHANGES {
+        // An editor that would change the file.
+        let mut command = node.command(args);
+        let child = command.env("EDITOR", "sed -i s/10GB/11GB/").spawn().unwrap();
+        let refused = finish(child, args.join(" "), &[], Duration::from_secs(60)).failed();
+        assert!(refused.err().contains(why), "`{}`: {}", refused.line, refused.err());
+        tree::compare(before, node.repo(), &|_| false).unwrap_or_else(|difference| {
+            panic!("`{}` changed the repo: {difference}", refused.line);
+        });
+    }
+    node.run(["config", "show"]).ok();
+}
+
+#[test]
+fn nothing_is_written_into_a_repo_of_kubo() {
+    let dir = temporary("kubo-config");
+    let own = Node::init(&dir.path().join("own"));
+    own.run(["key", "gen", "k0"]).ok();
+    let node = Node::at(&dir.path().join("repo"));
+    fs::create_dir_all(node.repo().join("blocks")).unwrap();
+    copy(&own.repo().join("config"), node.repo());
+    copy(&own.repo().join("keystore"), node.repo());
+    fs::write(node.repo().join("version"), "18\n").unwrap();
+    fs::write(node.repo().join("datastore_spec"), "{\"mounts\":[],\"type\":\"mount\"}").unwrap();
+    all_refused(&node, &dir.path().join("before"), "is a Kubo repo");
+    assert!(node.run(["key", "list"]).ok().out().contains("k0"), "reading it is harmless");
+}
+
+#[test]
+fn nothing_is_written_into_a_repo_of_a_newer_format() {
+    let dir = temporary("newer-config");
+    let node = Node::init(&dir.path().join("repo"));
+    node.run(["key", "gen", "k0"]).ok();
+    fs::write(node.repo().join("holdfast-version"), "99\n").unwrap();
+    all_refused(&node, &dir.path().join("before"), "has format 99");
+}
+
+#[test]
+fn changes_at_the_same_time_are_all_kept() {
+    let dir = temporary("together");
+    let node = Node::init(&dir.path().join("repo"));
+    let line = |number: usize| {
+        [
+            "config".to_owned(),
+            "--json".to_owned(),
+            format!("Gateway.HTTPHeaders.X{number}"),
+            "[\"a\"]".to_owned(),
+        ]
+    };
+    let children: Vec<_> = (0..20).map(|number| node.command(line(number)).spawn().unwrap()).collect();
+    let answers = children
+        .into_iter()
+        .enumerate()
+        .map(|(number, child)| finish(child, line(number).join(" "), &[], Duration::from_secs(120)));
+    let kept =
+        |number: usize| node.run(["config", &format!("Gateway.HTTPHeaders.X{number}")]).code == Some(0);
+    for (number, answer) in answers.collect::<Vec<_>>().into_iter().enumerate() {
+        // A very slow machine may give up waiting, and says so.
+        assert_eq!(kept(number), answer.code == Some(0), "`{}`: {}", answer.line, answer.err());
+        assert!(
+            answer.code == Some(0) || answer.err().contains("someone else has the lock"),
+            "{}",
+            answer.err()
+        );
+    }
+}
+
+#[test]
+fn a_change_beside_a_process_that_holds_the_repo_is_told_which_and_reading_needs_no_lock() {
+    let dir = temporary("held");
+    let node = Node::init(&dir.path().join("repo"));
+    // An add that waits for its input holds the repo.
+    let mut holder = node.command(["add", "-q"]).spawn().unwrap();
+    let input = holder.stdin.take();
+    let pid = holder.id().to_string();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while fs::read_to_string(node.repo().join("repo.lock")).unwrap_or_default().trim() != pid {
+        assert!(Instant::now() < deadline, "the first process never took the lock");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for args in [&["config", "Datastore.StorageMax", "7GB"][..], &["key", "gen", "k1"]] {
+        let refused = node.run(args).failed();
+        assert!(refused.err().contains(&format!("(process {pid})")), "{}", refused.err());
+    }
+    for args in [&["config", "show"][..], &["key", "list"], &["bootstrap"], &["id"]] {
+        node.run(args).ok();
+    }
+    node.run(["config", "profile", "apply", "--dry-run", "server"]).ok();
+    drop(input);
+    finish(holder, "add -q".to_owned(), &[], Duration::from_secs(60)).ok();
+    node.run(["config", "Datastore.StorageMax", "7GB"]).ok();
+}
+
+#[test]
+fn what_killed_changes_left_of_private_keys_goes_with_the_next_change() {
+    let dir = temporary("left");
+    let node = Node::init(&dir.path().join("repo"));
+    let left = [".a1B2c3.tmp", ".tmp-a1B2c3", "keystore/.a1B2c3.tmp"].map(|name| node.repo().join(name));
+    for path in &left {
+        fs::write(path, "PrivKey").unwrap();
+    }
+    node.run(["config", "Datastore.StorageMax", "7GB"]).ok();
+    for path in &left {
+        assert!(!path.exists(), "{}", path.display());
+    }
+}
+
+#[test]
+fn the_peer_id_cannot_be_set_to_another_and_auto_is_not_expanded_into_the_file() {
+    let dir = temporary("identity");
+    let node = Node::init(&dir.path().join("repo"));
+    let own = node.run(["config", "Identity.PeerID"]).ok().out();
+    let words = "Error: cannot set Identity.PeerID to a value that does not match the node's private key; use 'ipfs \
+                 key rotate' to change the node identity";
+    for wrong in ["x", "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5"] {
+        assert_eq!(node.run(["config", "Identity.PeerID", wrong]).failed().error_line(), words);
+        assert_eq!(node.run(["config", "identity.peerid", wrong]).failed().error_line(), words);
+    }
+    // Its own name is accepted in any form, and written in the usual one.
+    let as_cid = node.run(["id", "--peerid-base=base36", "-f", "<id>"]).ok().out();
+    node.run(["config", "Identity.PeerID", as_cid.trim()]).ok();
+    assert_eq!(node.run(["config", "Identity.PeerID"]).ok().out(), own);
+    let refused = node.run(["config", "--expand-auto", "Datastore.StorageMax", "4GB"]).failed();
+    assert_eq!(
+        refused.error_line(),
+        "Error: --expand-auto can only be used for reading config values, not for setting them"
+    );
+    assert_eq!(node.run(["config", "Datastore.StorageMax"]).ok().out(), "10GB\n");
+}
+
+#[test]
+fn a_repo_that_is_not_to_be_empty_holds_its_help_files() {
+    let dir = temporary("documents");
+    let node = Node::at(&dir.path().join("repo"));
+    let out = node.run(["init", "--profile=test", "--empty-repo=false"]).ok().out();
+    let path =
+        out.split_whitespace().find(|word| word.starts_with("/ipfs/")).expect("where to begin is said");
+    assert!(path.ends_with("/readme"), "{out}");
+    assert!(node.run(["cat", path]).ok().out().contains("quick-start"));
+    let folder = path.trim_end_matches("/readme").trim_start_matches("/ipfs/");
+    assert!(node.run(["pin", "ls", "--type=recursive"]).ok().out().contains(folder));
+    let empty = Node::init(&dir.path().join("empty"));
+    assert_eq!(empty.run(["pin", "ls", "--type=recursive"]).ok().out(), "");
+}
