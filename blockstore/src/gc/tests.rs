@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdfast_dag::block::Block;
 use holdfast_dag::cid::{Cid, CidBuilder, Version, codec};
@@ -299,18 +300,28 @@ fn a_lost_node_under_a_root_that_comes_during_the_sweep_stops_it() {
     assert_eq!(report.removed_blocks, 0);
 }
 
+/// Ends the other thread however the test ends.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// A root is about to be written by the committer in the moment in which the log of new roots begins: it was noted when
 /// nobody listened, and is not to be seen yet. So beginning the log waits for the committer.
 #[test]
 fn a_root_in_the_committers_hand_is_not_missed() {
     let scene = Scene::new(|cid| Pin::new(cid, PinKind::Direct, "").into());
     let inner = scene.store.inner();
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _end = StopOnDrop(&stop);
         scope.spawn(|| {
             let kind = PinKind::Recursive;
             let cid = scene.inner[0].cid;
-            while !stop.load(std::sync::atomic::Ordering::Acquire) {
+            while !stop.load(Ordering::Acquire) {
                 scene.store.writer().commit(&[Pin::new(cid, kind, "").into()]).unwrap();
                 scene.store.writer().commit(&[Change::Unpin { cid, kind }]).unwrap();
             }
@@ -329,6 +340,5 @@ fn a_root_in_the_committers_hand_is_not_missed() {
             }
         }
         assert!(seen > 5, "{seen}");
-        stop.store(true, std::sync::atomic::Ordering::Release);
     });
 }

@@ -46,6 +46,7 @@ impl Store {
     ) -> Result<UnpinnedReport, GcError> {
         let inner = self.inner();
         let _one_at_a_time = lock(&inner.maintenance);
+        inner.room_to_remove()?;
         let mut report = UnpinnedReport::default();
         if let Some(damage) = files_roots(&*inner.index.get()?)?.damage {
             report.unprovable = Some(Unprovable::FilesRoot(damage));
