@@ -103,11 +103,12 @@ pub(crate) fn find_bytes(path: &Path, needle: &[u8]) -> Option<usize> {
 }
 
 /// Copies a repo as a power cut or a killed process would leave it: as it is in one moment. Where RocksDB made or
-/// removed a file while the copy went on, it is made again.
+/// removed a file while the copy went on, it is made again. A folder of the repo can be copied alone.
 pub(crate) fn copy_repo(from: &Path, to: &Path) {
+    let index = |path: &Path| if from.join("db").exists() { path.join("db") } else { path.to_owned() };
     let files = || {
         let mut names: Vec<_> =
-            std::fs::read_dir(from.join("db")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            std::fs::read_dir(index(from)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         names
     };
@@ -117,7 +118,7 @@ pub(crate) fn copy_repo(from: &Path, to: &Path) {
         if files() == before {
             return;
         }
-        for entry in std::fs::read_dir(to.join("db")).unwrap() {
+        for entry in std::fs::read_dir(index(to)).unwrap() {
             std::fs::remove_file(entry.unwrap().path()).unwrap();
         }
     }

@@ -156,7 +156,7 @@ pub(super) fn change<T>(
     let root = tree.root();
     let mut moment = before;
     if root != before.root {
-        let writer = session.writer.get_or_insert_with(|| node.store().writer());
+        let writer = session.writer.get_or_insert_with(|| node.store().writer().beyond_limit());
         // A failed write since the first of these writers began has taken blocks away that this root needs.
         let put =
             put_blocks(writer, &overlay.finish(&root)).and_then(|()| own.map_or(Ok(()), |own| own.put([])));

@@ -143,7 +143,7 @@ impl State {
         let (writer, made, root) = {
             let mut session = self.edit();
             let shared = self.shared();
-            let writer = session.writer.take().unwrap_or_else(|| node.store().writer());
+            let writer = session.writer.take().unwrap_or_else(|| node.store().writer().beyond_limit());
             (writer, shared.made, shared.root.clone())
         };
         let changes = root.as_ref().map(|root| root.record.changes(root.cid)).unwrap_or_default();
