@@ -63,7 +63,7 @@ async fn links_of_the_dag_are_not_followed() {
     // The same name twice: first a link out, then a directory that would be written through it.
     let root = directory(&test, &[("x", outside), ("x", inner)]).await;
     let refused = extract(&test, root, "out").await.unwrap_err();
-    assert!(refused.to_string().contains("cannot extract to symlink"), "{refused}");
+    assert!(refused.contains("cannot extract to symlink"), "{refused}");
     assert_eq!(std::fs::read_dir(test.path("outside")).unwrap().count(), 0);
     // A link out, then a file of its name.
     let target = link(&test, test.path("outside/evil").to_str().unwrap()).await;
@@ -88,7 +88,7 @@ async fn links_that_lie_in_the_way_of_files_are_replaced_and_of_folders_refused(
     let inner = directory(&test, &[("victim", file)]).await;
     let root = directory(&test, &[("dir", inner)]).await;
     let refused = extract(&test, root, "out").await.unwrap_err();
-    assert!(refused.to_string().contains("cannot extract to symlink"), "{refused}");
+    assert!(refused.contains("cannot extract to symlink"), "{refused}");
     assert!(test.path("out/dir").is_symlink());
     assert_eq!(std::fs::read(victim).unwrap(), b"precious");
 }
