@@ -16,7 +16,7 @@ echo
 echo "root: $root"
 if [ -n "$file" ]; then
   echo "first lines of /ipfs/$root/${file#./}, read back from the repo:"
-  "$bin" cat "/ipfs/$root/${file#./}" | head -n 5 | sed 's/^/    /'
+  "$bin" cat "/ipfs/$root/${file#./}" | sed -n '1,5s/^/    /p'
 fi
 cat <<TEXT
 
