@@ -29,12 +29,41 @@ pub enum IndexError {
         /// Its key in hexadecimal digits, where it is known.
         key: Option<Box<str>>,
     },
+    /// A file of the index is damaged in a way that RocksDB does not notice: reading it would not end.
+    #[error(
+        "index: the record at byte {at} of {} is damaged; 'holdfast repo rebuild' makes a new index from the stored \
+         blocks and keeps what it can read of the pins",
+        file.display()
+    )]
+    Record {
+        /// Log or manifest.
+        file: PathBuf,
+        /// Where the record begins.
+        at: usize,
+    },
+    /// The files of the index could not be read before opening it.
+    #[error("index: cannot read {}: {source}", path.display())]
+    Unread {
+        /// Folder of the index.
+        path: PathBuf,
+        /// Why.
+        source: Arc<io::Error>,
+    },
     /// The index failed and could not be opened again yet. It is tried with the next write.
     #[error("the index is closed after a failed write and could not be opened again: {0}")]
     Closed(String),
 }
 
 impl IndexError {
+    /// Whether the index itself may well be whole, and what is around it is not as it should be.
+    pub(crate) fn is_of_surroundings(&self) -> bool {
+        match self {
+            Self::Rocks(error) => is_of_surroundings(error),
+            Self::Unread { .. } => true,
+            Self::Row { .. } | Self::Record { .. } | Self::Closed(_) => false,
+        }
+    }
+
     /// The same, with the key of the row.
     pub(crate) fn at(self, row: &[u8]) -> Self {
         match self {
@@ -58,9 +87,8 @@ fn advice(error: &rocksdb::Error) -> &'static str {
     }
 }
 
-/// Whether the index itself may well be whole, and what is around it is not as it should be. RocksDB has no kinds for
-/// these; its texts carry the operating system's words.
-pub(crate) fn is_of_surroundings(error: &rocksdb::Error) -> bool {
+/// RocksDB has no kinds for what is around the index; its texts carry the operating system's words.
+fn is_of_surroundings(error: &rocksdb::Error) -> bool {
     const WORDS: [&str; 6] = [
         "No space left",
         "quota exceeded",

@@ -15,6 +15,7 @@ use crate::error::IndexError;
 use crate::options::Tuning;
 use crate::rows::{MetaRow, family, stats_key};
 use crate::sync::{lock, read, write};
+use crate::wal::refuse_endless;
 use crate::witness::Witness;
 
 /// RocksDB, opened.
@@ -53,7 +54,12 @@ impl Index {
         durability: Durability,
     ) -> Result<Self, IndexError> {
         let options = tuning.database();
-        let found = if path.join("CURRENT").exists() { DB::list_cf(&options, path)? } else { Vec::new() };
+        let found = if path.join("CURRENT").exists() {
+            refuse_endless(path)?;
+            DB::list_cf(&options, path)?
+        } else {
+            Vec::new()
+        };
         let db = DB::open_cf_descriptors(&options, path, tuning.families(&found))?;
         let mut index = Self {
             db,

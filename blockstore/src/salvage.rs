@@ -11,14 +11,14 @@ use holdfast_dag::ipld;
 use rocksdb::{DB, DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch};
 
 use crate::changes::decode_files_root;
-use crate::error::{IndexError, OpenError, is_of_surroundings};
+use crate::error::{IndexError, OpenError};
 use crate::format::FORMAT;
 use crate::index::Index;
 use crate::links::rlinks_keys;
 use crate::options::Tuning;
 use crate::rows::{decode_pin, decode_pin_key, family, files_key, split_links_key, stats_key};
 use crate::table::{Versions, read_table};
-use crate::wal::{Entry, read_logs};
+use crate::wal::{Entry, endless_record, read_logs, refuse_endless};
 
 /// Rows written to the new index at a time.
 const BATCH_ROWS: usize = 4096;
@@ -64,7 +64,7 @@ pub(crate) fn take_over(
     match open(old, tuning) {
         Ok(db) => copying.families(&db)?,
         // That it cannot be read now does not say that it is damaged.
-        Err(error) if is_of_surroundings(&error) => return Err(error.into()),
+        Err(error) if error.is_of_surroundings() => return Err(error),
         Err(error) => {
             copying.done.unread.push(format!("the old index does not open ({error})"));
             match repaired(old, scratch, tuning) {
@@ -92,14 +92,15 @@ pub(crate) fn refuse_newer(db: &Path, tuning: &Tuning) -> Result<(), OpenError> 
 }
 
 /// Opens an index for reading, as much of its log as is sound included, and changes nothing.
-fn open(path: &Path, tuning: &Tuning) -> Result<DB, rocksdb::Error> {
+fn open(path: &Path, tuning: &Tuning) -> Result<DB, IndexError> {
+    refuse_endless(path)?;
     let mut options = tuning.database();
     options.create_if_missing(false);
     options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
     options.set_paranoid_checks(false);
     let found = DB::list_cf(&options, path)?;
     let known = found.iter().map(String::as_str);
-    DB::open_cf_descriptors_read_only(&options, path, tuning.families_of(known), false)
+    Ok(DB::open_cf_descriptors_read_only(&options, path, tuning.families_of(known), false)?)
 }
 
 /// Lets RocksDB repair a copy of an index, and opens it.
@@ -112,6 +113,9 @@ fn repaired(old: &Path, scratch: &Path, tuning: &Tuning) -> Result<DB, String> {
         for entry in fs::read_dir(old)? {
             let from = entry?.path();
             let Some(to) = from.file_name().map(|name| scratch.join(name)) else { continue };
+            if endless_record(&from)?.is_some() {
+                continue;
+            }
             let table = from.extension().is_some_and(|end| end == "sst");
             if !(from.is_dir() || table && fs::hard_link(&from, &to).is_ok()) {
                 fs::copy(&from, &to)?;
@@ -180,11 +184,11 @@ impl Copying<'_> {
         let mut batch = WriteBatch::default();
         let mut outcome = Ok(());
         for row in old.iterator_cf_opt(handle, options, IteratorMode::Start) {
-            let (key, value) = match row {
+            let (key, value) = match row.map_err(IndexError::from) {
                 Ok(row) => row,
-                Err(error) if is_of_surroundings(&error) => return Err(error.into()),
+                Err(error) if error.is_of_surroundings() => return Err(error),
                 Err(error) => {
-                    outcome = Err(error.into());
+                    outcome = Err(error);
                     break;
                 }
             };

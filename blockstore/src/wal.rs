@@ -1,4 +1,5 @@
-//! Reading RocksDB's log without RocksDB: what a rebuild does with the log of an index that does not open.
+//! Reading RocksDB's log without RocksDB: what a rebuild does with the log of an index that does not open, and what
+//! keeps RocksDB from a damaged log that it would not stop to read.
 //!
 //! The format is that of RocksDB's `log_format.h` and `write_batch.cc`: blocks of 32 KiB, in them pieces with a masked
 //! CRC32C, put together to batches of puts and deletes. A piece that is damaged costs its batch, and reading goes on
@@ -6,11 +7,16 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::IndexError;
 
 const BLOCK: usize = 32 << 10;
 const HEAD: usize = 7;
 /// Sequence number and count at the beginning of a batch.
 const BATCH_HEAD: usize = 12;
+/// Kinds of records of recycled logs.
+const RECYCLED: [u8; 6] = [5, 6, 7, 8, 11, 131];
 
 /// A change of one key, in whatever family.
 pub(crate) enum Entry<'a> {
@@ -37,6 +43,43 @@ pub(crate) fn read_logs(folder: &Path, each: &mut dyn FnMut(Entry<'_>)) -> io::R
         damaged += read_log(&std::fs::read(path)?, each);
     }
     Ok(damaged)
+}
+
+/// Refuses an index that RocksDB 11 would read for ever.
+pub(crate) fn refuse_endless(folder: &Path) -> Result<(), IndexError> {
+    let unread = |source: io::Error| IndexError::Unread { path: folder.into(), source: Arc::new(source) };
+    for entry in std::fs::read_dir(folder).map_err(unread)? {
+        let file = entry.map_err(unread)?.path();
+        if let Some(at) = endless_record(&file).map_err(unread)? {
+            return Err(IndexError::Record { file, at });
+        }
+    }
+    Ok(())
+}
+
+/// Where a log or a manifest has a record of which RocksDB's reader, which opening, listing and repairing use, would
+/// never come to an end: one of a recycled log, behind others that are not. This program recycles no logs, so that such
+/// a record is made by one flipped bit.
+pub(crate) fn endless_record(file: &Path) -> io::Result<Option<usize>> {
+    let is_log = file.extension().is_some_and(|end| end == "log");
+    let is_manifest =
+        || file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"MANIFEST-"));
+    if is_log || is_manifest() { Ok(endless_at(&std::fs::read(file)?)) } else { Ok(None) }
+}
+
+fn endless_at(log: &[u8]) -> Option<usize> {
+    for (n, block) in log.chunks(BLOCK).enumerate() {
+        let mut rest = block;
+        while let Some(kind) = rest.get(HEAD - 1) {
+            if RECYCLED.contains(kind) {
+                return Some(n * BLOCK + (block.len() - rest.len()));
+            }
+            // RocksDB leaves out the rest of a block behind a damaged record.
+            let Some((_, _, after)) = piece(rest) else { break };
+            rest = after;
+        }
+    }
+    None
 }
 
 fn read_log(log: &[u8], each: &mut dyn FnMut(Entry<'_>)) -> u64 {

@@ -266,6 +266,30 @@ fn flipped_bits_in_the_other_files_of_the_index_end_in_right_bytes_or_in_advice(
     eprintln!("{opened} opened, {failed} of them needed a rebuild, and {refused} that did not open");
 }
 
+/// The kind of a record is one byte, and RocksDB's reader does not come to an end behind some kinds.
+#[test]
+fn a_record_of_any_kind_is_read_to_an_end() {
+    let past = past();
+    let files = index_files(past.repo.path(), |name| is_log(name) || name.starts_with("MANIFEST"));
+    for file in &files {
+        let bytes = std::fs::read(file).unwrap();
+        let heads = std::iter::successors(Some(0), |at| {
+            let next = at + 7 + usize::from(u16::from_le_bytes(bytes[at + 4..at + 6].try_into().unwrap()));
+            (next + 7 < bytes.len()).then_some(next)
+        });
+        let heads: Vec<usize> = heads.collect();
+        assert!(heads.len() > 10, "{} records", heads.len());
+        let wanted = [0, heads.len() / 2, heads.len() - 1].map(|n| heads[n]);
+        for (at, bit) in wanted.into_iter().flat_map(|at| (0..8).map(move |bit| (at + 6, bit))) {
+            let copy = tempfile::tempdir().unwrap();
+            copy_repo(past.repo.path(), copy.path());
+            let name = file.file_name().unwrap();
+            flip(&copy.path().join("db").join(name), at, bit);
+            judge(&past, copy.path(), &format!("{} with bit {bit} flipped at {at}", name.display()));
+        }
+    }
+}
+
 /// Whether everything can be read. What cannot says which command helps; what can is right.
 fn reads_right(store: &Store, past: &Past, what: &str) -> bool {
     let mut right = true;
