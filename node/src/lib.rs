@@ -53,6 +53,7 @@ pub(crate) mod memory;
 pub mod node;
 pub mod pool;
 pub mod repo_init;
+pub mod runtime;
 pub mod services;
 
 pub(crate) mod fsutil;

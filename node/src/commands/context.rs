@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 use super::registry::CommandError;
 use crate::config::Config;
 use crate::node::{Node, NodeError};
+use crate::runtime::Runtime;
 
 /// Where a context finds its repo.
 #[derive(Debug, Clone)]
@@ -50,18 +51,31 @@ impl From<RepoError> for CommandError {
 pub struct Context {
     inner: Arc<ContextParams>,
     node: Arc<OnceCell<Node>>,
+    runtime: Option<Runtime>,
     at_terminal: bool,
 }
 
 impl Context {
     /// A context on a repo folder that need not exist.
     pub fn new(params: ContextParams) -> Self {
-        Self { inner: Arc::new(params), node: Arc::default(), at_terminal: false }
+        Self { inner: Arc::new(params), node: Arc::default(), runtime: None, at_terminal: false }
     }
 
     /// A context on a node that is open already.
     pub fn of_node(params: ContextParams, node: Node) -> Self {
         Self { node: Arc::new(OnceCell::new_with(Some(node))), ..Self::new(params) }
+    }
+
+    /// Says what the long-running process shares that this context is part of.
+    #[must_use]
+    pub fn with_runtime(mut self, runtime: Runtime) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// What the surfaces of this process share; nothing where a command is all that runs in it.
+    pub fn runtime(&self) -> Option<&Runtime> {
+        self.runtime.as_ref()
     }
 
     /// Says that whoever calls sits at this machine, with this process's rights: `get` may write files there.
