@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::reply::{End, Head, Reply, field};
 
@@ -300,5 +300,25 @@ impl Wire {
     #[track_caller]
     pub fn closes(&mut self) -> bool {
         self.unread.is_empty() && !self.fill()
+    }
+
+    /// Whether the connection ends within `time`. What is sent meanwhile is read over.
+    pub fn ends_within(&mut self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        self.unread.clear();
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            self.wait_at_most(left);
+            let mut buffer = [0; 4096];
+            let read = match &mut self.stream {
+                Stream::Tcp(stream) => stream.read(&mut buffer),
+                Stream::Unix(stream) => stream.read(&mut buffer),
+            };
+            match read {
+                Ok(1..) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Ok(0) | Err(_) => return true,
+            }
+        }
+        false
     }
 }

@@ -180,7 +180,8 @@ fn recorded_answers_of_kubo_over_http_are_ours() {
     node.run(["config", "--json", "Bootstrap", "[]"]).ok();
     let daemon = Daemon::start(&node, &["--offline"]);
 
-    let (mut data_count, mut word_count, mut field_count) = (Count::default(), Count::default(), Count::default());
+    let (mut data_count, mut word_count, mut field_count) =
+        (Count::default(), Count::default(), Count::default());
     let mut differences = Vec::new();
     for step in scenario.rpc_steps() {
         let name = step["name"].as_str().unwrap();
@@ -203,7 +204,11 @@ fn recorded_answers_of_kubo_over_http_are_ours() {
         let same_data = same_status && body.as_ref().is_none_or(same);
         data_count.add(same_data);
         if !same_data {
-            differences.push(format!("{name}: data\n  Kubo {status}: {body:?}\n  ours {}: {}", reply.status(), reply.text()));
+            differences.push(format!(
+                "{name}: data\n  Kubo {status}: {body:?}\n  ours {}: {}",
+                reply.status(),
+                reply.text()
+            ));
         }
         if let Some(said) = said {
             let ours = serde_json::from_slice(&reply.body).unwrap_or_else(|_| Value::String(reply.text()));

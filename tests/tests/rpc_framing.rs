@@ -23,7 +23,8 @@ fn a_connection_serves_one_request_after_the_other() {
     let (to, mut wire) = (daemon.api(), Wire::tcp(daemon.api()));
     let host = to.to_string();
     for round in 0..100 {
-        let added = Ask::command("block/put").parts(&Multipart::new().file("f", format!("{round}").as_bytes()));
+        let added =
+            Ask::command("block/put").parts(&Multipart::new().file("f", format!("{round}").as_bytes()));
         let key = added.send_over(&mut wire, &host).ok().value()["Key"].as_str().unwrap().to_owned();
         let read = Ask::with_args("block/get", &[&key]).send_over(&mut wire, &host).ok();
         assert_eq!(read.text(), round.to_string());
@@ -96,7 +97,9 @@ fn a_client_that_waits_for_100_continue_is_told_once_and_only_where_its_body_is_
     let bytes = body.whole();
     let with_body = |command: &str| {
         let ask = Ask::command(command).field("Expect", "100-continue");
-        ask.field("Content-Type", &body.content_type()).field("Content-Length", &bytes.len().to_string()).head(&host)
+        ask.field("Content-Type", &body.content_type())
+            .field("Content-Length", &bytes.len().to_string())
+            .head(&host)
     };
 
     let mut wire = Wire::tcp(daemon.api());
@@ -132,7 +135,11 @@ fn other_methods_are_refused_as_kubo_refuses_them_and_head_gets_no_body() {
     for method in ["GET", "PUT", "DELETE", "PATCH", "BREW"] {
         for path in ["/api/v0/version", "/api/v0/id", "/api/v0/add", "/api/v0/shutdown"] {
             let reply = Ask::new(method, path).send(daemon.api());
-            assert_eq!((reply.status(), reply.text().as_str()), (405, "405 - Method Not Allowed\n"), "{method} {path}");
+            assert_eq!(
+                (reply.status(), reply.text().as_str()),
+                (405, "405 - Method Not Allowed\n"),
+                "{method} {path}"
+            );
             assert_eq!(reply.head.get("Allow"), Some("OPTIONS, POST"), "{method} {path}");
         }
     }
@@ -155,13 +162,15 @@ fn a_request_in_single_bytes_is_a_request() {
     let daemon = daemon(dir.path());
     let host = daemon.api().to_string();
     let mut wire = Wire::tcp(daemon.api());
-    for byte in Ask::command("add").parts(&Multipart::new().file("slow", b"one byte at a time")).bytes(&host) {
+    for byte in Ask::command("add").parts(&Multipart::new().file("slow", b"one byte at a time")).bytes(&host)
+    {
         wire.send(&[byte]);
     }
     assert_eq!(wire.reply().unwrap().ok().value()["Name"], "slow");
     // The same in chunks of one byte, with extensions and trailers, which are read over.
     let body = Multipart::new().file("slow", b"one byte at a time");
-    let ask = Ask::command("add").field("Content-Type", &body.content_type()).field("Transfer-Encoding", "chunked");
+    let ask =
+        Ask::command("add").field("Content-Type", &body.content_type()).field("Transfer-Encoding", "chunked");
     wire.send(&ask.head(&host));
     for byte in body.whole() {
         wire.send(&[b'1', b';', b'x', b'=', b'y', b'\r', b'\n', byte, b'\r', b'\n']);
@@ -177,7 +186,8 @@ fn every_header_of_a_success_is_kubos_and_in_canonical_case() {
     let dir = temporary("framing");
     let daemon = daemon(dir.path());
     let body = Multipart::new().file("f", b"some bytes");
-    let hash = Ask::command("add").parts(&body).send(daemon.api()).ok().value()["Hash"].as_str().unwrap().to_owned();
+    let hash =
+        Ask::command("add").parts(&body).send(daemon.api()).ok().value()["Hash"].as_str().unwrap().to_owned();
     let lists = "X-Stream-Output, X-Chunked-Output, X-Content-Length";
     for (command, kind) in [
         (format!("cat?arg={hash}"), Some("X-Stream-Output")),
@@ -185,7 +195,8 @@ fn every_header_of_a_success_is_kubos_and_in_canonical_case() {
         ("version".to_owned(), None),
     ] {
         let head = Ask::command(&command).send(daemon.api()).ok().head;
-        let exact = |name: &str| head.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
+        let exact =
+            |name: &str| head.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
         assert_eq!(exact("Access-Control-Allow-Headers"), Some(lists), "{command}: {head:?}");
         assert_eq!(exact("Access-Control-Expose-Headers"), Some(lists), "{command}: {head:?}");
         assert_eq!(exact("Trailer"), Some("X-Stream-Error"), "{command}: {head:?}");
@@ -206,7 +217,11 @@ fn every_header_of_a_success_is_kubos_and_in_canonical_case() {
         }
     }
     assert_eq!(
-        Ask::command(&format!("cat?arg={hash}&offset=5")).send(daemon.api()).ok().head.get("X-Content-Length"),
+        Ask::command(&format!("cat?arg={hash}&offset=5"))
+            .send(daemon.api())
+            .ok()
+            .head
+            .get("X-Content-Length"),
         Some("5"),
         "the bytes that are sent, not the bytes of the file"
     );
@@ -219,7 +234,10 @@ fn an_answer_that_nobody_reads_holds_nobody_up() {
     let daemon = daemon(dir.path());
     let host = daemon.api().to_string();
     let body = Multipart::new().file("f", &vec![3; 32 << 20]);
-    let hash = Ask::command("add?pin=false").parts(&body).send(daemon.api()).ok().value()["Hash"].as_str().unwrap().to_owned();
+    let hash = Ask::command("add?pin=false").parts(&body).send(daemon.api()).ok().value()["Hash"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     // 50 clients ask for 32 MiB each, read one piece, and stop.
     let mut stuck: Vec<Wire> = (0..50).map(|_| Wire::tcp(daemon.api())).collect();
     for wire in &mut stuck {

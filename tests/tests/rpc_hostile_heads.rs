@@ -16,39 +16,123 @@ const SMUGGLED: &str = "POST /api/v0/shutdown HTTP/1.1\r\nHost: localhost\r\nCon
 
 /// Heads and bodies that no honest client sends; `{B}` is where the smuggled request goes.
 const SHAPES: &[(&str, &str)] = &[
-    ("two lengths that differ", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nContent-Length: 4\r\n\r\n{B}"),
-    ("two lengths in one field", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0, 4\r\n\r\n{B}"),
-    ("a length and chunks", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{B}"),
-    ("chunks and a length", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n{B}"),
-    ("an encoding that is not chunks", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: identity\r\n\r\n{B}"),
-    ("chunks that are not last", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n{B}"),
-    ("chunks twice", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n{B}"),
-    ("chunks in two fields", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n{B}"),
-    ("almost chunks", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{B}"),
-    ("chunks behind a control character", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n{B}"),
-    ("chunks in HTTP/1.0", "POST /api/v0/version HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{B}"),
-    ("a length with a sign", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: +0\r\n\r\n{B}"),
-    ("a negative length", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n{B}"),
-    ("a hexadecimal length", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0x0\r\n\r\n{B}"),
+    (
+        "two lengths that differ",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nContent-Length: 4\r\n\r\n{B}",
+    ),
+    (
+        "two lengths in one field",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0, 4\r\n\r\n{B}",
+    ),
+    (
+        "a length and chunks",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{B}",
+    ),
+    (
+        "chunks and a length",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n{B}",
+    ),
+    (
+        "an encoding that is not chunks",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: identity\r\n\r\n{B}",
+    ),
+    (
+        "chunks that are not last",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n{B}",
+    ),
+    (
+        "chunks twice",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n{B}",
+    ),
+    (
+        "chunks in two fields",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n{B}",
+    ),
+    (
+        "almost chunks",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{B}",
+    ),
+    (
+        "chunks behind a control character",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n{B}",
+    ),
+    (
+        "chunks in HTTP/1.0",
+        "POST /api/v0/version HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{B}",
+    ),
+    (
+        "a length with a sign",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: +0\r\n\r\n{B}",
+    ),
+    (
+        "a negative length",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n{B}",
+    ),
+    (
+        "a hexadecimal length",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0x0\r\n\r\n{B}",
+    ),
     ("an empty length", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: \r\n\r\n{B}"),
-    ("a length beyond 64 bits", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n{B}"),
-    ("a space before the colon", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length : 0\r\n\r\n{B}"),
-    ("a space before the name", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\n Content-Length: 0\r\n\r\n{B}"),
-    ("a folded field", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nX-A: b\r\n c\r\nContent-Length: 0\r\n\r\n{B}"),
-    ("a field without a colon", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length\r\n\r\n{B}"),
+    (
+        "a length beyond 64 bits",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n{B}",
+    ),
+    (
+        "a space before the colon",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length : 0\r\n\r\n{B}",
+    ),
+    (
+        "a space before the name",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\n Content-Length: 0\r\n\r\n{B}",
+    ),
+    (
+        "a folded field",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nX-A: b\r\n c\r\nContent-Length: 0\r\n\r\n{B}",
+    ),
+    (
+        "a field without a colon",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length\r\n\r\n{B}",
+    ),
     ("a field without a name", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\n: 0\r\n\r\n{B}"),
-    ("a NUL in a value", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nX-A: b\0c\r\nContent-Length: 0\r\n\r\n{B}"),
-    ("a bare CR in a value", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nX-A: b\rContent-Length: 4\r\nContent-Length: 0\r\n\r\n{B}"),
+    (
+        "a NUL in a value",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nX-A: b\0c\r\nContent-Length: 0\r\n\r\n{B}",
+    ),
+    (
+        "a bare CR in a value",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nX-A: b\rContent-Length: 4\r\nContent-Length: 0\r\n\r\n{B}",
+    ),
     ("bare LF between fields", "POST /api/v0/version HTTP/1.1\nHost: localhost\nContent-Length: 0\n\n{B}"),
     ("one bare LF", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\nContent-Length: 0\r\n\r\n{B}"),
-    ("two hosts", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n{B}"),
+    (
+        "two hosts",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n{B}",
+    ),
     ("no host", "POST /api/v0/version HTTP/1.1\r\nContent-Length: 0\r\n\r\n{B}"),
-    ("a chunk length with a sign", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n+0\r\n\r\n{B}"),
-    ("a chunk length with a prefix", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n{B}"),
-    ("no chunk length", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\r\n{B}"),
-    ("a chunk length beyond 64 bits", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000000\r\n{B}"),
-    ("a chunk longer than its length", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n{B}"),
-    ("a chunk length that ends in LF", "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\n\r\n{B}"),
+    (
+        "a chunk length with a sign",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n+0\r\n\r\n{B}",
+    ),
+    (
+        "a chunk length with a prefix",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n{B}",
+    ),
+    (
+        "no chunk length",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\r\n{B}",
+    ),
+    (
+        "a chunk length beyond 64 bits",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000000\r\n{B}",
+    ),
+    (
+        "a chunk longer than its length",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n{B}",
+    ),
+    (
+        "a chunk length that ends in LF",
+        "POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\n\r\n{B}",
+    ),
     ("another version", "POST /api/v0/version HTTP/1.2\r\nHost: localhost\r\n\r\n{B}"),
     ("HTTP/2 by prior knowledge", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{B}"),
     ("no version", "POST /api/v0/version\r\nHost: localhost\r\n\r\n{B}"),
@@ -94,7 +178,8 @@ fn heads_beyond_64_kib_are_refused_and_those_below_are_not() {
     // One large field, many small ones, a long target: below the limit they are requests like others.
     let large = |bytes: usize| Ask::command("version").field("X-Large", &"x".repeat(bytes));
     let target = |bytes: usize| Ask::command(&format!("version?unknown={}", "x".repeat(bytes)));
-    let many = |count: usize| (0..count).fold(Ask::command("version"), |ask, at| ask.field(&format!("X-{at}"), "y"));
+    let many =
+        |count: usize| (0..count).fold(Ask::command("version"), |ask, at| ask.field(&format!("X-{at}"), "y"));
     for ask in [large(60_000), target(60_000), many(60)] {
         let mut wire = Wire::tcp(daemon.api());
         ask.send_over(&mut wire, &host).ok();
@@ -117,7 +202,8 @@ fn heads_beyond_64_kib_are_refused_and_those_below_are_not() {
     // A head without an end: the refusal comes while it is sent, not after it has filled the memory.
     let mut wire = Wire::tcp(daemon.api());
     wire.send(b"POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\n");
-    let sent = (0..200_000).take_while(|at| wire.try_send(format!("X-{at}: y\r\n").as_bytes()).is_ok()).count();
+    let sent =
+        (0..200_000).take_while(|at| wire.try_send(format!("X-{at}: y\r\n").as_bytes()).is_ok()).count();
     assert!(sent < 200_000, "a flood of header fields was read to its end");
     daemon.stop();
 }
