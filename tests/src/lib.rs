@@ -11,6 +11,7 @@
 //! - [`wire`], [`ask`], [`reply`]: an HTTP/1.1 client that sees every byte; requests and multipart bodies; answers.
 //! - [`recorded`]: the scenario of recorded answers.
 //! - [`answers`]: when a recorded answer and a given one are equal.
+//! - [`daemon`]: a running daemon, its lines and its end.
 //! - [`car`]: the few lines of dag-pb and CARv1 that hostile and generated DAGs need.
 //! - [`journal`]: what was acknowledged, kept outside the process that is killed.
 //! - [`pin_book`]: what is pinned, by the operations that were acknowledged or begun.
@@ -33,6 +34,7 @@
 pub mod answers;
 pub mod ask;
 pub mod car;
+pub mod daemon;
 pub mod disk;
 pub mod files_script;
 pub mod inputs;
