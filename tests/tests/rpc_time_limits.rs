@@ -142,6 +142,17 @@ fn silent_clients_are_reaped_while_honest_ones_and_idle_subscriptions_go_on() {
             }
             wire.reply().expect("an upload that moves is not cut").ok().value()
         });
+        // A head of which a byte comes every second is not complete within its time either.
+        let trickle = scope.spawn(|| {
+            let mut wire = Wire::tcp(to);
+            let start = Instant::now();
+            for byte in Ask::command("version").field("X-Padding", &"x".repeat(100)).bytes(&host) {
+                if wire.try_send(&[byte]).is_err() || wire.ends_within(Duration::from_secs(1)) {
+                    return start.elapsed();
+                }
+            }
+            panic!("a head that took {:?} was read to its end", start.elapsed());
+        });
         let ends: Vec<(&Silence, Vec<_>)> = silences
             .iter()
             .map(|silence| {
@@ -153,6 +164,9 @@ fn silent_clients_are_reaped_while_honest_ones_and_idle_subscriptions_go_on() {
             .map(|(silence, threads)| (silence, threads.into_iter().map(|end| end.join().unwrap()).collect()))
             .collect();
         assert_eq!(slow.join().unwrap()["Name"], "slow");
+        let trickled = trickle.join().unwrap();
+        assert!(trickled >= Duration::from_secs(9), "a slow head was closed after {trickled:?}");
+        assert!(trickled < REAPED_WITHIN, "a slow head was closed after {trickled:?}");
         over.store(true, Ordering::Relaxed);
         let honest: u64 = honest.into_iter().map(|client| client.join().unwrap()).sum();
         (honest, ends)
