@@ -302,10 +302,19 @@ impl Wire {
         self.unread.is_empty() && !self.fill()
     }
 
+    /// What arrives within `time`, framing included; less if the connection ends.
+    pub fn read_for(&mut self, time: Duration) -> Vec<u8> {
+        self.gather(time).0
+    }
+
     /// Whether the connection ends within `time`. What is sent meanwhile is read over.
     pub fn ends_within(&mut self, time: Duration) -> bool {
+        self.gather(time).1
+    }
+
+    fn gather(&mut self, time: Duration) -> (Vec<u8>, bool) {
         let until = Instant::now() + time;
-        self.unread.clear();
+        let mut bytes = std::mem::take(&mut self.unread);
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
             self.wait_at_most(left);
             let mut buffer = [0; 4096];
@@ -314,11 +323,11 @@ impl Wire {
                 Stream::Unix(stream) => stream.read(&mut buffer),
             };
             match read {
-                Ok(1..) => {}
+                Ok(count @ 1..) => bytes.extend_from_slice(&buffer[..count]),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Ok(0) | Err(_) => return true,
+                Ok(0) | Err(_) => return (bytes, true),
             }
         }
-        false
+        (bytes, false)
     }
 }
