@@ -202,7 +202,7 @@ fn every_header_of_a_success_is_kubos_and_in_canonical_case() {
         assert_eq!(exact("Trailer"), Some("X-Stream-Error"), "{command}: {head:?}");
         assert_eq!(exact("Vary"), Some("Origin"), "{command}: {head:?}");
         assert_eq!(exact("Transfer-Encoding"), Some("chunked"), "{command}: {head:?}");
-        assert!(exact("Server").is_some_and(|server| server.starts_with("kubo/")), "{command}: {head:?}");
+        assert!(exact("Server").is_some_and(|server| server.contains("kubo/")), "{command}: {head:?}");
         assert!(exact("Date").is_some_and(|date| date.ends_with(" GMT")), "{command}: {head:?}");
         for name in ["X-Stream-Output", "X-Chunked-Output"] {
             let wanted = (kind == Some(name)).then_some("1");
