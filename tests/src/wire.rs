@@ -139,7 +139,7 @@ impl Wire {
         if self.closed {
             return false;
         }
-        let mut buffer = [0; 64 << 10];
+        let mut buffer = [0; 16 << 10];
         let read = match &mut self.stream {
             Stream::Tcp(stream) => stream.read(&mut buffer),
             Stream::Unix(stream) => stream.read(&mut buffer),
@@ -209,9 +209,8 @@ impl Wire {
     #[track_caller]
     pub fn part(&mut self) -> Part {
         let part = match self.framing {
-            Framing::Over => Part::End(End::Whole, Vec::new()),
+            Framing::Over | Framing::Length(0) => Part::End(End::Whole, Vec::new()),
             Framing::Chunks => self.chunk(),
-            Framing::Length(0) => Part::End(End::Whole, Vec::new()),
             Framing::Length(left) => {
                 if self.unread.is_empty() && !self.fill() {
                     Part::End(End::Cut, Vec::new())

@@ -22,8 +22,10 @@ const USERS: &str = r#"{
     "odd": {"AuthSecret": "digest:odd-1Vb", "AllowedPaths": ["/"]}
 }"#;
 
-/// What is sent, and whose it is: the allowed paths, or `None` for nobody's.
-const CREDENTIALS: &[(&str, Option<&str>, Option<&[&str]>)] = &[
+/// A name, what is sent, and whose it is: the allowed paths, or `None` for nobody's.
+type Credential = (&'static str, Option<&'static str>, Option<&'static [&'static str]>);
+
+const CREDENTIALS: &[Credential] = &[
     ("none", None, None),
     ("an empty value", Some(""), None),
     ("a wrong bearer", Some("Bearer admin-token-7Ke"), None),

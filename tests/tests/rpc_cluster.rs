@@ -62,7 +62,7 @@ impl Connector {
     fn pin(&mut self, cid: &str, recursive: bool) -> Result<(), String> {
         let reply = self.ask(&format!("pin/add?arg={cid}&progress=true&recursive={recursive}"))?;
         let values = reply.values();
-        assert!(values.iter().all(|value| value.is_object()), "{}", reply.text());
+        assert!(values.iter().all(Value::is_object), "{}", reply.text());
         let last = values.last().expect("a last value");
         assert_eq!(last["Pins"][0], cid, "{last}");
         Ok(())
