@@ -201,3 +201,41 @@ fn silent_clients_are_reaped_while_honest_ones_and_idle_subscriptions_go_on() {
     }
     daemon.stop();
 }
+
+#[test]
+fn two_hundred_uploads_that_have_not_ended_do_not_stop_another() {
+    let dir = temporary("time-limits");
+    let daemon = Daemon::start(&Node::init(&dir.path().join("repo")), &["--offline"]);
+    let (to, host) = (daemon.api(), daemon.api().to_string());
+    let body = Multipart::new().file("slow", &noise(1, 100_000));
+    let whole = body.whole();
+    let (first, rest) = whole.split_at(50_000);
+    let ask = Ask::command("add").field("Content-Type", &body.content_type());
+    let head = ask.field("Content-Length", &whole.len().to_string()).head(&host);
+    let mut slow: Vec<Wire> = (0..200).map(|_| Wire::tcp(to)).collect();
+    for wire in &mut slow {
+        wire.send(&head);
+        wire.send(first);
+    }
+    // Readers that have begun to read a long answer, and do not go on.
+    let large = Multipart::new().file("large", &noise(2, 24 << 20));
+    let hash = Ask::command("add").parts(&large).send(to).ok().value()["Hash"].as_str().unwrap().to_owned();
+    let mut readers: Vec<Wire> = (0..100).map(|_| Wire::tcp(to)).collect();
+    for wire in &mut readers {
+        wire.send(&Ask::with_args("cat", &[&hash]).bytes(&host));
+        assert_eq!(wire.head().unwrap().status, 200);
+    }
+    // All of these are in the middle; whoever comes now is served, whatever they ask.
+    let added = Ask::command("add").parts(&Multipart::new().file("f", b"served")).send(to).ok().value();
+    let hash = added["Hash"].as_str().unwrap();
+    for command in ["cat", "pin/ls", "refs", "block/stat", "dag/stat"] {
+        Ask::with_args(command, &[hash]).send(to).ok();
+    }
+    Ask::command("files/ls").send(to).ok();
+    drop(readers);
+    for wire in &mut slow {
+        wire.send(rest);
+        assert_eq!(wire.reply().expect("a slow upload ends as others do").ok().value()["Name"], "slow");
+    }
+    daemon.stop();
+}
