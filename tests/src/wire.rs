@@ -284,6 +284,17 @@ impl Wire {
         }
     }
 
+    /// The next whole answer; `None` when the connection ended before the answer's head did.
+    #[track_caller]
+    pub fn reply_if_whole_head(&mut self) -> Option<Reply> {
+        while !self.unread.windows(4).any(|four| four == b"\r\n\r\n") {
+            if !self.fill() {
+                return None;
+            }
+        }
+        self.reply()
+    }
+
     /// The answer to a HEAD request: its fields may speak of a body, which does not come.
     #[track_caller]
     pub fn reply_without_body(&mut self) -> Option<Reply> {
