@@ -15,7 +15,7 @@ fn daemon(dir: &std::path::Path) -> Daemon {
 fn an_add_without_progress_is_one_line_of_json_for_each_file() {
     let dir = temporary("rules");
     let daemon = daemon(dir.path());
-    let parts = Multipart::new().file("a", &[1; 700_000]).file("b", b"2").file("", b"without a name");
+    let parts = Multipart::new().file("a", &vec![1; 700_000]).file("b", b"2").file("", b"without a name");
     let reply = Ask::command("add").parts(&parts).send(daemon.api()).ok();
     assert_eq!(reply.head.get("Content-Type"), Some("application/json"));
     assert_eq!(reply.text().matches('\n').count(), 3, "{}", reply.text());
