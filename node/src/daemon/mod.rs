@@ -109,8 +109,9 @@ async fn start(context: &Context, request: &Request, console: &Console) -> Resul
     for warning in context.warnings() {
         console.warn(warning);
     }
+    // What the config says is read before anything is listened on.
+    let handler = surface::handler(&context, &config).map_err(CommandError::from_error)?;
     let bound = listen::api(&config, request.text("api"), context.program(), console).await?;
-    let handler = surface::handler(&context, &bound)?;
     listen::say(&bound, &config, console);
     let server = Server::new(handler, Limits::default());
     let files = AddressFiles::new(context.repo_dir(), &bound);

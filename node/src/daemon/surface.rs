@@ -2,26 +2,13 @@
 
 use std::sync::Arc;
 
-use super::listen::Bound;
-use crate::commands::Context;
-use crate::commands::registry::CommandError;
+use crate::commands::{Context, registry};
+use crate::config::{Config, ValueError};
 use crate::http::Handler;
-
-/// Temporary.
-struct Nothing(Context);
-
-impl Handler for Nothing {
-    fn handle(
-        &self,
-        _request: http::Request<crate::http::Body>,
-    ) -> futures_util::future::BoxFuture<'static, http::Response<crate::http::ResponseBody>> {
-        Box::pin(async {
-            http::Response::builder().status(404).body("404 page not found\n".into()).expect("x")
-        })
-    }
-}
+use crate::rpc::{Door, Settings};
 
 /// The handler of the API port.
-pub(super) fn handler(context: &Context, _bound: &[Bound]) -> Result<Arc<dyn Handler>, CommandError> {
-    Ok(Arc::new(Nothing(context.clone())))
+pub(super) fn handler(context: &Context, config: &Config) -> Result<Arc<dyn Handler>, ValueError> {
+    let settings = Settings::of_config(config)?;
+    Ok(Arc::new(Door::new(context.clone(), Arc::new(registry()), settings)))
 }

@@ -98,6 +98,10 @@ pub struct Command {
     pub alone: bool,
     /// Whether it sees to interrupts by itself; others are cancelled by one.
     pub own_signals: bool,
+    /// Whether it follows something that may be silent for long.
+    pub is_feed: bool,
+    /// Whether a failure after its first value must be noticed by every client.
+    pub fails_loudly: bool,
     pub(crate) run: Option<RunFn>,
     pub(crate) text: Option<TextFn>,
     pub(crate) failure: Option<FailureFn>,
@@ -123,6 +127,8 @@ impl Command {
             always_text: false,
             alone: false,
             own_signals: false,
+            is_feed: false,
+            fails_loudly: false,
             run: None,
             text: None,
             failure: None,
@@ -262,6 +268,23 @@ impl Command {
     #[must_use]
     pub fn own_signals(mut self) -> Self {
         self.own_signals = true;
+        self
+    }
+
+    /// Marks it as one that follows something: HTTP clients get status and headers before the first value, which may be
+    /// long in coming. Others wait for it, so that a failure is a status.
+    #[must_use]
+    pub fn feed(mut self) -> Self {
+        self.is_feed = true;
+        self
+    }
+
+    /// Marks it as one whose failure in the middle is told over HTTP as the last value, and by a connection that ends
+    /// without the end of the answer. Many clients do not read the trailer that tells of failures else, and would take
+    /// what they got for a success.
+    #[must_use]
+    pub fn fails_loudly(mut self) -> Self {
+        self.fails_loudly = true;
         self
     }
 
