@@ -9,7 +9,9 @@ const DAY_SECONDS: i64 = 86_400;
 const ERA_DAYS: i64 = 146_097;
 /// Days from the first of March of the year 0 to 1970.
 const EPOCH_DAYS: i64 = 719_468;
-/// 9999-12-31T23:59:59Z: the last second that RFC 3339 can write.
+/// 0000-01-01T00:00:00Z: the first second that RFC 3339 can write.
+const FIRST_SECOND: i64 = -62_167_219_200;
+/// 9999-12-31T23:59:59Z: the last one.
 const LAST_SECOND: i64 = 253_402_300_799;
 const NANOS_PER_SECOND: u32 = 1_000_000_000;
 
@@ -29,7 +31,7 @@ pub struct TimestampError;
 impl Timestamp {
     /// A moment from seconds since 1970 and nanoseconds beyond them, cut to what RFC 3339 can write.
     pub fn from_unix(seconds: i64, nanos: u32) -> Self {
-        Self { seconds: seconds.min(LAST_SECOND), nanos: nanos.min(NANOS_PER_SECOND - 1) }
+        Self { seconds: seconds.clamp(FIRST_SECOND, LAST_SECOND), nanos: nanos.min(NANOS_PER_SECOND - 1) }
     }
 
     /// Whole seconds since 1970.
@@ -185,6 +187,7 @@ mod tests {
             (4_107_542_400, 123_456_789, "2100-03-01T00:00:00.123456789Z"),
             (-1, 0, "1969-12-31T23:59:59Z"),
             (LAST_SECOND, 0, "9999-12-31T23:59:59Z"),
+            (FIRST_SECOND, 0, "0000-01-01T00:00:00Z"),
         ] {
             let time = Timestamp::from_unix(seconds, nanos);
             assert_eq!(time.to_string(), text);
@@ -195,6 +198,8 @@ mod tests {
     #[test]
     fn offsets_and_long_fractions_are_read() {
         let utc: Timestamp = "2023-11-14T22:13:20.123456789Z".parse().unwrap();
+        let first = "0000-01-01T00:00:00+01:00".parse::<Timestamp>().unwrap();
+        assert_eq!(first.to_string(), "0000-01-01T00:00:00Z", "what cannot be written is cut");
         for text in [
             "2023-11-15T00:13:20.123456789+02:00",
             "2023-11-14T17:43:20.123456789-04:30",
