@@ -25,6 +25,7 @@ pub(super) fn commands() -> Vec<Command> {
         super::refs::refs(),
         super::refs::resolve(),
         super::multibase::command(),
+        super::name::command(),
         super::pin::command(),
         super::repo::command(),
         super::version::command(),
