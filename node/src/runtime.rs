@@ -2,6 +2,7 @@
 //! of its requests, and its logs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ pub struct Runtime {
 struct Inner {
     started: Instant,
     stop: watch::Sender<bool>,
+    ready: AtomicBool,
     metrics: Metrics,
     requests: Requests,
     logs: Logs,
@@ -34,7 +36,8 @@ impl Runtime {
         let metrics = Metrics::new(logs.clone());
         let requests = Requests::new(metrics.clone());
         let (started, stop) = (Instant::now(), watch::Sender::new(false));
-        Self { inner: Arc::new(Inner { started, stop, metrics, requests, logs }) }
+        let ready = AtomicBool::new(false);
+        Self { inner: Arc::new(Inner { started, stop, ready, metrics, requests, logs }) }
     }
 
     /// When it began.
@@ -55,6 +58,16 @@ impl Runtime {
     /// Whether everything is to end.
     pub fn is_stopping(&self) -> bool {
         *self.inner.stop.borrow()
+    }
+
+    /// Says that its listeners are up: requests may come.
+    pub fn set_ready(&self) {
+        self.inner.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether requests may come: its listeners are up, and it is not on its way down.
+    pub fn is_ready(&self) -> bool {
+        self.inner.ready.load(Ordering::Acquire) && !self.is_stopping()
     }
 
     /// Its metrics.

@@ -1,7 +1,5 @@
 //! Whether the node is well, from what it really counts.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -102,22 +100,4 @@ pub async fn report(context: &Context) -> (bool, Value) {
         map.insert("reason".to_owned(), reason.to_string().into());
     }
     (healthy, report)
-}
-
-/// Whether a daemon is ready for requests: set once its listeners are up.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness {
-    ready: Arc<AtomicBool>,
-}
-
-impl Readiness {
-    /// Its listeners are up.
-    pub fn set_ready(&self) {
-        self.ready.store(true, Ordering::Release);
-    }
-
-    /// Whether they are.
-    pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
-    }
 }

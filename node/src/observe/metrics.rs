@@ -143,9 +143,21 @@ impl Inner {
             registry.register(name, help, metric.clone());
         };
         http("ipfs_http_request_duration_seconds", "Seconds that HTTP exchanges took", &self.http_seconds);
-        http("ipfs_http_request_size_bytes", "Bytes of the bodies of HTTP requests", &self.http_request_bytes);
-        http("ipfs_http_response_size_bytes", "Bytes of the bodies of HTTP answers", &self.http_response_bytes);
-        registry.register("ipfs_http_requests", "HTTP requests that were answered", self.http_requests.clone());
+        http(
+            "ipfs_http_request_size_bytes",
+            "Bytes of the bodies of HTTP requests",
+            &self.http_request_bytes,
+        );
+        http(
+            "ipfs_http_response_size_bytes",
+            "Bytes of the bodies of HTTP answers",
+            &self.http_response_bytes,
+        );
+        registry.register(
+            "ipfs_http_requests",
+            "HTTP requests that were answered",
+            self.http_requests.clone(),
+        );
         registry.register(
             "ipfs_operation_duration_seconds",
             "Seconds from the beginning of a command to the end of its answer",

@@ -81,7 +81,10 @@ mod tests {
         let figures = ProcessFigures::read().unwrap();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
         assert!((now - 86_400.0..now + 5.0).contains(&figures.start_unix_seconds), "{figures:?} {now}");
-        assert!(figures.resident_bytes > 1 << 20 && figures.virtual_bytes > figures.resident_bytes, "{figures:?}");
+        assert!(
+            figures.resident_bytes > 1 << 20 && figures.virtual_bytes > figures.resident_bytes,
+            "{figures:?}"
+        );
         assert!(figures.threads >= 1 && (3..=figures.max_fds).contains(&figures.open_fds), "{figures:?}");
     }
 }

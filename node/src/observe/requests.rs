@@ -109,14 +109,21 @@ impl Requests {
             id
         };
         self.shared.metrics.request_began();
-        RequestGuard { requests: self.clone(), id, command, began: Instant::now(), outcome: Outcome::Cancelled }
+        RequestGuard {
+            requests: self.clone(),
+            id,
+            command,
+            began: Instant::now(),
+            outcome: Outcome::Cancelled,
+        }
     }
 
     /// All that is known, in the order in which it began.
     pub fn list(&self) -> Vec<RequestRecord> {
         let mut table = self.table();
         table.forget_old();
-        let mut all: Vec<RequestRecord> = table.finished.iter().chain(table.active.values()).cloned().collect();
+        let mut all: Vec<RequestRecord> =
+            table.finished.iter().chain(table.active.values()).cloned().collect();
         drop(table);
         all.sort_unstable_by_key(|record| record.id);
         all

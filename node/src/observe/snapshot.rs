@@ -68,7 +68,11 @@ impl Collector for Snapshot {
         let commit = concat!("holdfast-", env!("CARGO_PKG_VERSION"));
         let info = Info::new(vec![("version", KUBO_VERSION), ("commit", commit)]);
         sheet.metric("ipfs", "Kubo's level that this node matches, and what it is", &info)?;
-        sheet.counter("holdfast_log_lines_lost", "Log lines that no room was left for", self.logs.lines_lost())?;
+        sheet.counter(
+            "holdfast_log_lines_lost",
+            "Log lines that no room was left for",
+            self.logs.lines_lost(),
+        )?;
         if let Some(node) = &read.node {
             sheet.node(node)?;
         }
@@ -108,10 +112,18 @@ impl Sheet<'_> {
         health.encode(encoder.encode_family(&labels)?)?;
         let fetch = &node.fetch;
         self.counter("ipfs_cache_hits", "Blocks that were asked for and are in the store", fetch.found)?;
-        self.counter("ipfs_cache_misses", "Blocks that were asked for and are not in the store", fetch.missing)?;
+        self.counter(
+            "ipfs_cache_misses",
+            "Blocks that were asked for and are not in the store",
+            fetch.missing,
+        )?;
         self.counter("holdfast_read_bytes", "Bytes of the blocks that were read", fetch.bytes)?;
         if let Some(bytes) = node.storage_bytes_max {
-            self.gauge("holdfast_repo_storage_max_bytes", "Bytes that the repo may take: Datastore.StorageMax", bytes)?;
+            self.gauge(
+                "holdfast_repo_storage_max_bytes",
+                "Bytes that the repo may take: Datastore.StorageMax",
+                bytes,
+            )?;
         }
         node.store.as_ref().map_or(Ok(()), |store| self.store(store))
     }
@@ -120,7 +132,11 @@ impl Sheet<'_> {
         self.gauge("holdfast_repo_size_bytes", "Bytes that blocks and index take on disk", store.disk_bytes)?;
         self.gauge("holdfast_repo_blocks", "Blocks in the repo", store.blocks)?;
         self.gauge("holdfast_repo_block_bytes", "Bytes of the blocks in the repo", store.value_bytes)?;
-        self.gauge("holdfast_repo_damaged_blocks", "Blocks whose stored copy is damaged", store.damaged_blocks)?;
+        self.gauge(
+            "holdfast_repo_damaged_blocks",
+            "Blocks whose stored copy is damaged",
+            store.damaged_blocks,
+        )?;
         self.gauge("holdfast_repo_segments", "Files that hold the blocks", store.segments)?;
         self.counter("holdfast_repo_write_failures", "Writes to the repo that failed", store.generation)
     }
@@ -130,7 +146,11 @@ impl Sheet<'_> {
         self.metric("process_cpu_seconds", "Seconds of processor time, of user and system", &cpu)?;
         let start = ConstGauge::new(process.start_unix_seconds);
         self.metric("process_start_time_seconds", "When the process started, in seconds since 1970", &start)?;
-        self.gauge("process_resident_memory_bytes", "Bytes of memory that are resident", process.resident_bytes)?;
+        self.gauge(
+            "process_resident_memory_bytes",
+            "Bytes of memory that are resident",
+            process.resident_bytes,
+        )?;
         self.gauge("process_virtual_memory_bytes", "Bytes of address space", process.virtual_bytes)?;
         self.gauge("process_open_fds", "Open file descriptors", process.open_fds)?;
         self.gauge("process_max_fds", "File descriptors that may be open", process.max_fds)?;

@@ -9,7 +9,7 @@ use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 
 /// The media type of the text, word for word what Kubo sends.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 
 /// Everything in the registry.
 pub(super) fn write(registry: &Registry) -> String {
@@ -52,8 +52,11 @@ impl FamilyText<'_> {
         if self.samples.is_empty() {
             return;
         }
-        let has_buckets =
-            || self.samples.iter().any(|line| line.strip_prefix(self.name).is_some_and(|rest| rest.starts_with("_bucket")));
+        let has_buckets = || {
+            self.samples
+                .iter()
+                .any(|line| line.strip_prefix(self.name).is_some_and(|rest| rest.starts_with("_bucket")))
+        };
         let (suffix, kind) = match self.kind {
             "counter" => ("_total", "counter"),
             "info" => ("_info", "gauge"),

@@ -18,7 +18,8 @@ const TEXT_BYTES_MAX: usize = 8 << 10;
 /// What stands in the place of a secret.
 const REDACTED: &str = "(redacted)";
 /// Fields whose names hold one of these are never shown.
-const SECRET_NAMES: [&str; 6] = ["authorization", "auth_secret", "password", "private_key", "secret", "token"];
+const SECRET_NAMES: [&str; 6] =
+    ["authorization", "auth_secret", "password", "private_key", "secret", "token"];
 /// What comes before a secret within a text.
 const SECRET_SCHEMES: [&str; 2] = ["Bearer ", "Basic "];
 
@@ -62,7 +63,8 @@ impl Line {
         let _ = SystemTime.format_time(&mut Writer::new(&mut time));
         let metadata = event.metadata();
         let logger = subsystems::of_target(metadata.target());
-        let logger = logger.map_or_else(|| metadata.target().to_owned(), |subsystem| subsystem.name.to_owned());
+        let logger =
+            logger.map_or_else(|| metadata.target().to_owned(), |subsystem| subsystem.name.to_owned());
         let mut line =
             Self { time, level: *metadata.level(), logger, message: String::new(), fields: Vec::new() };
         event.record(&mut line);
@@ -119,7 +121,8 @@ impl Line {
     fn add(&mut self, field: &Field, value: Value) {
         let name = field.name();
         let lower = name.to_ascii_lowercase();
-        let value = if SECRET_NAMES.iter().any(|secret| lower.contains(secret)) { REDACTED.into() } else { value };
+        let value =
+            if SECRET_NAMES.iter().any(|secret| lower.contains(secret)) { REDACTED.into() } else { value };
         match (name, value) {
             ("message", Value::String(text)) => self.message = text,
             (_, value) => self.fields.push((name, value)),
@@ -173,7 +176,9 @@ fn without_secrets(text: &str) -> Cow<'_, str> {
         let mut pieces = out.split(scheme);
         clean.push_str(pieces.next().unwrap_or_default());
         for piece in pieces {
-            let end = piece.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',')).unwrap_or(piece.len());
+            let end = piece
+                .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ','))
+                .unwrap_or(piece.len());
             clean.push_str(scheme);
             clean.push_str(REDACTED);
             clean.push_str(piece.get(end..).unwrap_or_default());
@@ -190,7 +195,8 @@ fn one_line(text: &str) -> Cow<'_, str> {
 
 /// Whether a value needs no quotes.
 fn is_plain(text: &str) -> bool {
-    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '='))
+    !text.is_empty()
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '='))
 }
 
 #[cfg(test)]

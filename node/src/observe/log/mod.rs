@@ -85,9 +85,12 @@ impl Logs {
     }
 
     /// Logs and the subscriber that feeds them.
-    fn build(settings: LogSettings) -> Result<(Self, impl Subscriber + Send + Sync), InstallError> {
+    fn build(settings: LogSettings) -> Result<(Self, impl Subscriber + Send + Sync + use<>), InstallError> {
         let sink = Sink::start(&settings)?;
-        let levels = settings.levels;
+        Ok(Self::build_with(settings.levels, sink))
+    }
+
+    fn build_with(levels: Levels, sink: Sink) -> (Self, impl Subscriber + Send + Sync + use<>) {
         let (filter, handle) = reload::Layer::new(levels.targets());
         let inner = Inner { levels: Mutex::new(levels), sink: Some(sink), ..Inner::default() };
         let logs = Self { inner: Arc::new(inner) };
@@ -97,7 +100,7 @@ impl Logs {
         };
         let _ = logs.inner.filter.set(Filter(Box::new(reload)));
         let subscriber = tracing_subscriber::registry().with(filter).with(LineLayer::new(logs.clone()));
-        Ok((logs, subscriber))
+        (logs, subscriber)
     }
 
     /// The level of what has none of its own.

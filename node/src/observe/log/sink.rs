@@ -2,9 +2,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -79,14 +79,19 @@ fn open(output: &Output) -> Result<Box<dyn Write + Send>, InstallError> {
         Output::Stdout => Box::new(io::stdout()),
         Output::File(path) => {
             let open = OpenOptions::new().create(true).append(true).open(path);
-            let file: File = open
-                .map_err(|source| InstallError::File { path: path.display().to_string(), source })?;
+            let file: File =
+                open.map_err(|source| InstallError::File { path: path.display().to_string(), source })?;
             Box::new(file)
         }
     })
 }
 
-fn write_all(queue: &Receiver<Job>, mut outputs: Vec<Box<dyn Write + Send>>, format: Format, lost: &AtomicU64) {
+fn write_all(
+    queue: &Receiver<Job>,
+    mut outputs: Vec<Box<dyn Write + Send>>,
+    format: Format,
+    lost: &AtomicU64,
+) {
     let mut told = 0;
     // An output that fails (its reader went away, its disk is full) has no place to say so.
     let mut write = |line: &str| {
@@ -104,7 +109,8 @@ fn write_all(queue: &Receiver<Job>, mut outputs: Vec<Box<dyn Write + Send>>, for
         }
         let now = lost.load(Ordering::Relaxed);
         if now > told {
-            let words = format!("{} log lines were lost here: they came faster than they were read", now - told);
+            let words =
+                format!("{} log lines were lost here: they came faster than they were read", now - told);
             write(&match format {
                 Format::Json => format!("{}\n", json!({ "level": "warn", "logger": "log", "msg": words })),
                 Format::Text | Format::Color => format!("{words}\n"),

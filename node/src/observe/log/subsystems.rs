@@ -24,12 +24,18 @@ const fn subsystem(
 
 /// Every subsystem, by name.
 pub const SUBSYSTEMS: [Subsystem; 14] = [
-    subsystem("blockstore", &["flatfs"], &["holdfast_blockstore"], "the block store: commits, damage, disk space"),
+    subsystem(
+        "blockstore",
+        &["flatfs"],
+        &["holdfast_blockstore"],
+        "the block store: commits, damage, disk space",
+    ),
     subsystem("config", &[], &["holdfast::config"], "the config file"),
     subsystem("core", &["core/commands", "cmd/ipfs"], &["holdfast"], "what has no subsystem of its own"),
     subsystem("daemon", &["core/server"], &["holdfast::daemon"], "start, listeners, stop"),
     subsystem("dag", &["merkledag", "unixfs"], &["holdfast_dag"], "formats of files and directories"),
     subsystem("dht", &["dht/provider", "routing"], &["holdfast_dht"], "finding, and IPNS records"),
+    subsystem("gateway", &["core/corehttp"], &["holdfast::gateway"], "the gateway"),
     subsystem(
         "gc",
         &[],
@@ -43,7 +49,6 @@ pub const SUBSYSTEMS: [Subsystem; 14] = [
         ],
         "garbage collection",
     ),
-    subsystem("gateway", &["core/corehttp"], &["holdfast::gateway"], "the gateway"),
     subsystem("http", &[], &["holdfast::http"], "connections"),
     subsystem("mfs", &["files"], &["holdfast::services::files"], "the mutable file system"),
     subsystem("names", &["namesys", "ipns"], &["holdfast::services::names"], "IPNS names"),
@@ -70,7 +75,10 @@ pub(super) fn of_target(target: &str) -> Option<&'static Subsystem> {
     let longest = |subsystem: &Subsystem| {
         subsystem.targets.iter().filter(|prefix| above(prefix)).map(|prefix| prefix.len()).max()
     };
-    SUBSYSTEMS.iter().max_by_key(|subsystem| longest(subsystem)).filter(|subsystem| longest(subsystem).is_some())
+    SUBSYSTEMS
+        .iter()
+        .max_by_key(|subsystem| longest(subsystem))
+        .filter(|subsystem| longest(subsystem).is_some())
 }
 
 #[cfg(test)]
