@@ -217,7 +217,7 @@ fn args_of(command: &str, call: &Call) -> Vec<String> {
 }
 
 fn options_of(call: &Call) -> BTreeMap<&'static str, String> {
-    let given = call.given_options().take(ARGS_MAX);
+    let given = call.given().take(ARGS_MAX);
     given
         .map(|(name, value)| match name {
             "api-auth" => (name, REDACTED.to_owned()),

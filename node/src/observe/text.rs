@@ -5,6 +5,8 @@
 //! samples, units are left out, and a histogram without buckets is the summary that it was registered for. Format:
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>, "Text-based format".
 
+use std::fmt::Write as _;
+
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 
@@ -66,7 +68,8 @@ impl FamilyText<'_> {
         };
         let name = self.name;
         let help = self.help.strip_suffix('.').unwrap_or(self.help);
-        out.push_str(&format!("# HELP {name}{suffix} {help}.\n# TYPE {name}{suffix} {kind}\n"));
+        // Writing to a string does not fail.
+        let _ = write!(out, "# HELP {name}{suffix} {help}.\n# TYPE {name}{suffix} {kind}\n");
         for sample in &self.samples {
             out.push_str(sample);
             out.push('\n');

@@ -71,8 +71,8 @@ impl Call {
         self.inner.options.get(name).map(|slot| &slot.value)
     }
 
-    /// The options that the caller gave, by main name.
-    pub fn given_options(&self) -> impl Iterator<Item = (&'static str, &OptValue)> {
+    /// The options that the caller gave, by their main names.
+    pub fn given(&self) -> impl Iterator<Item = (&'static str, &OptValue)> {
         self.inner.options.iter().filter(|(_, slot)| slot.given).map(|(name, slot)| (*name, &slot.value))
     }
 

@@ -16,7 +16,7 @@ pub struct Level {
 
 /// The words, the least severe first.
 const LEVELS: [Level; 8] = [
-    Level { word: "trace", filter: LevelFilter::TRACE },
+    Level::TRACE,
     Level::DEBUG,
     Level::INFO,
     Level { word: "warn", filter: LevelFilter::WARN },
@@ -27,6 +27,8 @@ const LEVELS: [Level; 8] = [
 ];
 
 impl Level {
+    /// Everything.
+    pub const TRACE: Self = Self { word: "trace", filter: LevelFilter::TRACE };
     /// What helps to find an error.
     pub const DEBUG: Self = Self { word: "debug", filter: LevelFilter::DEBUG };
     /// What an operator wants to read: the default.

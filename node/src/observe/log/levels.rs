@@ -61,7 +61,7 @@ impl Levels {
             if let Some(default) = parsed.default_level() {
                 levels.default = Level::of_filter(default);
             }
-            for (target, filter) in parsed.iter() {
+            for (target, filter) in &parsed {
                 if levels.set(target, Level::of_filter(filter)).is_err() {
                     levels.targets.insert(target.to_owned(), filter);
                 }

@@ -159,10 +159,12 @@ impl Visit for Line {
 /// A text without secrets, cut to what is kept.
 fn text_of(text: &str) -> Value {
     let text = without_secrets(text);
-    match text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)) {
-        Some(kept) if kept.len() < text.len() => format!("{kept}... ({} bytes)", text.len()).into(),
-        _ => text.into_owned().into(),
+    if text.len() <= TEXT_BYTES_MAX {
+        return text.into_owned().into();
     }
+    // A character has four bytes at most: one of these is where one begins.
+    let cut = (TEXT_BYTES_MAX - 3..=TEXT_BYTES_MAX).rev().find_map(|end| text.get(..end));
+    format!("{}... ({} bytes)", cut.unwrap_or_default(), text.len()).into()
 }
 
 /// Takes credentials out of a text that quotes an HTTP header.

@@ -173,7 +173,7 @@ fn there_is_a_bound_on_followers_and_those_who_left_do_not_count() {
 fn variables_say_where_lines_go_and_mistakes_name_the_variable() {
     assert_eq!(settings(&[]).unwrap().outputs, [Output::Stderr]);
     let file = Output::File("/tmp/log".into());
-    assert_eq!(settings(&[("GOLOG_FILE", "/tmp/log")]).unwrap().outputs, [file.clone()]);
+    assert_eq!(settings(&[("GOLOG_FILE", "/tmp/log")]).unwrap().outputs, std::slice::from_ref(&file));
     let both = [("GOLOG_FILE", "/tmp/log"), ("GOLOG_OUTPUT", "stderr+file")];
     assert_eq!(settings(&both).unwrap().outputs, [Output::Stderr, file]);
     assert_eq!(settings(&[("GOLOG_OUTPUT", "file")]), Err(SettingsError::NoFile));
