@@ -87,14 +87,9 @@ fn an_empty_folder_and_an_empty_file_are_known_without_being_stored() {
 fn lists_that_are_empty_are_lists() {
     let dir = temporary("rules");
     let daemon = daemon(dir.path());
-    for (command, field) in
-        [("bootstrap/list", "Peers"), ("files/ls", "Entries"), ("pin/remote/service/ls", "RemoteServices")]
-    {
-        let reply = Ask::command(command).send(daemon.api());
-        if reply.status() == 200 {
-            assert!(reply.value()[field].is_array(), "{command}: {}", reply.text());
-        }
-    }
+    Ask::command("bootstrap/rm/all").send(daemon.api()).ok();
+    let peers = Ask::command("bootstrap/list").send(daemon.api()).ok();
+    assert_eq!(peers.text(), "{\"Peers\":[]}\n");
     let pins = Ask::command("pin/ls?type=direct").send(daemon.api()).ok();
     assert_eq!(pins.text(), "{\"Keys\":{}}\n");
     daemon.stop();

@@ -14,7 +14,7 @@ use holdfast_tests::run::Node;
 use serde_json::Value;
 
 /// Kubo has no route for them either: they are the terminal's.
-const ONLY_AT_THE_TERMINAL: [&str; 12] = [
+const ONLY_AT_THE_TERMINAL: [&str; 11] = [
     "init",
     "daemon",
     "config edit",
@@ -26,7 +26,6 @@ const ONLY_AT_THE_TERMINAL: [&str; 12] = [
     "commands completion zsh",
     "commands completion fish",
     "repo rebuild",
-    "name put",
 ];
 
 fn options(value: &Value) -> BTreeSet<String> {

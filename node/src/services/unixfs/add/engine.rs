@@ -392,9 +392,9 @@ impl<'a> Engine<'a> {
         let (output, progress) = (self.output, self.options.progress);
         let mut tell = |read: u64| {
             bytes += read;
-            if progress && bytes - told >= PROGRESS_BYTES {
-                told = bytes;
-                gone |= output.send(AddEvent::Progress { name: name.clone(), bytes }).is_err();
+            while progress && bytes - told >= PROGRESS_BYTES {
+                told += PROGRESS_BYTES;
+                gone |= output.send(AddEvent::Progress { name: name.clone(), bytes: told }).is_err();
             }
         };
         let meta = self.options.meta(heading.mode, heading.mtime);
