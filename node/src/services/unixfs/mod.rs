@@ -6,6 +6,7 @@ mod extract;
 mod get;
 mod ls;
 mod new_entry;
+mod tar_stream;
 mod untar;
 
 use crate::node::Node;

@@ -9,14 +9,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use holdfast_dag::unixfs::Mtime;
-use tar::EntryType;
-
 use super::extract::{
     DEPTH_MAX, ExtractError, NULL_DEVICE, Stamp, disk, in_the_way_of_leaf, make_directory, open_directory,
     open_target, safe_name, sink_at, stamp, stamp_link,
 };
 use super::new_entry::{NewEntry, make_way};
+use super::tar_stream::{Entry, Kind, TarStream};
 
 /// Bytes that are copied at a time.
 const COPY_BYTES: usize = 256 << 10;
@@ -37,53 +35,66 @@ pub(crate) fn untar(
     target: &Path,
     mut progress: impl FnMut(u64),
 ) -> Result<(), ExtractError> {
-    let mut archive = tar::Archive::new(stream);
+    let mut stream = TarStream::new(stream);
     let mut levels: Vec<Level> = Vec::new();
-    let mut is_first = true;
-    for entry in archive.entries().map_err(|error| disk("read", target, &error))? {
-        let mut entry = entry.map_err(|error| disk("read", target, &error))?;
-        let path = entry.path_bytes().into_owned();
-        let stamp = stamp_of(&mut entry);
+    let failed = |error: std::io::Error| disk("read", target, &error);
+    if let Some(root) = stream.next().map_err(failed)? {
         if target == Path::new(NULL_DEVICE) {
             return Ok(());
         }
-        if std::mem::take(&mut is_first) {
-            if entry.header().entry_type().is_dir() {
-                let dir = open_target(target)?;
-                levels.push(Level { name: Vec::new(), dir, path: target.to_owned(), stamp });
-                continue;
-            }
-            if !entry.header().entry_type().is_symlink()
-                && let Some(mut sink) = sink_at(target)?
-            {
-                return copy(&mut entry, &mut sink, target, &mut progress);
-            }
-            let name = path.rsplit(|byte| *byte == b'/').find(|part| !part.is_empty()).unwrap_or_default();
-            let place =
-                if target.is_dir() { target.join(safe_name(name, target)?) } else { target.to_owned() };
-            let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let dir = open_directory(parent.unwrap_or(Path::new(".")))?;
-            let name =
-                place.file_name().ok_or_else(|| disk("open", &place, &rustix::io::Errno::INVAL.into()))?;
-            leaf(&mut entry, &dir, name, &place, stamp, &mut progress)?;
-            continue;
-        }
-        let (folders, name) = below_root(&path, target)?;
-        enter(&mut levels, &folders)?;
-        let Some(level) = levels.last() else { return Err(outside(&path, target)) };
-        let place = level.path.join(OsStr::from_bytes(&name));
-        let file_name = safe_name(&name, &level.path)?;
-        if entry.header().entry_type().is_dir() {
-            let dir = make_directory(&level.dir, file_name, &place)?;
-            if levels.len() >= DEPTH_MAX {
-                return Err(ExtractError::TooDeep { path: place });
-            }
-            levels.push(Level { name, dir, path: place, stamp });
+        if root.kind == Kind::Directory {
+            let stamp = stamp_of(&root);
+            levels.push(Level {
+                name: Vec::new(),
+                dir: open_target(target)?,
+                path: target.to_owned(),
+                stamp,
+            });
         } else {
-            leaf(&mut entry, &level.dir, file_name, &place, stamp, &mut progress)?;
+            root_leaf(&root, &mut stream, target, &mut progress)?;
         }
     }
+    while let Some(entry) = stream.next().map_err(failed)? {
+        let (folders, name) = below_root(&entry.path, target)?;
+        enter(&mut levels, &folders)?;
+        let Some(level) = levels.last() else { return Err(outside(&entry.path, target)) };
+        let (place, file_name) = (level.path.join(OsStr::from_bytes(&name)), safe_name(&name, &level.path)?);
+        if entry.kind != Kind::Directory {
+            leaf(&entry, &mut stream, &level.dir, file_name, &place, &mut progress)?;
+            continue;
+        }
+        let dir = make_directory(&level.dir, file_name, &place)?;
+        push(&mut levels, Level { name, dir, path: place, stamp: stamp_of(&entry) })?;
+    }
     leave(&mut levels, 0)
+}
+
+/// Writes a root that is no directory.
+fn root_leaf<R: Read>(
+    root: &Entry,
+    stream: &mut TarStream<R>,
+    target: &Path,
+    progress: &mut impl FnMut(u64),
+) -> Result<(), ExtractError> {
+    if root.kind != Kind::Symlink
+        && let Some(mut sink) = sink_at(target)?
+    {
+        return copy(stream, &mut sink, target, progress);
+    }
+    let name = root.path.rsplit(|byte| *byte == b'/').find(|part| !part.is_empty()).unwrap_or_default();
+    let place = if target.is_dir() { target.join(safe_name(name, target)?) } else { target.to_owned() };
+    let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let dir = open_directory(parent.unwrap_or(Path::new(".")))?;
+    let name = place.file_name().ok_or_else(|| disk("open", &place, &rustix::io::Errno::INVAL.into()))?;
+    leaf(root, stream, &dir, name, &place, progress)
+}
+
+fn push(levels: &mut Vec<Level>, level: Level) -> Result<(), ExtractError> {
+    if levels.len() >= DEPTH_MAX {
+        return Err(ExtractError::TooDeep { path: level.path });
+    }
+    levels.push(level);
+    Ok(())
 }
 
 fn outside(path: &[u8], target: &Path) -> ExtractError {
@@ -115,10 +126,7 @@ fn enter(levels: &mut Vec<Level>, folders: &[Vec<u8>]) -> Result<(), ExtractErro
         let Some(level) = levels.last() else { return Ok(()) };
         let path = level.path.join(OsStr::from_bytes(folder));
         let dir = make_directory(&level.dir, safe_name(folder, &level.path)?, &path)?;
-        if levels.len() >= DEPTH_MAX {
-            return Err(ExtractError::TooDeep { path });
-        }
-        levels.push(Level { name: folder.clone(), dir, path, stamp: Stamp::default() });
+        push(levels, Level { name: folder.clone(), dir, path, stamp: Stamp::default() })?;
     }
     Ok(())
 }
@@ -135,29 +143,28 @@ fn leave(levels: &mut Vec<Level>, kept: usize) -> Result<(), ExtractError> {
 
 /// Writes a file or symlink, replacing what has its name.
 fn leaf<R: Read>(
-    entry: &mut tar::Entry<'_, R>,
+    entry: &Entry,
+    stream: &mut TarStream<R>,
     dir: &OwnedFd,
     name: &OsStr,
     path: &Path,
-    stamped: Stamp,
     progress: &mut impl FnMut(u64),
 ) -> Result<(), ExtractError> {
     make_way(dir, name).map_err(|obstacle| in_the_way_of_leaf(path, obstacle))?;
-    match entry.header().entry_type() {
-        EntryType::Regular | EntryType::Continuous => {
+    match entry.kind {
+        Kind::File => {
             let (new, mut file) = NewEntry::file(dir).map_err(|errno| disk("open", path, &errno.into()))?;
-            copy(entry, &mut file, path, progress)?;
-            stamp(&file, path, stamped)?;
+            copy(stream, &mut file, path, progress)?;
+            stamp(&file, path, stamp_of(entry))?;
             new.rename(name).map_err(|errno| disk("rename", path, &errno.into()))
         }
-        EntryType::Symlink => {
-            let target = entry.link_name_bytes().unwrap_or_default().into_owned();
+        Kind::Symlink => {
             let failed = |errno: rustix::io::Errno| disk("symlink", path, &errno.into());
-            let new = NewEntry::symlink(dir, OsStr::from_bytes(&target)).map_err(failed)?;
-            stamp_link(dir, new.temporary(), path, stamped)?;
+            let new = NewEntry::symlink(dir, OsStr::from_bytes(&entry.link)).map_err(failed)?;
+            stamp_link(dir, new.temporary(), path, stamp_of(entry))?;
             new.rename(name).map_err(failed)
         }
-        _ => Err(ExtractError::UnknownNode),
+        Kind::Directory | Kind::Other => Err(ExtractError::UnknownNode),
     }
 }
 
@@ -182,36 +189,18 @@ fn copy(
 }
 
 /// Mode and time of an entry. The modes that archives give to what records none are left to the system.
-fn stamp_of<R: Read>(entry: &mut tar::Entry<'_, R>) -> Stamp {
-    let exact = entry.pax_extensions().ok().flatten().and_then(|records| {
-        let mut records = records.filter_map(Result::ok);
-        let record = records.find(|record| record.key_bytes() == b"mtime")?;
-        seconds(record.value().ok()?)
-    });
-    let header = entry.header();
-    let whole = || header.mtime().ok().map(|seconds| Mtime { seconds: seconds.cast_signed(), nanos: None });
-    let unrecorded = if header.entry_type().is_dir() { 0o755 } else { 0o644 };
-    let mode = header.mode().ok().filter(|mode| mode & 0o7777 != unrecorded);
-    Stamp { mode, mtime: exact.or_else(whole) }
-}
-
-/// `-5.25` as seconds and the nanoseconds above them.
-fn seconds(text: &str) -> Option<Mtime> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let seconds: i64 = whole.parse().ok()?;
-    let digits: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
-    let nanos: u32 = digits.parse().ok()?;
-    match (text.starts_with('-'), nanos) {
-        (_, 0) => Some(Mtime { seconds, nanos: None }),
-        (false, nanos) => Some(Mtime { seconds, nanos: Some(nanos) }),
-        (true, nanos) => Some(Mtime { seconds: seconds.checked_sub(1)?, nanos: Some(1_000_000_000 - nanos) }),
-    }
+fn stamp_of(entry: &Entry) -> Stamp {
+    let unrecorded = if entry.kind == Kind::Directory { 0o755 } else { 0o644 };
+    Stamp { mode: Some(entry.mode).filter(|mode| *mode != unrecorded), mtime: entry.mtime }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    use tar::EntryType;
+    use tar::EntryType::{Directory, Regular, Symlink};
 
     use super::*;
 
@@ -239,8 +228,6 @@ mod tests {
         }
         builder.into_inner().unwrap()
     }
-
-    use EntryType::{Directory, Regular, Symlink};
 
     fn unpack(entries: &[(&str, EntryType, u32, &str)], target: &Path) -> Result<u64, String> {
         let mut bytes = 0;
@@ -307,14 +294,5 @@ mod tests {
         let climbs = [("r", Directory, 0o755, ""), ("r/a/../b", Regular, 0o644, "x")];
         unpack(&climbs, &target).unwrap();
         assert_eq!(fs::read(target.join("b")).unwrap(), b"x");
-    }
-
-    #[test]
-    fn times_have_fractions_and_a_past() {
-        let mtime = |seconds, nanos| Some(Mtime { seconds, nanos });
-        assert_eq!(seconds("12"), mtime(12, None));
-        assert_eq!(seconds("12.5"), mtime(12, Some(500_000_000)));
-        assert_eq!(seconds("-5.25"), mtime(-6, Some(750_000_000)));
-        assert_eq!(seconds("x"), None);
     }
 }
