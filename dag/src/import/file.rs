@@ -1,6 +1,6 @@
 //! `import_file`: small files on the calling thread, large ones through the pipeline.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use bytes::Bytes;
 
@@ -48,14 +48,14 @@ pub fn import_file(
     Pipeline { params, meta, pool, sink }.run(source)
 }
 
-/// A reader that tells what it reads at once: behind it may be a client that waits to hear of it.
+/// A reader that tells of every read, so that progress goes on while a slow source is waited for.
 struct Told<'a> {
     reader: &'a mut dyn Read,
     progress: &'a mut dyn FnMut(u64),
 }
 
 impl Read for Told<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.reader.read(buffer)?;
         if read > 0 {
             (self.progress)(read as u64);

@@ -85,7 +85,7 @@ async fn begin(
     call: Call,
     encoding: Encoding,
 ) -> Result<Begun, CommandError> {
-    if command.needs != Needs::Nothing {
+    if command.needs != Needs::Nothing && command.is_runnable() {
         context.require_repo()?;
     }
     let Some(running) = command.start(context, request) else {

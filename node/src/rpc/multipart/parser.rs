@@ -154,8 +154,10 @@ impl Parser {
             let fits = passed + self.buffer.len() <= PREAMBLE_BYTES_MAX;
             return if fits { Ok(false) } else { Err(MultipartError::NoPart) };
         };
+        if passed + end > PREAMBLE_BYTES_MAX {
+            return Err(MultipartError::NoPart);
+        }
         let line = self.buffer.split_to(end + 1);
-        let passed = passed + line.len();
         self.state = match line.strip_prefix(&self.boundary[..]) {
             Some(rest) if rest.starts_with(b"--") => State::End,
             Some(rest) if rest.trim_ascii().is_empty() => {
@@ -165,8 +167,7 @@ impl Parser {
                 }
                 State::Head(0)
             }
-            _ if passed > PREAMBLE_BYTES_MAX => return Err(MultipartError::NoPart),
-            _ => State::Preamble(passed),
+            _ => State::Preamble(passed + line.len()),
         };
         Ok(true)
     }
@@ -180,7 +181,7 @@ impl Parser {
         match memchr::memchr(b'\n', &self.buffer) {
             Some(end) => {
                 let line = self.buffer.split_to(end + 1);
-                if !line.trim_ascii().is_empty() {
+                if end > LINE_BYTES_MAX || !line.trim_ascii().is_empty() {
                     return Err(MultipartError::NoPart);
                 }
                 self.state = State::Head(0);
