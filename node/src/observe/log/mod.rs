@@ -85,7 +85,9 @@ impl Logs {
     }
 
     /// Logs and the subscriber that feeds them.
-    fn build(settings: LogSettings) -> Result<(Self, impl Subscriber + Send + Sync + use<>), InstallError> {
+    pub(crate) fn build(
+        settings: LogSettings,
+    ) -> Result<(Self, impl Subscriber + Send + Sync + use<>), InstallError> {
         let sink = Sink::start(&settings)?;
         Ok(Self::build_with(settings.levels, sink))
     }
