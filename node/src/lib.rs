@@ -44,6 +44,7 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub(crate) mod daemon;
 pub mod fetch;
 pub mod go_text;
 pub mod http;
@@ -55,6 +56,7 @@ pub mod node;
 pub mod observe;
 pub mod pool;
 pub mod repo_init;
+pub mod rpc;
 pub mod runtime;
 pub mod services;
 

@@ -130,6 +130,7 @@ fn tail() -> Command {
         .opt(Opt::string("log-level", "Log level to listen to.").default(""))
         .status(Status::Experimental)
         .needs(Needs::Nothing)
+        .feed()
         .run(run_tail)
 }
 

@@ -3,14 +3,10 @@
 //! Some of them have one right answer on a node that is not online: the error that Kubo gives there.
 
 use super::registry::{Arg, ArgKind, Command, CommandError, Needs, Opt, OptKind, Request, Response, Status};
-use super::{Context, object, pin, planned_help, repo};
+use super::{Context, object, pin, planned_help, repo, routing};
 
 /// Why commands that need the network are not there.
 pub(super) const NETWORK: &str = "it needs the network, which this version has not";
-/// Why commands of the daemon are not there.
-const DAEMON: &str = "this version has no daemon";
-/// Why names are not there.
-const NAMES: &str = "IPNS comes with a later version";
 /// Why the updater is not there.
 const UPDATE: &str = "updates come with the package that holdfast was installed from";
 /// Why DAG nodes are not edited in this old form.
@@ -69,7 +65,6 @@ const ROWS: &[Row] = &[
     ("bitswap reprovide", "", "", Fails(OFFLINE_COMMAND), "Announce blocks again."),
     ("bitswap stat", "", "verbose/v human", FailsClient(UNABLE_OFFLINE), "Show some diagnostic information on the bitswap agent."),
     ("bitswap wantlist", "", "peer/p:string", Fails(OFFLINE_COMMAND), "Show blocks currently on the wantlist."),
-    ("daemon", "", "init init-config:string init-profile:string routing:string mount mount-ipfs:string mount-ipns:string mount-mfs:string unrestricted-api disable-transport-encryption enable-gc manage-fdlimit=true migrate enable-pubsub-experiment enable-namesys-pubsub enable-mplex-experiment agent-version-suffix:string", Planned(DAEMON), "Run a network-connected node."),
     ("dht", "", "", Group, "Issue commands directly through the DHT."),
     ("dht findpeer", "<peerID>...", "", Fails(OFFLINE_COMMAND), "Find the multiaddresses of a peer."),
     ("dht findprovs", "<key>...", "", Fails(OFFLINE_COMMAND), "Find peers that can provide a value."),
@@ -85,20 +80,7 @@ const ROWS: &[Row] = &[
     ("filestore dups", "", "", Fails(NO_FILESTORE), "List blocks that are both in the filestore and standard block storage."),
     ("filestore ls", "[obj]...", "file-order", Fails(NO_FILESTORE), "List objects in filestore."),
     ("filestore verify", "[obj]...", "file-order remove-bad-blocks", Fails(NO_FILESTORE), "Verify objects in filestore."),
-    ("key rotate", "", "oldkey/o:string type/t:string size/s:int", Planned("key rotation comes with a later version"), "Rotate the identity of the node."),
-    ("key sign", "<file:data->", "key/k:string ipns-base:string", Planned("signing comes with a later version"), "Generate a signature for the given data."),
-    ("key verify", "<file:data->", "key/k:string signature/s:string ipns-base:string", Planned("signing comes with a later version"), "Verify that the given data and signature match."),
     ("mount", "", "ipfs-path/f:string ipns-path/n:string mfs-path/m:string", Fails(OFFLINE_COMMAND), "Mount IPFS to the file system."),
-    ("name", "", "", Group, "Publish and resolve IPNS names."),
-    ("name get", "<name>", "", Planned(NAMES), "Get the signed record of a name."),
-    ("name inspect", "<file:record->", "verify:string dump=true", Planned(NAMES), "Inspect an IPNS record."),
-    ("name publish", "<ipfs-path->", "key/k:string resolve=true lifetime/t:string ttl:string quieter/Q v1compat=true allow-offline allow-delegated sequence:uint64 ipns-base:string", Planned(NAMES), "Publish IPNS names."),
-    ("name pubsub", "", "", Group, "Manage IPNS pubsub."),
-    ("name pubsub cancel", "<name>", "", Planned(NAMES), "Cancel a name subscription."),
-    ("name pubsub state", "", "", Planned(NAMES), "Query the state of IPNS pubsub."),
-    ("name pubsub subs", "", "ipns-base:string", Planned(NAMES), "Show current name subscriptions."),
-    ("name put", "<name> <file:record->", "force/f allow-offline allow-delegated quiet/q", Planned(NAMES), "Store a signed record of a name."),
-    ("name resolve", "[name-]", "recursive/r=true nocache/n dht-record-count/dhtrc:uint dht-timeout/dhtt:string stream/s", Planned(NAMES), "Resolve IPNS names."),
     ("object data", "<key->", "", Removed(REMOVED_OBJECT), "Removed, use 'ipfs dag' or 'ipfs files' instead."),
     ("object diff", "<obj_a> <obj_b>", "verbose/v", Planned(PATCH), "Display the differences between two objects."),
     ("object get", "<key->", "", Removed(REMOVED_OBJECT), "Removed, use 'ipfs dag' or 'ipfs files' instead."),
@@ -135,11 +117,8 @@ const ROWS: &[Row] = &[
     ("routing", "", "", Group, "Issue routing commands."),
     ("routing findpeer", "<peerID>...", "verbose/v", Fails(OFFLINE_COMMAND), "Find the multiaddresses of a peer."),
     ("routing findprovs", "<key>...", "verbose/v num-providers/n:int", Fails(OFFLINE_COMMAND), "Find peers that can provide a specific value."),
-    ("routing get", "<key>...", "", Planned(NAMES), "Given a key, query the routing system for its best value."),
     ("routing provide", "<key->...", "verbose/v recursive/r", Fails(OFFLINE_COMMAND), "Announce to the network that you are providing given values."),
-    ("routing put", "<key> <file:value-file->", "allow-offline", Planned(NAMES), "Write a key/value pair to the routing system."),
     ("routing reprovide", "", "", Fails(OFFLINE_COMMAND), "Announce again what is stored."),
-    ("shutdown", "", "", Fails("daemon not running"), "Shut down the daemon."),
     ("stats", "", "", Group, "Query statistics."),
     ("stats bitswap", "", "verbose/v human", FailsClient(UNABLE_OFFLINE), "Show some diagnostic information on the bitswap agent."),
     ("stats bw", "", "peer/p:string proto/t:string poll interval/i:string", FailsClient(UNABLE_OFFLINE), "Print bandwidth information."),
@@ -184,6 +163,8 @@ pub(super) fn add_to(root: &mut Vec<Command>) {
     insert_command(root, &["pin", "remote"], pin::remote_service());
     insert_command(root, &["stats"], repo::stat("repo"));
     insert_command(root, &["object"], object::stat());
+    insert_command(root, &["routing"], routing::get());
+    insert_command(root, &["routing"], routing::put());
 }
 
 fn insert(commands: &mut Vec<Command>, words: &[&'static str], row: &Row) {

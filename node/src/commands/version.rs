@@ -44,7 +44,7 @@ async fn run(_context: Context, _request: Request) -> Result<Response, CommandEr
 }
 
 /// Architecture and system, in Go's words.
-fn system() -> String {
+pub(crate) fn system() -> String {
     format!("{}/{}", arch(), os())
 }
 

@@ -9,6 +9,7 @@
 //!
 //! `docs/observability.md` lists every name.
 
+mod door;
 pub mod health;
 pub mod log;
 mod measure;
