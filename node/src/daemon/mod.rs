@@ -71,7 +71,7 @@ async fn serve(
         nofile::raise(console);
     }
     let started = tokio::select! {
-        started = start(context, request, console, logs) => started?,
+        started = start(context, request, console, logs.clone()) => started?,
         () = signals.next() => return Ok(()),
     };
     let Started { context, runtime, serving, files } = started;
@@ -115,7 +115,7 @@ async fn start(
     context: &Context,
     request: &Request,
     console: &Console,
-    logs: &Logs,
+    logs: Logs,
 ) -> Result<Started, CommandError> {
     open::init_if_asked(context, request, console).await?;
     context.require_repo()?;
@@ -128,7 +128,7 @@ async fn start(
         config_file: context.config_file().map(Path::to_owned),
         program: context.program().to_owned(),
     };
-    let runtime = Runtime::with_logs(logs.clone());
+    let runtime = Runtime::with_logs(logs);
     let context = Context::of_node(params, node).with_runtime(runtime.clone());
     for warning in context.warnings() {
         console.warn(warning);

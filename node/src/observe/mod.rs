@@ -5,14 +5,12 @@
 //! - [`health`]: whether the node is well, from what it really counts.
 //! - [`Logs`]: levels that change at run time, readers that follow (`log tail`). Only the process that is a daemon installs
 //!   them; a library that embeds a node brings a subscriber of its own.
-//! - [`Measured`]: counts the exchanges of an HTTP server. [`routes`]: its paths beside the commands.
+//! - [`routes`]: the HTTP paths beside the commands.
 //!
 //! `docs/observability.md` lists every name.
 
-mod door;
 pub mod health;
 pub mod log;
-mod measure;
 mod metrics;
 mod process;
 mod recent;
@@ -23,7 +21,6 @@ mod summary;
 mod text;
 
 pub use log::Logs;
-pub use measure::Measured;
 pub use metrics::{HttpExchange, Metrics};
 pub use process::ProcessFigures;
 pub use requests::{Outcome, RequestGuard, RequestRecord, Requests};

@@ -10,7 +10,6 @@ use http::{Method, Response, StatusCode};
 use super::{health, text};
 use crate::commands::Context;
 use crate::http::ResponseBody;
-use crate::rpc::{Access, Routes};
 
 /// How long a check may take before it is answered for it.
 const CHECK_MAX: Duration = Duration::from_secs(10);
@@ -49,23 +48,6 @@ pub const ROUTES: [Route; 4] = [
         answer: |context| Box::pin(report(context)),
     },
 ];
-
-/// Puts all of them beside the commands of the API's door.
-pub fn add_to(routes: &mut Routes, context: &Context) {
-    for route in ROUTES {
-        let access = if route.without_credentials { Access::Open } else { Access::Guarded };
-        let context = context.clone();
-        routes.add_fn(route.path, access, move |request| {
-            let context = context.clone();
-            async move {
-                match Route::find(request.uri().path()) {
-                    Some(route) => route.answer(context, request.method()).await,
-                    None => plain(StatusCode::NOT_FOUND, "404 page not found\n".to_owned()),
-                }
-            }
-        });
-    }
-}
 
 impl Route {
     /// The route of this path, if there is one. A slash at the end makes no difference.

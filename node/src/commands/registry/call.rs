@@ -71,14 +71,14 @@ impl Call {
         self.inner.options.get(name).map(|slot| &slot.value)
     }
 
-    /// The options that the caller gave, by their main names.
-    pub fn given(&self) -> impl Iterator<Item = (&'static str, &OptValue)> {
-        self.inner.options.iter().filter(|(_, slot)| slot.given).map(|(name, slot)| (*name, &slot.value))
-    }
-
     /// Whether the caller gave this option.
     pub fn is_given(&self, name: &str) -> bool {
         self.inner.options.get(name).is_some_and(|slot| slot.given)
+    }
+
+    /// The options that the caller gave, by their main names.
+    pub fn given(&self) -> impl Iterator<Item = (&'static str, &OptValue)> {
+        self.inner.options.iter().filter(|(_, slot)| slot.given).map(|(name, slot)| (*name, &slot.value))
     }
 
     /// Sets an option as if the caller had: for [`super::Command::pre_run`].
