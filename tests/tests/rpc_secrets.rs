@@ -27,9 +27,13 @@ fn no_answer_log_or_diagnosis_shows_a_secret() {
     let dir = temporary("secrets");
     let node = Node::init(&dir.path().join("repo"));
     node.run(["config", "--json", "API.Authorizations", USERS]).ok();
-    let services =
-        format!(r#"{{"nest": {{"API": {{"Endpoint": "http://127.0.0.1:1/psa", "Key": "{SERVICE_KEY}"}}}}}}"#);
-    node.run(["config", "--json", "Pinning.RemoteServices", &services]).ok();
+    // Only the file itself takes the key of a pinning service: commands refuse to touch it.
+    let path = node.repo().join("config");
+    let mut config = json(&path);
+    config["Pinning"]["RemoteServices"] = serde_json::json!({
+        "nest": {"API": {"Endpoint": "http://127.0.0.1:1/psa", "Key": SERVICE_KEY}}
+    });
+    std::fs::write(&path, serde_json::to_vec_pretty(&config).unwrap()).unwrap();
     let private = json(&node.repo().join("config"))["Identity"]["PrivKey"].as_str().unwrap().to_owned();
     let mut command = node.command(["daemon", "--offline", "-D"]);
     command.env("GOLOG_LOG_LEVEL", "debug");
