@@ -131,6 +131,7 @@ fn tail() -> Command {
         .status(Status::Experimental)
         .needs(Needs::Nothing)
         .run(run_tail)
+        .feed()
 }
 
 async fn run_tail(context: Context, request: Request) -> Result<Response, CommandError> {
