@@ -46,6 +46,7 @@ pub mod commands;
 pub mod config;
 pub mod fetch;
 pub mod go_text;
+pub mod http;
 pub mod identify;
 pub mod keys;
 pub mod maintenance;
