@@ -9,6 +9,7 @@
 //! - [`run`]: the binary, its repo and its environment; one call runs one command.
 //! - [`inputs`]: bytes, files and trees made from a seed; the seeded number generator.
 //! - [`answers`]: when a recorded answer and a given one are equal.
+//! - [`daemon`]: a running daemon, its lines and its end.
 //! - [`car`]: the few lines of dag-pb and CARv1 that hostile and generated DAGs need.
 //! - [`journal`]: what was acknowledged, kept outside the process that is killed.
 //! - [`pin_book`]: what is pinned, by the operations that were acknowledged or begun.
@@ -30,6 +31,7 @@
 
 pub mod answers;
 pub mod car;
+pub mod daemon;
 pub mod disk;
 pub mod files_script;
 pub mod inputs;
