@@ -54,6 +54,7 @@ pub(crate) mod memory;
 pub mod node;
 pub mod pool;
 pub mod repo_init;
+pub mod rpc;
 pub mod runtime;
 pub mod services;
 

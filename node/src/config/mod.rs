@@ -2,9 +2,10 @@
 //!
 //! The document is kept as it was read, so keys that this version does not know survive every change. Keys are written
 //! sorted, as Kubo writes them. What differs from Kubo's defaults: `Datastore.Spec` is `{"path": "db", "type": "rocksdb"}`;
-//! `Datastore.Durability`, `.ReserveSize`, `.ScrubPeriod`, `.ScrubBytesPerSecond` and `Resources.MemoryLimit` are
+//! `Datastore.Durability`, `.ReserveSize`, `.ScrubPeriod`, `.ScrubBytesPerSecond`, `Resources.MemoryLimit` and some of `API` are
 //! Holdfast's own keys, absent until set.
 
+mod api;
 mod bootstrap;
 mod document;
 mod edit;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+pub use api::{Api, ApiAuthorization};
 pub use bootstrap::{AUTO, BootstrapError, DEFAULT_BOOTSTRAP, expand_auto};
 pub use document::human_output;
 pub use edit::{ConfigError, parse_argument};

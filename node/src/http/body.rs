@@ -196,7 +196,9 @@ fn take_line(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, B
 
 /// The number in a chunk's line. Extensions are passed over.
 fn chunk_size(line: &[u8]) -> Result<u64, BodyError> {
-    let digits = line.split(|byte| matches!(byte, b';' | b' ' | b'\t')).next().unwrap_or_default();
+    let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
+    // White space is allowed before an extension alone.
+    let digits = if size.len() < line.len() { size.trim_ascii_end() } else { size };
     // 15 digits are a petabyte, and no overflow.
     if digits.is_empty() || digits.len() > 15 || !digits.iter().all(u8::is_ascii_hexdigit) {
         return Err(BodyError::Malformed);
@@ -399,6 +401,8 @@ mod tests {
     fn malformed_chunks_are_refused() {
         for wire in [
             "x\r\n",
+            "4 Wiki\r\n",
+            "4 \r\nWiki\r\n",
             "\r\n",
             "-4\r\nWiki\r\n",
             "4\nWiki\r\n",

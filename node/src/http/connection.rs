@@ -101,11 +101,12 @@ impl Connection {
             }
         }
         let deadline = Instant::now() + self.limits.head_timeout;
+        let mut first = true;
         loop {
-            // Empty lines before a request come from clients that end bodies with one too many.
-            if let Some(head) = head::take(&mut source.buffer, &self.limits)? {
+            if let Some(head) = head::take(&mut source.buffer, first, &self.limits)? {
                 return Ok(Some(head));
             }
+            first = false;
             match timeout_at(deadline, source.fill(HEAD_READ_BYTES)).await {
                 Ok(Ok(1..)) => {}
                 Ok(_) => return Ok(None),

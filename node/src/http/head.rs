@@ -1,8 +1,9 @@
 //! The head of a request: the line and the headers.
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
+use memchr::memmem;
 
 use super::Limits;
 use super::body::{Chunk, Framing};
@@ -31,7 +32,13 @@ const VERSION: BadHead =
     BadHead(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.0 and HTTP/1.1 are spoken");
 
 /// Takes a head out of the buffer; `None` if it is not there as a whole.
-pub(super) fn take(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<Head>, BadHead> {
+///
+/// A head that comes byte by byte is not parsed at every byte: only the first time, which tells what is no HTTP at all, and
+/// when its end may be there.
+pub(super) fn take(buffer: &mut BytesMut, first: bool, limits: &Limits) -> Result<Option<Head>, BadHead> {
+    if !first && buffer.len() < limits.head_bytes_max && memmem::find(buffer, b"\r\n\r\n").is_none() {
+        return Ok(None);
+    }
     let mut headers = vec![httparse::EMPTY_HEADER; limits.headers_max];
     let mut parsed = httparse::Request::new(&mut headers);
     let len = match parsed.parse(buffer) {
@@ -51,7 +58,13 @@ pub(super) fn take(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<Head
         let value = HeaderValue::from_bytes(header.value).map_err(|_| MALFORMED)?;
         request.headers_mut().append(name, value);
     }
-    buffer.advance(len);
+    let head = buffer.split_to(len);
+    // The parser takes a lone LF for the end of a line; others do not.
+    if memchr::memchr_iter(b'\n', &head)
+        .any(|at| at.checked_sub(1).and_then(|at| head.get(at)) != Some(&b'\r'))
+    {
+        return Err(MALFORMED);
+    }
     let (is_new, headers) = (request.version() == Version::HTTP_11, request.headers());
     // Whom a request is for must be clear: rules about hosts rest on it.
     let hosts = headers.get_all(HOST).iter().count();
@@ -60,8 +73,11 @@ pub(super) fn take(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<Head
     }
     let framing = framing(headers, is_new)?;
     let keep_alive = if is_new { !has(headers, "close") } else { has(headers, "keep-alive") };
-    let expects_continue = is_new
-        && headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let is_continue = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if headers.get_all(EXPECT).iter().any(|value| !is_continue(value)) {
+        return Err(BadHead(StatusCode::EXPECTATION_FAILED, "only 100-continue can be expected"));
+    }
+    let expects_continue = is_new && headers.contains_key(EXPECT);
     Ok(Some(Head { request, framing, keep_alive, expects_continue }))
 }
 
@@ -103,7 +119,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Option<Head>, BadHead> {
-        take(&mut BytesMut::from(text), &Limits::default())
+        take(&mut BytesMut::from(text), true, &Limits::default())
     }
 
     fn head(text: &str) -> Head {
@@ -114,7 +130,7 @@ mod tests {
     fn a_head_is_read_and_the_rest_is_left() {
         let mut buffer =
             BytesMut::from("POST /api/v0/id?arg=a%20b HTTP/1.1\r\nHost: x\r\nA: 1\r\na: 2\r\n\r\nbody");
-        let head = take(&mut buffer, &Limits::default()).unwrap().unwrap();
+        let head = take(&mut buffer, true, &Limits::default()).unwrap().unwrap();
         assert_eq!(buffer, "body");
         assert_eq!(head.request.method(), Method::POST);
         assert_eq!(head.request.uri().path(), "/api/v0/id");
@@ -163,6 +179,9 @@ mod tests {
         assert_eq!(status("POST / HTTP/2.0\r\nHost: a\r\n\r\n"), 505);
         assert_eq!(status("\x16\x03\x01\x02"), 400, "TLS");
         assert_eq!(status("POST  HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+        assert_eq!(status("POST / HTTP/1.1\nHost: a\n\n"), 400, "lone line feeds");
+        assert_eq!(status("POST / HTTP/1.1\r\nHost: a\nB: c\r\n\r\n"), 400);
+        assert_eq!(status("POST / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n"), 417);
         let many = "A: b\r\n".repeat(Limits::default().headers_max + 1);
         assert_eq!(status(&format!("POST / HTTP/1.1\r\n{many}\r\n")), 431);
         let long = "x".repeat(Limits::default().head_bytes_max);

@@ -92,6 +92,10 @@ pub struct Command {
     pub plain_output: bool,
     /// Whether the terminal shows its text form whatever `--enc` says.
     pub always_text: bool,
+    /// Whether it follows something that may be silent for long.
+    pub is_feed: bool,
+    /// Whether a failure after its first value must be noticed by every client.
+    pub fails_loudly: bool,
     pub(crate) run: Option<RunFn>,
     pub(crate) text: Option<TextFn>,
     pub(crate) failure: Option<FailureFn>,
@@ -115,6 +119,8 @@ impl Command {
             subcommands: Vec::new(),
             plain_output: false,
             always_text: false,
+            is_feed: false,
+            fails_loudly: false,
             run: None,
             text: None,
             failure: None,
@@ -240,6 +246,23 @@ impl Command {
     #[must_use]
     pub fn always_text(mut self) -> Self {
         self.always_text = true;
+        self
+    }
+
+    /// Marks it as one that follows something: HTTP clients get status and headers before the first value, which may be
+    /// long in coming. Others wait for it, so that a failure is a status.
+    #[must_use]
+    pub fn feed(mut self) -> Self {
+        self.is_feed = true;
+        self
+    }
+
+    /// Marks it as one whose failure in the middle is told over HTTP as the last value, and by a connection that ends
+    /// without the end of the answer. Many clients do not read the trailer that tells of failures else, and would take
+    /// what they got for a success.
+    #[must_use]
+    pub fn fails_loudly(mut self) -> Self {
+        self.fails_loudly = true;
         self
     }
 
