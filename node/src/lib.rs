@@ -44,6 +44,7 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub(crate) mod daemon;
 pub mod fetch;
 pub mod go_text;
 pub mod http;

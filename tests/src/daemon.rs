@@ -45,8 +45,17 @@ impl Daemon {
     /// # Panics
     /// When it does not start.
     #[track_caller]
-    pub fn spawn(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub fn spawn(command: Command) -> Self {
+        Self::spawn_with(command, Stdio::null())
+    }
+
+    /// The same, with this as its standard input.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[track_caller]
+    pub fn spawn_with(mut command: Command, stdin: Stdio) -> Self {
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let line = format!("{command:?}");
         let mut child = command.spawn().unwrap_or_else(|error| panic!("`{line}`: {error}"));
         let out = Lines::of(child.stdout.take().unwrap());

@@ -13,6 +13,8 @@ pub(super) fn commands() -> Vec<Command> {
         super::cid::command(),
         super::bootstrap::command(),
         super::config::command(),
+        super::daemon::daemon(),
+        super::daemon::shutdown(),
         super::dag::command(),
         super::object::command(),
         super::key::command(),

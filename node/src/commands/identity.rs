@@ -30,6 +30,7 @@ pub(super) fn init() -> Command {
         ))
         .needs(Needs::Nothing)
         .terminal_only()
+        .alone()
         .run(run_init)
         .terminal(|terminal, _, response| Box::pin(print_init(terminal, response)))
 }

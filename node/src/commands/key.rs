@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::blocking::blocking;
-use super::config::{line, load, lock};
+use super::config::{line, load};
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
 use crate::keys::{ENCODED_BYTES_MAX, ExportFormat, IpnsBase, KeyInfo, Keystore};
 
@@ -192,9 +192,9 @@ async fn change_store<T: Send + 'static>(
     work: impl FnOnce(&Keystore) -> Result<T, CommandError> + Send + 'static,
 ) -> Result<T, CommandError> {
     context.require_repo()?;
-    let repo = context.repo_dir().to_owned();
+    let (repo, turn) = (context.repo_dir().to_owned(), context.turn());
     blocking(move || {
-        let _repo = lock(&repo)?;
+        let _taken = turn.take()?;
         work(&Keystore::open(&repo).map_err(CommandError::from_error)?)
     })
     .await

@@ -39,6 +39,7 @@ fn rebuild() -> Command {
         )
         .needs(Needs::Config)
         .terminal_only()
+        .alone()
         .run(|context, _| async move {
             context.require_repo()?;
             let folder = context.repo_dir().to_owned();

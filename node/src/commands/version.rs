@@ -37,7 +37,7 @@ async fn run(_context: Context, _request: Request) -> Result<Response, CommandEr
 }
 
 /// Architecture and system, in Go's words.
-fn system() -> String {
+pub(crate) fn system() -> String {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "x86" => "386",

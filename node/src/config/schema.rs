@@ -134,6 +134,7 @@ const KEYS: &[(&str, &[(&str, Kind)])] = &[
             ("HTTPHeaders.*", List),
             ("Authorizations.*.AuthSecret", Str),
             ("Authorizations.*.AllowedPaths", List),
+            ("AllowUnauthenticated", Flag),
             ("AllowedHosts", List),
             ("AllowGet", Flag),
             ("ReportedVersion", Str),

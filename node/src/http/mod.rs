@@ -7,8 +7,13 @@
 //! Limits: see [`Limits`]. Only HTTP/1.0 and HTTP/1.1; no TLS, no upgrades.
 
 mod body;
+pub mod client;
+#[cfg(test)]
+mod client_tests;
 mod connection;
+mod endpoint;
 mod head;
+mod incoming;
 mod limits;
 mod server;
 #[cfg(test)]
@@ -22,6 +27,8 @@ use http::header::{HeaderName, HeaderValue};
 use std::net::SocketAddr;
 
 pub use body::{Body, BodyError};
+pub use endpoint::{Endpoint, EndpointError};
+pub use incoming::Incoming;
 pub use limits::Limits;
 pub use server::{Listener, Server};
 

@@ -67,6 +67,8 @@ pub enum Presence {
 }
 
 /// A command: everything that any door needs to know about it.
+// Independent properties, each with its own word in a definition.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Command {
     /// The word that names it below its parent.
     pub name: &'static str,
@@ -92,6 +94,10 @@ pub struct Command {
     pub plain_output: bool,
     /// Whether the terminal shows its text form whatever `--enc` says.
     pub always_text: bool,
+    /// Whether it must not run while another process has the repo open: it says then that a daemon is running.
+    pub alone: bool,
+    /// Whether it sees to interrupts by itself; others are cancelled by one.
+    pub own_signals: bool,
     /// Whether it follows something that may be silent for long.
     pub is_feed: bool,
     /// Whether a failure after its first value must be noticed by every client.
@@ -119,6 +125,8 @@ impl Command {
             subcommands: Vec::new(),
             plain_output: false,
             always_text: false,
+            alone: false,
+            own_signals: false,
             is_feed: false,
             fails_loudly: false,
             run: None,
@@ -246,6 +254,20 @@ impl Command {
     #[must_use]
     pub fn always_text(mut self) -> Self {
         self.always_text = true;
+        self
+    }
+
+    /// Refuses to run while another process, a daemon as a rule, has the repo open.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    /// Leaves interrupts and other signals to it.
+    #[must_use]
+    pub fn own_signals(mut self) -> Self {
+        self.own_signals = true;
         self
     }
 
