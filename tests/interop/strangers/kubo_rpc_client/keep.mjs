@@ -97,8 +97,8 @@ export async function files ({ checks, ipfs, known }) {
     await rejected(ipfs.files.mkdir('/js/deep'), /file already exists/)
   })
   await checks.check('files: modes, times, flush', async () => {
-    await ipfs.files.write('/js/old', 'o', { create: true, mode: 0o600, mtime: 1604320482 })
-    await ipfs.files.touch('/js/old', { mtime: 1234 })
+    await ipfs.files.write('/js/old', 'o', { create: true, mode: 0o600, mtime: { secs: 1604320482, nsecs: 0 } })
+    await ipfs.files.touch('/js/old', { mtime: { secs: 1234, nsecs: 0 } })
     const stat = await ipfs.files.stat('/js/old')
     assert.equal(stat.mtime?.secs ?? stat.mtime, 1234)
     const flushed = await ipfs.files.flush('/js')
