@@ -10,19 +10,21 @@ mod archives;
 mod directories;
 mod edits;
 mod formats;
+mod ipns;
 mod names;
 
 pub use archives::car;
 pub use directories::hamt;
 pub use edits::edit;
 pub use formats::{dag_cbor, dag_json, dag_pb, unixfs};
+pub use ipns::ipns;
 pub use names::{cid, path};
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("car", car),
     ("cid", cid),
     ("dag_cbor", dag_cbor),
@@ -30,6 +32,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("dag_pb", dag_pb),
     ("edit", edit),
     ("hamt", hamt),
+    ("ipns", ipns),
     ("path", path),
     ("unixfs", unixfs),
 ];

@@ -38,7 +38,7 @@
 //! ```
 //!
 //! # Map
-//! [`node`] is the handle; [`services`] is what it can do; [`fetch`] gets blocks, [`pool`] does what blocks, [`maintenance`] what nobody asks for. [`commands`]
+//! [`node`] is the handle; [`services`] is what it can do; [`fetch`] gets blocks, [`pool`] does what blocks, [`maintenance`] what nobody asks for, [`observe`] what it tells of itself. [`commands`]
 //! define every command once, and [`cli`] is the terminal's door to them.
 
 pub mod cli;
@@ -53,6 +53,7 @@ pub mod keys;
 pub mod maintenance;
 pub(crate) mod memory;
 pub mod node;
+pub mod observe;
 pub mod pool;
 pub mod repo_init;
 pub mod rpc;

@@ -3,12 +3,11 @@
 //! Current Kubo was asked 208 things, one after the other, on one fresh repo; what it answered is
 //! recorded. The same things are asked here of our binary under the name `ipfs`, and the answers
 //! are compared: exit code and data (at least 98 %), and the words of errors (at least 95 %).
-//! What differs on purpose, and what needs a command that does not exist yet, stands in the two
-//! tables below, with its reason; an entry that has lost its reason fails the test.
+//! What differs on purpose stands in the table below, with its reason.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -28,10 +27,6 @@ const ON_PURPOSE: [(&str, &str); 4] = [
     ("repo-ls-gone", "what Kubo collects includes leftovers of its own"),
     ("repo-verify", "Kubo counts leftovers of its own (its readme and profile files) among the blocks"),
 ];
-
-/// Commands that do not exist yet: their steps, and the further steps named, are not run. Once the
-/// command exists, the entry must go.
-const LATER: [(&str, &[&str], &str); 1] = [("name publish", &[], "there are no IPNS records yet")];
 
 struct Step {
     name: String,
@@ -107,17 +102,6 @@ fn fill(text: &str, fixed: &[(&str, String)], printed: &BTreeMap<String, String>
     out
 }
 
-fn later(step: &Step) -> Option<&'static str> {
-    let needs = |command: &str| {
-        let words: Vec<&str> = command.split(' ').collect();
-        step.args.len() >= words.len() && step.args.iter().zip(&words).all(|(arg, word)| arg == word)
-    };
-    LATER
-        .iter()
-        .find(|(command, more, _)| needs(command) || more.contains(&step.name.as_str()))
-        .map(|(_, _, reason)| *reason)
-}
-
 #[test]
 fn recorded_answers_of_kubo_are_ours() {
     let Some(data) = data("recorded answers of Kubo") else { return };
@@ -130,12 +114,6 @@ fn recorded_answers_of_kubo_are_ours() {
     std::os::unix::fs::symlink(holdfast_tests::run::binary(), &ipfs).unwrap();
     let node = Node::init(&dir.path().join("repo")).called_as(&ipfs);
 
-    let listed = node.run(["commands"]).ok().out();
-    let exists: BTreeSet<&str> = listed.lines().filter_map(|line| line.strip_prefix("ipfs ")).collect();
-    for (command, _, reason) in LATER {
-        assert!(!exists.contains(command), "`{command}` exists now: take it out of the table ({reason})");
-    }
-
     let hello = last_cid(&steps.iter().find(|step| step.name == "add-hello").unwrap().out).unwrap();
     lay_inputs(&answers, &input, &hello);
     let fixed = [
@@ -145,13 +123,9 @@ fn recorded_answers_of_kubo_are_ours() {
     ];
     let mut printed = BTreeMap::new();
     let (mut compared, mut same_data, mut same_words) = (0_u32, 0_u32, 0_u32);
-    let (mut postponed, mut on_purpose) = (0, 0);
+    let mut on_purpose = 0;
     let mut differences = Vec::new();
     for step in &steps {
-        if later(step).is_some() {
-            postponed += 1;
-            continue;
-        }
         let args: Vec<String> = step.args.iter().map(|arg| fill(arg, &fixed, &printed)).collect();
         let answer = node.run_with(&args, step.stdin.as_bytes());
         if let Some(cid) = last_cid(&answer.out()) {
@@ -200,8 +174,7 @@ fn recorded_answers_of_kubo_are_ours() {
         say(&format!("kubo_answers: {}", difference.chars().take(1500).collect::<String>()));
     }
     say(&format!(
-        "kubo_answers: {} steps: {compared} compared, {postponed} need a later command, {on_purpose} differ on \
-         purpose; same exit code and data {same_data} ({:.1} %), same words {same_words} ({:.1} %)",
+        "kubo_answers: {} steps: {compared} compared, {on_purpose} differ on purpose; same exit code and data {same_data} ({:.1} %), same words {same_words} ({:.1} %)",
         steps.len(),
         percent(same_data),
         percent(same_words)

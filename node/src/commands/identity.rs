@@ -32,7 +32,7 @@ pub(super) fn init() -> Command {
         .terminal_only()
         .alone()
         .run(run_init)
-        .terminal(|terminal, _, response| Box::pin(print_init(terminal, response)))
+        .terminal(|terminal, _, response| Box::pin(print_lines(terminal, response)))
 }
 
 async fn run_init(context: Context, mut request: Request) -> Result<Response, CommandError> {
@@ -76,7 +76,7 @@ async fn run_init(context: Context, mut request: Request) -> Result<Response, Co
 }
 
 /// Prints each piece as it is: they bring their own line ends.
-async fn print_init(terminal: &mut Terminal, response: Response) -> Result<(), CommandError> {
+pub(super) async fn print_lines(terminal: &mut Terminal, response: Response) -> Result<(), CommandError> {
     let Response::Stream(mut pieces) = response else { return Ok(()) };
     while let Some(piece) = terminal.next(&mut pieces).await? {
         match piece {

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::Context;
 use super::blocking::blocking;
 use super::config::{line, load};
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
+use super::{Context, key_rotate, key_sign};
 use crate::keys::{ENCODED_BYTES_MAX, ExportFormat, IpnsBase, KeyInfo, Keystore};
 
 pub(super) fn command() -> Command {
@@ -20,6 +20,9 @@ pub(super) fn command() -> Command {
         .subcommand(list("ls"))
         .subcommand(rename())
         .subcommand(remove())
+        .subcommand(key_rotate::command())
+        .subcommand(key_sign::sign())
+        .subcommand(key_sign::verify())
 }
 
 fn generate() -> Command {

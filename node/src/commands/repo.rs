@@ -18,6 +18,7 @@ pub(super) fn command() -> Command {
         .subcommand(super::repo_gc::command())
         .subcommand(refs::local("ls"))
         .subcommand(rebuild())
+        .subcommand(super::repo_migrate::command())
         .subcommand(stat("stat"))
         .subcommand(super::repo_verify::command())
         .subcommand(

@@ -11,7 +11,14 @@ pub const KUBO_VERSION: &str = "0.44.0";
 /// The repo version that clients of that level expect.
 pub const REPO_VERSION: &str = "18";
 
+/// What this program is, in the place where Kubo has its commit.
+pub(super) const COMMIT: &str = concat!("holdfast-", env!("CARGO_PKG_VERSION"));
+
 pub(super) fn command() -> Command {
+    super::deps::add_to(version())
+}
+
+fn version() -> Command {
     Command::new("version", "Show version information.")
         .help(
             "Shows which level of Kubo's commands and interfaces this node matches. --all also names the program \
@@ -29,7 +36,7 @@ pub(super) fn command() -> Command {
 async fn run(_context: Context, _request: Request) -> Result<Response, CommandError> {
     Ok(Response::One(json!({
         "Version": KUBO_VERSION,
-        "Commit": concat!("holdfast-", env!("CARGO_PKG_VERSION")),
+        "Commit": COMMIT,
         "Repo": REPO_VERSION,
         "System": system(),
         "Golang": "",
@@ -38,17 +45,23 @@ async fn run(_context: Context, _request: Request) -> Result<Response, CommandEr
 
 /// Architecture and system, in Go's words.
 pub(crate) fn system() -> String {
-    let arch = match std::env::consts::ARCH {
+    format!("{}/{}", arch(), os())
+}
+
+pub(super) fn arch() -> &'static str {
+    match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "x86" => "386",
         "aarch64" => "arm64",
         other => other,
-    };
-    let os = match std::env::consts::OS {
+    }
+}
+
+pub(super) fn os() -> &'static str {
+    match std::env::consts::OS {
         "macos" => "darwin",
         other => other,
-    };
-    format!("{arch}/{os}")
+    }
 }
 
 fn text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {

@@ -11,6 +11,7 @@ mod document;
 mod edit;
 mod import;
 mod profiles;
+mod remote_services;
 mod resolve;
 mod schema;
 mod units;
@@ -27,6 +28,7 @@ pub use document::human_output;
 pub use edit::{ConfigError, parse_argument};
 pub use import::{ImportConfig, ImportConfigError};
 pub use profiles::{Change, Profile, ProfileChange, ProfileError, apply_profile, changes, profiles};
+pub use remote_services::{RemoteService, RemoteServiceError};
 pub use resolve::{
     AddFlags, INLINE_BYTES_MAX, ImportFlagError, PIN_NAME_BYTES_MAX, ResolvedImport, resolve_import,
 };

@@ -25,6 +25,8 @@ use crate::commands::registry::{CommandError, Request, Response};
 use crate::commands::{Context, ContextParams, KUBO_VERSION, REPO_VERSION, system};
 use crate::fsutil::write_atomic;
 use crate::http::{Endpoint, Limits, Server};
+use crate::observe::Logs;
+use crate::observe::log::LogSettings;
 use crate::runtime::Runtime;
 
 use console::Console;
@@ -51,14 +53,16 @@ async fn serve(context: &Context, request: &Request, console: &Console) -> Resul
     console.say("Initializing daemon...");
     say_versions(console);
     flags::check(request, console)?;
+    let logs = logs(request)?;
     if request.bool_opt("manage-fdlimit") != Some(false) {
         nofile::raise(console);
     }
     let started = tokio::select! {
-        started = start(context, request, console) => started?,
+        started = start(context, request, console, logs) => started?,
         () = signals.next() => return Ok(()),
     };
     let Started { context, runtime, serving, files } = started;
+    runtime.set_ready();
     console.say("Daemon is ready");
     systemd::ready();
     let watchdog = systemd::watch(&context);
@@ -92,7 +96,12 @@ struct Started {
     files: AddressFiles,
 }
 
-async fn start(context: &Context, request: &Request, console: &Console) -> Result<Started, CommandError> {
+async fn start(
+    context: &Context,
+    request: &Request,
+    console: &Console,
+    logs: Logs,
+) -> Result<Started, CommandError> {
     open::init_if_asked(context, request, console).await?;
     context.require_repo()?;
     let node = open::node(context, console).await?;
@@ -104,13 +113,13 @@ async fn start(context: &Context, request: &Request, console: &Console) -> Resul
         config_file: context.config_file().map(Path::to_owned),
         program: context.program().to_owned(),
     };
-    let runtime = Runtime::new();
+    let runtime = Runtime::with_logs(logs);
     let context = Context::of_node(params, node).with_runtime(runtime.clone());
     for warning in context.warnings() {
         console.warn(warning);
     }
     // What the config says is read before anything is listened on.
-    let handler = surface::handler(&context, &config).map_err(CommandError::from_error)?;
+    let handler = surface::handler(&context, &runtime, &config).map_err(CommandError::from_error)?;
     let bound = listen::api(&config, request.text("api"), context.program(), console).await?;
     listen::say(&bound, &config, console);
     let server = Server::new(handler, Limits::default());
@@ -123,6 +132,12 @@ async fn start(context: &Context, request: &Request, console: &Console) -> Resul
     files.write()?;
     listen::no_gateway(&config, console);
     Ok(Started { context, runtime, serving, files })
+}
+
+/// The logs of this process, as the environment and `--debug` ask for.
+fn logs(request: &Request) -> Result<Logs, CommandError> {
+    let settings = LogSettings::of_process(request.bool("debug")).map_err(CommandError::from_error)?;
+    Logs::install(settings).map_err(CommandError::from_error)
 }
 
 /// What Kubo says of itself, in its order.

@@ -223,6 +223,7 @@ pub struct Body {
     ask: Option<oneshot::Sender<()>>,
     /// Bytes that it holds, if it says so.
     length: Option<u64>,
+    bytes_read: Arc<AtomicU64>,
 }
 
 impl Body {
@@ -238,7 +239,8 @@ impl Body {
             Framing::Chunked(_) => None,
         };
         let rest = Rest { source, framing, failed: false };
-        let mut body = Self { rest: Some(rest), give_back: Some(give_back), ask, length };
+        let mut body =
+            Self { rest: Some(rest), give_back: Some(give_back), ask, length, bytes_read: Arc::default() };
         body.end_if_done();
         (body, given_back)
     }
@@ -257,6 +259,11 @@ impl Body {
         self.length
     }
 
+    /// Counts the bytes that are read of it, also after it was given away.
+    pub fn bytes_read(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.bytes_read)
+    }
+
     /// Whether everything has been read, or there is nothing to read.
     pub fn is_at_end(&self) -> bool {
         self.rest.is_none()
@@ -268,6 +275,7 @@ impl Body {
             let rest = self.rest.as_mut()?;
             match rest.framing.take(&mut rest.source.buffer) {
                 Ok(Some(piece)) => {
+                    self.bytes_read.fetch_add(piece.len() as u64, Ordering::Relaxed);
                     self.end_if_done();
                     return Some(Ok(piece));
                 }
