@@ -63,6 +63,7 @@ mod holder;
 mod index;
 mod links;
 mod options;
+mod pages;
 mod pending;
 mod pins;
 mod protect;
