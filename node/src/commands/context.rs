@@ -135,6 +135,7 @@ impl Context {
                 report.short_segments
             ));
         }
+        warnings.extend(node.files_state().fault());
         warnings
     }
 
