@@ -9,6 +9,8 @@ mod new_entry;
 
 use crate::node::Node;
 
+pub(crate) use new_entry::NewEntry;
+
 pub use cat::{Cat, CatError, CatOptions};
 pub use extract::{ExtractError, ExtractOptions, ExtractStream};
 pub use get::{Get, GetError, GetOptions};
