@@ -57,7 +57,7 @@ fn level() -> Command {
             "level",
             "The level to set: trace, debug, info, warn, error, dpanic, panic, fatal, or default.",
         ))
-        .needs(Needs::Nothing)
+        .needs(Needs::Config)
         .run(run_level)
         .text(level_text)
 }
@@ -129,7 +129,7 @@ fn tail() -> Command {
         )
         .opt(Opt::string("log-level", "Log level to listen to.").default(""))
         .status(Status::Experimental)
-        .needs(Needs::Nothing)
+        .needs(Needs::Config)
         .run(run_tail)
         .feed()
 }
