@@ -17,6 +17,7 @@ mod systemd;
 mod unix_socket;
 
 use std::path::Path;
+use std::time::Duration;
 
 use holdfast_blockstore::repo::RepoPaths;
 use tokio::task::JoinSet;
@@ -26,7 +27,6 @@ use crate::commands::{Context, ContextParams, KUBO_VERSION, REPO_VERSION, system
 use crate::fsutil::write_atomic;
 use crate::http::{Endpoint, Limits, Server};
 use crate::observe::Logs;
-use crate::observe::log::LogSettings;
 use crate::runtime::Runtime;
 
 use console::Console;
@@ -36,10 +36,19 @@ use signals::Signals;
 /// Permissions of the files that name addresses: whoever may read the repo may know them.
 const ADDRESS_FILE_MODE: u32 = 0o644;
 
+/// How long the end waits for log lines that nobody reads.
+const FLUSH_MAX: Duration = Duration::from_millis(200);
+
 /// Runs a daemon on the context's repo until it is asked to end.
 pub(crate) async fn run(context: Context, request: Request) -> Result<Response, CommandError> {
     let console = Console::of_process();
-    let outcome = serve(&context, &request, &console).await;
+    let (logs, trouble) = Logs::start(request.bool("debug"));
+    if let Some(trouble) = trouble {
+        console.warn(trouble);
+    }
+    let outcome = serve(&context, &request, &console, &logs).await;
+    // It fails only where the process is being torn down.
+    let _ = tokio::task::spawn_blocking(move || logs.flush(FLUSH_MAX)).await;
     if outcome.is_err() {
         // Kubo sets its error apart from the lines above.
         console.say("");
@@ -47,22 +56,27 @@ pub(crate) async fn run(context: Context, request: Request) -> Result<Response, 
     outcome.map(|()| Response::Empty)
 }
 
-async fn serve(context: &Context, request: &Request, console: &Console) -> Result<(), CommandError> {
+async fn serve(
+    context: &Context,
+    request: &Request,
+    console: &Console,
+    logs: &Logs,
+) -> Result<(), CommandError> {
     // From the first line on, a signal ends it in good order.
     let mut signals = Signals::listen()?;
     console.say("Initializing daemon...");
     say_versions(console);
     flags::check(request, console)?;
-    let logs = logs(request)?;
     if request.bool_opt("manage-fdlimit") != Some(false) {
         nofile::raise(console);
     }
     let started = tokio::select! {
-        started = start(context, request, console, logs) => started?,
+        started = start(context, request, console, logs.clone()) => started?,
         () = signals.next() => return Ok(()),
     };
     let Started { context, runtime, serving, files } = started;
     runtime.set_ready();
+    tracing::info!("the daemon is ready");
     console.say("Daemon is ready");
     systemd::ready();
     let watchdog = systemd::watch(&context);
@@ -76,6 +90,7 @@ async fn serve(context: &Context, request: &Request, console: &Console) -> Resul
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
     systemd::stopping();
+    tracing::info!("the daemon is stopping");
     runtime.stop();
     let closed = tokio::select! {
         closed = close::in_order(context, serving, files) => closed,
@@ -133,12 +148,6 @@ async fn start(
     files.write()?;
     listen::no_gateway(&config, console);
     Ok(Started { context, runtime, serving, files })
-}
-
-/// The logs of this process, as the environment and `--debug` ask for.
-fn logs(request: &Request) -> Result<Logs, CommandError> {
-    let settings = LogSettings::of_process(request.bool("debug")).map_err(CommandError::from_error)?;
-    Logs::install(settings).map_err(CommandError::from_error)
 }
 
 /// What Kubo says of itself, in its order.

@@ -53,7 +53,7 @@ pub(super) fn command() -> Command {
         )
         .opt(Opt::string(
             "output o",
-            "The path where the output .zip should be stored. Default: ./ipfs-profile-[timestamp].zip",
+            "The path where the output .zip should be stored. Default: ./ipfs-profile-[timestamp].zip.",
         ))
         .opt(Opt::new(
             OptKind::CommaStrings,
