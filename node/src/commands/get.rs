@@ -168,7 +168,7 @@ async fn unpack(terminal: &mut Terminal, call: &Call, mut bytes: ByteStream) -> 
     let (pieces, stream) = mpsc::channel(PIECES_MAX);
     let unpacking = tokio::task::spawn_blocking(move || {
         let mut stream = PieceReader { pieces: stream, piece: Bytes::new() };
-        let unpacked = untar(&mut stream, &target, |_| {});
+        let unpacked = untar(&mut stream, &target, |_| {}).map_err(CommandError::from_error);
         // What follows the last entry is padding: it is read so that the sender sees the end.
         unpacked.map(|()| io::copy(&mut stream, &mut io::sink()))
     });
@@ -193,7 +193,7 @@ async fn unpack(terminal: &mut Terminal, call: &Call, mut bytes: ByteStream) -> 
     let unpacked = unpacking.await.map_err(CommandError::from_error)?;
     match failure {
         Some(failure) => Err(failure),
-        None => unpacked.map(|_| ()).map_err(CommandError::from_error),
+        None => unpacked.map(|_| ()),
     }
 }
 

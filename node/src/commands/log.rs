@@ -131,7 +131,6 @@ fn tail() -> Command {
         .opt(Opt::string("log-level", "Log level to listen to.").default(""))
         .status(Status::Experimental)
         .needs(Needs::Config)
-        .feed()
         .run(run_tail)
         .feed()
 }
