@@ -18,12 +18,13 @@
 //! - [`files_script`]: changes of files and what the root is after each.
 //! - [`disk`]: loop devices and mounts that are undone when dropped.
 //! - [`oracle`]: the programs of others that compute CIDs.
+//! - [`strangers`]: the clients of others that drive a daemon, and their scripts.
 //! - [`tree`]: comparing two folders byte for byte.
 //!
 //! Environment: `HOLDFAST_BIN` (the binary; default beside the test executable's folder),
 //! `HOLDFAST_TEST_DATA` (recorded answers and fixtures; `make test` sets a
 //! default), `HOLDFAST_TEST_TMP` (where large temporary files go), `HOLDFAST_TEST_SEED` (repeats
-//! a run), `HOLDFAST_INTEROP_DIR` (the oracles), `SOAK=1` (long versions), `REQUIRE_ALL=1` (a
+//! a run), `HOLDFAST_INTEROP_DIR` (the programs of others), `SOAK=1` (long versions), `REQUIRE_ALL=1` (a
 //! check that cannot run fails instead of saying that it was skipped).
 
 // A panic is how a test reports; nothing here is shipped.
@@ -45,5 +46,6 @@ pub mod pin_book;
 pub mod recorded;
 pub mod reply;
 pub mod run;
+pub mod strangers;
 pub mod tree;
 pub mod wire;

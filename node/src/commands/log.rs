@@ -35,7 +35,7 @@ pub(super) fn runtime(context: &Context, path: &str) -> Result<Runtime, CommandE
 fn ls() -> Command {
     Command::new("ls", "List the logging subsystems.")
         .help("Lists the names that levels can be set for.")
-        .needs(Needs::Nothing)
+        .needs(Needs::Config)
         .run(|_, _| async {
             let names: Vec<&str> = SUBSYSTEMS.iter().map(|subsystem| subsystem.name).collect();
             Ok(Response::One(json!({ "Strings": names })))
@@ -58,7 +58,7 @@ fn level() -> Command {
             "level",
             "The level to set: trace, debug, info, warn, error, dpanic, panic, fatal, or default.",
         ))
-        .needs(Needs::Nothing)
+        .needs(Needs::Config)
         .run(run_level)
         .text(level_text)
 }
@@ -130,8 +130,7 @@ fn tail() -> Command {
         )
         .opt(Opt::string("log-level", "Log level to listen to.").default(""))
         .status(Status::Experimental)
-        .needs(Needs::Nothing)
-        .feed()
+        .needs(Needs::Config)
         .run(run_tail)
         .feed()
 }

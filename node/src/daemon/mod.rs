@@ -138,9 +138,10 @@ async fn start(
     let bound = listen::api(&config, request.text("api"), context.program(), console).await?;
     listen::say(&bound, &config, console);
     let server = Server::new(handler, Limits::default());
-    let files = AddressFiles::new(context.repo_dir(), &bound);
+    let mut files = AddressFiles::new(context.repo_dir(), &bound);
     let mut serving = JoinSet::new();
-    for Bound { listener, .. } in bound {
+    for Bound { listener, socket, .. } in bound {
+        files.sockets.extend(socket);
         let (server, stop) = (server.clone(), runtime.stopping());
         serving.spawn(async move { server.serve(listener, stop).await });
     }
@@ -163,16 +164,16 @@ fn say_versions(console: &Console) {
 #[derive(Debug)]
 struct AddressFiles {
     paths: RepoPaths,
+    /// None once they are removed.
     api: Option<Endpoint>,
-    /// Sockets that were made, and are removed.
+    /// Sockets that were made.
     sockets: Vec<unix_socket::SocketFile>,
 }
 
 impl AddressFiles {
     fn new(repo: &Path, bound: &[Bound]) -> Self {
         let api = bound.first().map(|bound| bound.endpoint.reachable());
-        let sockets = bound.iter().filter_map(|bound| bound.socket.clone()).collect();
-        Self { paths: RepoPaths::new(repo), api, sockets }
+        Self { paths: RepoPaths::new(repo), api, sockets: Vec::new() }
     }
 
     fn write(&self) -> Result<(), CommandError> {
@@ -183,14 +184,19 @@ impl AddressFiles {
             .map_err(|error| CommandError::new(format!("writing {}: {error}", path.display())))
     }
 
-    /// Removes them. The lock of the repo is still held: nobody else's are there.
-    fn remove(&self) {
-        for path in [self.paths.api(), self.paths.gateway()] {
-            remove(&path);
+    /// Removes them, once: as long as the lock of the repo is held, nobody else's are there.
+    fn remove(&mut self) {
+        if self.api.take().is_some() {
+            remove(&self.paths.api());
         }
-        for socket in &self.sockets {
-            socket.remove();
-        }
+        self.sockets.clear();
+    }
+}
+
+/// Also where starting failed half-way: the repo is closed after this is dropped.
+impl Drop for AddressFiles {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

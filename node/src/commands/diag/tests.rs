@@ -160,7 +160,7 @@ async fn a_daemon_is_healthy_until_it_stops() {
 async fn a_profile_holds_what_its_readme_says_and_no_key() {
     let daemon = Daemon::start().await;
     let log = async {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        // After the profile has begun, which is polled first.
         tracing::warn!("seen in the profile");
     };
     let (answer, ()) = tokio::join!(daemon.run("diag profile --profile-time=300ms"), log);

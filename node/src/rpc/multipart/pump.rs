@@ -219,7 +219,7 @@ mod tests {
     use std::io::Read as _;
 
     use super::*;
-    use crate::commands::registry::EntryKind;
+    use crate::commands::registry::{EntryKind, ModeAndTime};
 
     fn part(filename: &str, content_type: &str, data: &str) -> String {
         format!(
@@ -280,7 +280,7 @@ mod tests {
             for entry in before {
                 match entry {
                     Ok((name, text)) => {
-                        assert!([("f", "content"), ("g", "more")].contains(&(&name[..], &text[..])))
+                        assert!([("f", "content"), ("g", "more")].contains(&(&name[..], &text[..])));
                     }
                     Err(error) => assert!(error.contains("unexpected EOF"), "cut at {cut}"),
                 }
@@ -317,7 +317,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_whose_upload_was_given_up_gets_an_error_and_no_end() {
         let (sender, messages) = mpsc::channel(4);
-        let head = PartHead { kind: PartKind::File, path: b"f".to_vec(), meta: Default::default() };
+        let head = PartHead { kind: PartKind::File, path: b"f".to_vec(), meta: ModeAndTime::default() };
         sender.send(Message::Entry(head)).await.unwrap();
         sender.send(Message::Data("half".into())).await.unwrap();
         drop(sender);

@@ -129,7 +129,7 @@ const AUTHORIZATIONS: &str = r#"{ "Authorizations": {
 
 fn guarded() -> Door {
     let params =
-        ContextParams { repo_dir: Default::default(), config_file: None, program: "ipfs".to_owned() };
+        ContextParams { repo_dir: PathBuf::default(), config_file: None, program: "ipfs".to_owned() };
     let watch = Arc::new(super::super::watch::Unwatched);
     Door::with_routes(Context::new(params), Arc::new(registry()), settings(AUTHORIZATIONS), routes(), watch)
 }
@@ -182,7 +182,7 @@ async fn a_preflight_needs_no_credentials_and_any_other_request_does() {
 #[tokio::test]
 async fn routes_are_guarded_against_pages_of_others() {
     let params =
-        ContextParams { repo_dir: Default::default(), config_file: None, program: "ipfs".to_owned() };
+        ContextParams { repo_dir: PathBuf::default(), config_file: None, program: "ipfs".to_owned() };
     let watch = Arc::new(super::super::watch::Unwatched);
     let door = Door::with_routes(Context::new(params), Arc::new(registry()), settings("{}"), routes(), watch);
     let evil = [("origin", "http://evil.example")];

@@ -1,5 +1,8 @@
 //! How answers are written: heads, values, errors before and behind the first byte.
 
+// Commands have one signature, also where nothing can go wrong in them.
+#![allow(clippy::unnecessary_wraps)]
+
 use std::sync::{Arc, Mutex};
 
 use futures_util::stream;
@@ -217,7 +220,7 @@ impl Drop for Noted {
 async fn who_watches_is_told_how_every_command_ends() {
     let notes = Notes::default();
     let params =
-        ContextParams { repo_dir: Default::default(), config_file: None, program: "ipfs".to_owned() };
+        ContextParams { repo_dir: PathBuf::default(), config_file: None, program: "ipfs".to_owned() };
     let watch = Arc::new(notes.clone());
     let door =
         Door::with_routes(Context::new(params), Arc::new(registry()), settings("{}"), Routes::new(), watch);

@@ -5,6 +5,7 @@ mod doors;
 mod encoding;
 mod sockets;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,7 +150,7 @@ fn settings(api: &str) -> Settings {
 /// A door to commands of a test, without a repo.
 fn door_to(registry: Registry, api: &str) -> Door {
     let params =
-        ContextParams { repo_dir: Default::default(), config_file: None, program: "ipfs".to_owned() };
+        ContextParams { repo_dir: PathBuf::default(), config_file: None, program: "ipfs".to_owned() };
     Door::new(Context::new(params), Arc::new(registry), settings(api))
 }
 

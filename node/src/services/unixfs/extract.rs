@@ -255,18 +255,18 @@ impl Extraction<'_> {
         make_way(dir, name).map_err(|obstacle| in_the_way_of_leaf(path, obstacle))?;
         match info.kind {
             NodeKind::File | NodeKind::Raw => {
-                let (entry, mut file) =
-                    NewEntry::file(dir).map_err(|errno| disk("open", path, &errno.into()))?;
+                let (mut file, entry) =
+                    NewEntry::file(dir, name).map_err(|errno| disk("open", path, &errno.into()))?;
                 self.content(&mut file, path, cid, block)?;
                 stamp(&file, path, Stamp::of(info))?;
-                entry.rename(name).map_err(|errno| disk("rename", path, &errno.into()))
+                entry.rename().map_err(|errno| disk("rename", path, &errno.into()))
             }
             NodeKind::Symlink => {
                 let failed = |errno: Errno| disk("symlink", path, &errno.into());
                 let target = OsStr::from_bytes(info.target.as_deref().unwrap_or_default());
-                let entry = NewEntry::symlink(dir, target).map_err(failed)?;
+                let entry = NewEntry::symlink(dir, name, target).map_err(failed)?;
                 stamp_link(dir, entry.temporary(), path, Stamp::of(info))?;
-                entry.rename(name).map_err(failed)
+                entry.rename().map_err(failed)
             }
             _ => Err(ExtractError::UnknownNode),
         }

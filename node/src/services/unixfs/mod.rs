@@ -11,6 +11,8 @@ mod untar;
 
 use crate::node::Node;
 
+pub(crate) use new_entry::NewEntry;
+
 pub use cat::{Cat, CatError, CatOptions};
 pub use extract::{ExtractError, ExtractOptions, ExtractStream};
 pub use get::{Get, GetError, GetOptions};

@@ -153,16 +153,17 @@ fn leaf<R: Read>(
     make_way(dir, name).map_err(|obstacle| in_the_way_of_leaf(path, obstacle))?;
     match entry.kind {
         Kind::File => {
-            let (new, mut file) = NewEntry::file(dir).map_err(|errno| disk("open", path, &errno.into()))?;
+            let (mut file, new) =
+                NewEntry::file(dir, name).map_err(|errno| disk("open", path, &errno.into()))?;
             copy(stream, &mut file, path, progress)?;
             stamp(&file, path, stamp_of(entry))?;
-            new.rename(name).map_err(|errno| disk("rename", path, &errno.into()))
+            new.rename().map_err(|errno| disk("rename", path, &errno.into()))
         }
         Kind::Symlink => {
             let failed = |errno: rustix::io::Errno| disk("symlink", path, &errno.into());
-            let new = NewEntry::symlink(dir, OsStr::from_bytes(&entry.link)).map_err(failed)?;
+            let new = NewEntry::symlink(dir, name, OsStr::from_bytes(&entry.link)).map_err(failed)?;
             stamp_link(dir, new.temporary(), path, stamp_of(entry))?;
-            new.rename(name).map_err(failed)
+            new.rename().map_err(failed)
         }
         Kind::Directory | Kind::Other => Err(ExtractError::UnknownNode),
     }
