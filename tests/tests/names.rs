@@ -327,7 +327,6 @@ fn what_a_daemon_published_is_there_after_it_was_killed() {
     let dir = temporary("names-killed");
     let node = Node::init(&dir.path().join("repo"));
     let root = node.run_with(["add", "-Q"], b"content").ok().cid();
-    let mut number = 0;
     for round in 0..3 {
         let daemon = Daemon::start(&node, &["--offline"]);
         let key = format!("k{round}");
@@ -352,8 +351,7 @@ fn what_a_daemon_published_is_there_after_it_was_killed() {
         assert_eq!(node.run(["cat", &format!("/ipns/{other}")]).ok().out(), "content");
         let record = node.run(["name", "get", own["Name"].as_str().unwrap()]).ok().stdout;
         let inspected = json(&node.run_with(["name", "inspect", "--enc=json"], &record).ok());
-        assert_eq!(inspected["Entry"]["Sequence"], number);
-        number += 1;
+        assert_eq!(inspected["Entry"]["Sequence"], round);
     }
 }
 
