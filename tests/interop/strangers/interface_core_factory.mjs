@@ -45,7 +45,9 @@ export class Factory {
     const child = spawn(this.bin, ['daemon', ...(options.args ?? [])], { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.spawned++
     const said = await this.#ready(child)
-    const api = create({ url: said.match(/RPC API server listening on (\S+)/)[1] })
+    // This client takes no multiaddr as text.
+    const [, host, port] = said.match(/RPC API server listening on \/ip4\/([0-9.]+)\/tcp\/(\d+)/)
+    const api = create({ url: `http://${host}:${port}` })
     api.peerId = await api.id()
     const daemon = { api, peer: api.peerId, subprocess: child, repo, stop: async () => await this.#stop(daemon) }
     this.#running.push(daemon)
