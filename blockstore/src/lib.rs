@@ -64,6 +64,7 @@ mod index;
 mod links;
 mod names;
 mod options;
+mod pages;
 mod pending;
 mod pins;
 mod protect;

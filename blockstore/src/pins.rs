@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use holdfast_dag::cid::Cid;
 
 use crate::error::ReadError;
-use crate::index::{Rows, after};
+use crate::pages::Pages;
 use crate::rows::{decode_pin, family, pin_key};
 use crate::store::Store;
 
@@ -155,13 +155,7 @@ impl Pins<'_> {
     /// memory is one page, and what changes meanwhile may or may not be seen.
     pub fn iter(&self, kind: Option<PinKind>) -> PinIter {
         let prefix = kind.map_or_else(Vec::new, |kind| vec![kind.code()]);
-        PinIter {
-            store: self.store.clone(),
-            from: prefix.clone(),
-            prefix,
-            page: Vec::new().into_iter(),
-            end: false,
-        }
+        PinIter(Pages::new(self.store, family::PINS, prefix, PAGE))
     }
 
     /// Through what a block is pinned, under whatever CID; `None` if nothing holds it. The cost is that of climbing
@@ -173,37 +167,12 @@ impl Pins<'_> {
 }
 
 /// Pins one after the other.
-pub struct PinIter {
-    store: Store,
-    prefix: Vec<u8>,
-    from: Vec<u8>,
-    page: <Rows as IntoIterator>::IntoIter,
-    end: bool,
-}
+pub struct PinIter(Pages);
 
 impl Iterator for PinIter {
     type Item = Result<Pin, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some((key, value)) = self.page.next() {
-                self.from = after(&key);
-                return Some(decode_pin(&key, &value).map_err(ReadError::from));
-            }
-            if self.end {
-                return None;
-            }
-            let index = self.store.inner().index.get();
-            match index.and_then(|index| index.page(family::PINS, &self.prefix, &self.from, PAGE)) {
-                Ok(rows) => {
-                    self.end = rows.len() < PAGE;
-                    self.page = rows.into_iter();
-                }
-                Err(error) => {
-                    self.end = true;
-                    return Some(Err(error.into()));
-                }
-            }
-        }
+        Some(self.0.next()?.and_then(|(key, value)| decode_pin(&key, &value)).map_err(ReadError::from))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use holdfast_dag::cid::Multihash;
 
 use crate::error::{IndexError, ReadError};
-use crate::index::{Rows, after};
+use crate::pages::Pages;
 use crate::rows::{MetaRow, decode_meta_key, family};
 use crate::segments::dir_disk_bytes;
 use crate::store::Store;
@@ -59,54 +59,32 @@ impl Store {
     pub fn blocks(&self) -> Blocks {
         let fresh = read(&self.inner().pending).new_blocks();
         let seen = fresh.iter().map(|(key, _)| Arc::clone(key)).collect();
-        let page = Vec::new().into_iter();
-        Blocks { store: self.clone(), fresh: fresh.into_iter(), seen, from: Vec::new(), page, end: false }
+        let indexed = Pages::new(self, family::META, Vec::new(), PAGE);
+        Blocks { fresh: fresh.into_iter(), seen, indexed }
     }
 }
 
 /// Blocks one after the other.
 pub struct Blocks {
-    store: Store,
     fresh: std::vec::IntoIter<(Arc<[u8]>, u32)>,
     seen: HashSet<Arc<[u8]>>,
-    from: Vec<u8>,
-    page: <Rows as IntoIterator>::IntoIter,
-    end: bool,
+    indexed: Pages,
 }
 
 impl Iterator for Blocks {
     type Item = Result<(Multihash, u64), ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some((key, size)) = self.fresh.next() {
-                return Some(
-                    decode_meta_key(&key).map(|hash| (hash, u64::from(size))).map_err(ReadError::from),
-                );
-            }
-            if let Some((key, value)) = self.page.next() {
-                self.from = after(&key);
-                if self.seen.contains(&*key) {
-                    continue;
-                }
-                let row = decode_meta_key(&key)
-                    .and_then(|hash| Ok((hash, u64::from(MetaRow::decode(&value)?.place.size))));
-                return Some(row.map_err(ReadError::from));
-            }
-            if self.end {
-                return None;
-            }
-            let index = self.store.inner().index.get();
-            match index.and_then(|index| index.page(family::META, &[], &self.from, PAGE)) {
-                Ok(rows) => {
-                    self.end = rows.len() < PAGE;
-                    self.page = rows.into_iter();
-                }
-                Err(error) => {
-                    self.end = true;
-                    return Some(Err(error.into()));
-                }
-            }
+        if let Some((key, size)) = self.fresh.next() {
+            return Some(decode_meta_key(&key).map(|hash| (hash, u64::from(size))).map_err(ReadError::from));
         }
+        let seen = &self.seen;
+        let is_new =
+            |row: &Result<(Box<[u8]>, _), _>| row.as_ref().map_or(true, |(key, _)| !seen.contains(&**key));
+        let row = self.indexed.by_ref().find(is_new)?;
+        let decode = |(key, value): (Box<[u8]>, Box<[u8]>)| {
+            Ok((decode_meta_key(&key)?, u64::from(MetaRow::decode(&value)?.place.size)))
+        };
+        Some(row.and_then(decode).map_err(ReadError::from))
     }
 }

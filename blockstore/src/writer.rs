@@ -32,8 +32,13 @@ pub struct Writer {
     generation: u64,
     /// Whether a commit made a root of what this writer has found or put.
     made_root: bool,
-    /// Whether the storage limit is not for this writer.
-    beyond_limit: bool,
+}
+
+/// Whether the storage limit counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    Kept,
+    Passed,
 }
 
 /// What the first look at a block says.
@@ -66,7 +71,7 @@ impl Store {
         let inner = self.inner();
         inner.heal_first();
         let (shield, generation) = (inner.protection.open(), inner.generation());
-        Writer { store: self.clone(), shield, generation, made_root: false, beyond_limit: false }
+        Writer { store: self.clone(), shield, generation, made_root: false }
     }
 }
 
@@ -82,14 +87,6 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    /// Lets this writer go beyond [`bytes_max`](crate::StoreConfig::bytes_max): for the few blocks that removing
-    /// something from the mutable file system takes. The reserve of the disk is kept all the same.
-    #[must_use]
-    pub fn beyond_limit(mut self) -> Self {
-        self.beyond_limit = true;
-        self
-    }
-
     /// Stores blocks that are not stored yet. They are readable at once and durable after [`Writer::commit`].
     ///
     /// That the bytes match the CIDs is the caller's word: blocks from outside go through
@@ -99,17 +96,27 @@ impl Writer {
     /// It waits while [`unsynced_bytes_max`](crate::StoreConfig::unsynced_bytes_max) are waiting for the disk. After
     /// an error nothing of this batch counts, and the writer can go on, unless the error says otherwise.
     pub fn put(&self, blocks: impl AsRef<[Block]>) -> Result<(), WriteError> {
+        self.put_within(Limit::Kept, blocks.as_ref())
+    }
+
+    /// The same beyond [`bytes_max`](crate::StoreConfig::bytes_max): for the few blocks that removing something from
+    /// the mutable file system takes. The reserve of the disk is kept all the same.
+    pub fn put_beyond_limit(&self, blocks: impl AsRef<[Block]>) -> Result<(), WriteError> {
+        self.put_within(Limit::Passed, blocks.as_ref())
+    }
+
+    fn put_within(&self, limit: Limit, blocks: &[Block]) -> Result<(), WriteError> {
         let inner = self.store.inner();
         self.check_generation()?;
         let rounds = inner.rounds.load(Ordering::Acquire);
         let mut candidates = Vec::new();
-        for block in blocks.as_ref() {
+        for block in blocks {
             candidates.extend(self.look_at(block)?);
         }
         let mut rest = candidates.as_mut_slice();
         while !rest.is_empty() {
             let (batch, after) = rest.split_at_mut(batch_len(rest));
-            self.append(batch, rounds)?;
+            self.append(limit, batch, rounds)?;
             rest = after;
         }
         Ok(())
@@ -187,11 +194,11 @@ impl Writer {
     }
 
     /// Appends what is still absent, and makes all of it visible.
-    fn append(&self, batch: &mut [Candidate<'_>], rounds: u64) -> Result<(), WriteError> {
+    fn append(&self, limit: Limit, batch: &mut [Candidate<'_>], rounds: u64) -> Result<(), WriteError> {
         let inner = self.store.inner();
         let bytes: u64 = batch.iter().map(|candidate| candidate.block.data.len() as u64).sum();
         space::check(inner.segments.path(), bytes, inner.reserve)?;
-        if !self.beyond_limit {
+        if limit == Limit::Kept {
             let absent = batch.iter().filter(|candidate| !matches!(candidate.seen, Seen::Present));
             inner.check_limit(absent.map(Candidate::record_bytes).sum())?;
         }

@@ -8,6 +8,8 @@
 //! - [`need`]: what a suite needs from its surroundings, and how it says so when that is absent.
 //! - [`run`]: the binary, its repo and its environment; one call runs one command.
 //! - [`inputs`]: bytes, files and trees made from a seed; the seeded number generator.
+//! - [`wire`], [`ask`], [`reply`]: an HTTP/1.1 client that sees every byte; requests and multipart bodies; answers.
+//! - [`recorded`]: the scenario of recorded answers.
 //! - [`answers`]: when a recorded answer and a given one are equal.
 //! - [`daemon`]: a running daemon, its lines and its end.
 //! - [`car`]: the few lines of dag-pb and CARv1 that hostile and generated DAGs need.
@@ -31,6 +33,7 @@
 #![allow(clippy::return_self_not_must_use)]
 
 pub mod answers;
+pub mod ask;
 pub mod car;
 pub mod daemon;
 pub mod disk;
@@ -40,6 +43,9 @@ pub mod journal;
 pub mod need;
 pub mod oracle;
 pub mod pin_book;
+pub mod recorded;
+pub mod reply;
 pub mod run;
 pub mod strangers;
 pub mod tree;
+pub mod wire;

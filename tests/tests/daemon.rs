@@ -98,6 +98,9 @@ fn shutdown_ends_it_from_the_command_line_and_over_http() {
     let (_dir, node) = repo("daemon-shutdown");
     let daemon = Daemon::start(&node, &[]);
     assert_eq!(node.run(["shutdown"]).ok().out(), "");
+    // The repo is free when the command returns.
+    assert!(!node.repo().join("api").exists());
+    node.run(["repo", "stat"]).ok();
     let answer = daemon.wait();
     assert_eq!((answer.code, answer.signal), (Some(0), None), "{}", answer.err());
     assert!(!answer.out().contains("interrupt"), "nobody interrupted it: {}", answer.out());

@@ -307,3 +307,35 @@ fn a_get_that_is_interrupted_leaves_the_old_file_and_no_part_of_the_new_one() {
     }
     assert!(interrupted > 0, "no run was interrupted in time: nothing was tested");
 }
+
+#[test]
+fn what_a_killed_get_left_goes_with_the_next_one() {
+    let place = Place::new();
+    let path = place.dir.path().join("large");
+    fs::write(&path, noise(9, 192 << 20)).unwrap();
+    let root = place.node.run(["add", "-Q", path.to_str().unwrap()]).ok().cid();
+    let (out, folder) = (place.out(), place.guarded().join("work"));
+    let left = || fs::read_dir(&folder).unwrap().count();
+    let mut killed = 0;
+    for more in [&[][..], &["-a"]].repeat(5) {
+        place.clean();
+        let mut args = vec!["get", "-o", out.to_str().unwrap(), &root];
+        args.extend(more);
+        // Twice: the second one finds what the first one left.
+        for _ in 0..2 {
+            let mut child = place.node.command(&args).spawn().unwrap();
+            while child.try_wait().unwrap().is_none() && left() < 1 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert_eq!(left(), 1, "{more:?}");
+            killed += u32::from(!out.exists() && !out.with_extension("tar").exists());
+        }
+        place.node.run(&args).ok();
+        assert_eq!(left(), 1, "{more:?}: what was left is gone");
+        let name = if more.is_empty() { out.clone() } else { out.with_extension("tar") };
+        assert!(fs::metadata(&name).unwrap().len() >= 192 << 20);
+    }
+    assert!(killed > 0, "no run was killed in time: nothing was tested");
+}

@@ -76,9 +76,9 @@ fn a_node_without_a_network_says_what_it_cannot_do() {
              Ipns.DelegatedPublishers are set up",
         ),
         (
-            &["name", "publish", "--allow-offline", none],
+            &["name", "publish", "--allow-offline", "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG"],
             "Error: block was not found locally (offline): ipld: could not find \
-             QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn",
+             QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG",
         ),
         (
             &["name", "publish", "--allow-offline", "--allow-delegated", none],

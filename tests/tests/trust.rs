@@ -171,3 +171,42 @@ fn a_full_disk_lets_blocks_go() {
     assert!(point.join("repo/reserve").exists(), "the reserve is there again");
     drop(tool("umount", &["--lazy", text(&point)]));
 }
+
+/// The block of the root of `files` is damaged. The tree before the last change is shown, and whoever looks is told so, at
+/// each look and by `repo verify`, until the next change makes that the root.
+#[test]
+fn a_root_of_files_that_cannot_be_read_is_told_until_it_is_replaced() {
+    let dir = temporary("trust-files-root");
+    let repo = dir.path().join("repo");
+    let node = Node::init(&repo);
+    node.run_with(["files", "write", "--create", "/first"], b"1").ok();
+    let before = node.run(["files", "stat", "--hash", "/"]).ok().out();
+    node.run_with(["files", "write", "--create", "/second"], b"2").ok();
+    let root = node.run(["files", "stat", "--hash", "/"]).ok().out();
+    assert_eq!(node.run(["files", "stat", "/"]).ok().err(), "");
+    assert!(!node.run(["repo", "verify"]).ok().out().contains("'files'"));
+    damage(&repo, &node.run(["block", "get", root.trim()]).ok().stdout);
+
+    for _ in 0..2 {
+        let stat = node.run(["files", "stat", "--hash", "/"]).ok();
+        assert_eq!(stat.out(), before);
+        for words in ["Warning: the root ", root.trim(), before.trim(), "cannot be read", "next change"] {
+            assert!(stat.err().contains(words), "{words}: {}", stat.err());
+        }
+    }
+    let verified = node.run(["repo", "verify"]).failed();
+    assert!(
+        verified.out().contains(&format!("the root {} of 'files' cannot be read", root.trim())),
+        "{}",
+        verified.out()
+    );
+    assert!(verified.err().contains("; the root of 'files' cannot be read"), "{}", verified.err());
+
+    // The change itself tells it for the last time.
+    assert!(node.run(["files", "mkdir", "/third"]).ok().err().contains("cannot be read"));
+    let after = node.run(["files", "ls", "/"]).ok();
+    assert_eq!((after.out().as_str(), after.err().as_str()), ("first\nthird\n", ""));
+    let verified = node.run(["repo", "verify", "--drop"]).ok();
+    assert!(!verified.out().contains("'files'"), "{}", verified.out());
+    node.run(["repo", "verify"]).ok();
+}

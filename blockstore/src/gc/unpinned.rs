@@ -39,6 +39,9 @@ pub struct UnpinnedReport {
 impl Store {
     /// Deletes what was held by roots that are none any more, as far as nothing else holds it. The cost is that of what
     /// goes, not that of what is stored. Files are not rewritten: [`Store::collect`] does that.
+    ///
+    /// A root is read by its codec: the CID of a block with the codec raw stands for that block alone, whatever it links to.
+    /// Blocks of any age go, but for those that an operation in flight has found or put.
     pub fn collect_unpinned(
         &self,
         roots: &[Cid],
@@ -46,7 +49,6 @@ impl Store {
     ) -> Result<UnpinnedReport, GcError> {
         let inner = self.inner();
         let _one_at_a_time = lock(&inner.maintenance);
-        inner.room_to_remove()?;
         let mut report = UnpinnedReport::default();
         if let Some(damage) = files_roots(&*inner.index.get()?)?.damage {
             report.unprovable = Some(Unprovable::FilesRoot(damage));
@@ -66,7 +68,7 @@ impl Store {
                 chunk.into_iter().zip(children).partition(|(_, children)| children.is_some());
             report.left_blocks += unknown.len() as u64;
             let cids: Vec<Cid> = known.iter().map(|(cid, _)| *cid).collect();
-            let looks = inner.delete_some(&cids, Counting::AllRoots)?;
+            let looks = inner.with_reserve(|| inner.delete_some(&cids, Counting::AllRoots))?;
             for ((cid, children), look) in known.into_iter().zip(looks) {
                 match look {
                     Look::Done(Ok(bytes)) => {
@@ -92,6 +94,7 @@ impl Store {
                 }
             }
         }
+        inner.sample_used();
         Ok(report)
     }
 }

@@ -6,8 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use std::ops::ControlFlow;
+
 use crate::common::*;
-use holdfast_blockstore::{Store, StoreConfig, WriteError};
+use holdfast_blockstore::{GcError, GcEvent, GcOptions, Store, StoreConfig, WriteError};
 
 const STORY: &str = "HOLDFAST_FAULT_STORY";
 const CONTROL: &str = "HOLDFAST_FAULT";
@@ -78,6 +80,8 @@ fn teller() {
         "folder-sync" => failed_commit(&store, repo.path(), "sync", "/segments", EIO),
         "append-full" => failed_append(&store, repo.path(), ENOSPC),
         "append-io" => failed_append(&store, repo.path(), EIO),
+        "collection-write" => failed_collection(&store, repo.path(), "write"),
+        "collection-sync" => failed_collection(&store, repo.path(), "sync"),
         "order" => order(&store),
         "busy-reader" => busy_reader(&store),
         other => panic!("no story {other}"),
@@ -173,6 +177,57 @@ fn failed_sync_of_removal(store: &Store) {
     put(store, &[blocks[0].clone()]);
     assert_has(store, &blocks[0]);
     assert_eq!(assert_consistent(store), 2);
+}
+
+/// The log does not take the rows that a collection removes, from its hundredth block on. The collection ends with an
+/// error, what it did until then is whole, and the next one does the rest; the same for what was unpinned.
+fn failed_collection(store: &Store, repo: &Path, call: &str) {
+    let (kept, unpinned) = (tree(1, 30, 5000), tree(2, 300, 5000));
+    let garbage: Vec<_> = (0..300).map(|seed| leaf(1_000_000 + seed, 5000)).collect();
+    for blocks in [&kept, &unpinned, &garbage] {
+        put(store, blocks);
+    }
+    store.writer().commit(&[pin(root_of(&kept)), pin(root_of(&unpinned))]).unwrap();
+    let survives = |garbage_at_least: u64| {
+        // As the fault left it, also for those who find the repo like that.
+        let after = tempfile::tempdir().unwrap();
+        copy_repo(repo, after.path());
+        let survivor = open(after.path());
+        assert!(is_whole(&survivor, &kept));
+        assert!(assert_consistent(&survivor) >= kept.len() as u64 + garbage_at_least);
+    };
+    let failing = |collect: &dyn Fn(&mut dyn FnMut(GcEvent<'_>) -> ControlFlow<()>) -> Option<GcError>| {
+        let mut removed = 0;
+        let error = collect(&mut |event| {
+            removed += u32::from(matches!(event, GcEvent::Removed { .. }));
+            if removed == 100 {
+                fault(call, ".log", EIO, -1);
+            }
+            ControlFlow::Continue(())
+        });
+        assert!(matches!(error, Some(GcError::Write(_) | GcError::Generation)), "{error:?}");
+        assert!(removed >= 100);
+        // Reading goes on in the middle of it.
+        assert!(is_whole(store, &kept));
+        no_fault();
+    };
+    failing(&|events| store.collect(&GcOptions::default(), events).err());
+    assert!(is_whole(store, &kept) && is_whole(store, &unpinned));
+    survives(unpinned.len() as u64);
+    let more = leaf(77, 5000);
+    put(store, std::slice::from_ref(&more));
+    collect(store);
+    assert!(is_gone(store, &garbage));
+    assert_eq!(assert_consistent(store), (kept.len() + unpinned.len()) as u64);
+
+    store.writer().commit(&[unpin(root_of(&unpinned))]).unwrap();
+    failing(&|events| store.collect_unpinned(&[root_of(&unpinned)], events).err());
+    survives(0);
+    put(store, std::slice::from_ref(&more));
+    collect(store);
+    assert!(is_gone(store, &unpinned));
+    assert_eq!(assert_consistent(store), kept.len() as u64);
+    survives(0);
 }
 
 /// An append fails after a part of it was written.
@@ -317,4 +372,14 @@ fn removing_goes_on_when_the_quota_is_exceeded() {
 #[test]
 fn a_removal_whose_log_does_not_sync() {
     tell("remove-io");
+}
+
+#[test]
+fn a_write_that_fails_in_the_middle_of_a_collection() {
+    tell("collection-write");
+}
+
+#[test]
+fn a_sync_that_fails_in_the_middle_of_a_collection() {
+    tell("collection-sync");
 }

@@ -47,8 +47,9 @@ fn adding_beyond_the_limit_is_refused_and_removing_is_not() {
     put(&store, &kept[1]);
     store.writer().commit(&[unpin(root_of(&kept[2]))]).unwrap();
     // What removing needs to write may go beyond.
-    let writer = store.writer().beyond_limit();
-    writer.put([leaf(5, 4_000_000)]).unwrap();
+    let (writer, more) = (store.writer(), tree(5000, 16, 262_144));
+    assert!(matches!(writer.put(&more), Err(WriteError::Quota { .. })));
+    writer.put_beyond_limit(&more).unwrap();
     writer.commit(&[]).unwrap();
     collect(&store);
     put(&store, &tree(2000, 16, 200_000));

@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use holdfast_blockstore::repo::RepoPaths;
+
 use crate::commands::registry::{
     Arg, ArgError, ArgKind, Call, Command, CommandError, Door, ErrorKind, Input, Needs, Path, Registry,
     Request, Response, split_args,
 };
 use crate::commands::{Context, ContextParams, Terminal};
-use holdfast_blockstore::repo::RepoPaths;
 
 use super::input::{self, Stdin};
 use super::parse::{Line, parse};
@@ -22,6 +23,10 @@ const EXIT_INTERRUPTED: u8 = 130;
 const EXIT_CLOSED_PIPE: u8 = 141;
 /// Kubo's words where a command must have the repo to itself.
 const DAEMON_RUNS: &str = "ipfs daemon is running. please stop it to run this command";
+/// How long a daemon that was asked to end is waited for.
+const ENDING_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked whether it has.
+const ENDING_POLL: Duration = Duration::from_millis(5);
 /// How long an interrupted command may take to stop.
 const STOPPING_MAX: Duration = Duration::from_secs(2);
 
@@ -203,17 +208,32 @@ async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> 
         return Err(CommandError::client(DAEMON_RUNS));
     }
     let answer = async {
-        let response = match remote::find(&context, &path, &call).await? {
+        let daemon = remote::find(&context, &path, &call).await?;
+        let is_waited_for = daemon.is_some() && command.ends_daemon && !call.is_given("api");
+        let response = match daemon {
             Some(daemon) => daemon.ask(command, &call, has_input.then_some(input)).await?,
             None => here(command, &context, &call, input).await?,
         };
-        output::show(terminal, command, &call, response).await
+        output::show(terminal, command, &call, response).await?;
+        if is_waited_for {
+            // What goes wrong at the end of a daemon is in its own words.
+            let _ = tokio::time::timeout(ENDING_MAX, until_free(&context)).await;
+        }
+        Ok(())
     };
     match timeout {
         None => answer.await,
         Some(limit) => tokio::time::timeout(limit, answer)
             .await
             .unwrap_or_else(|_| Err(CommandError::new("context deadline exceeded"))),
+    }
+}
+
+/// Waits until nobody has the repo open.
+async fn until_free(context: &Context) {
+    let paths = RepoPaths::new(context.repo_dir());
+    while paths.is_locked() {
+        tokio::time::sleep(ENDING_POLL).await;
     }
 }
 

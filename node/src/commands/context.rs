@@ -172,6 +172,7 @@ impl Context {
                 report.short_segments
             ));
         }
+        warnings.extend(node.files_state().fault());
         warnings
     }
 

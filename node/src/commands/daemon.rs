@@ -62,6 +62,7 @@ pub(super) fn shutdown() -> Command {
     Command::new("shutdown", "Shut down the daemon.")
         .help("Asks the running daemon to end. It closes its repo and is gone within a second.")
         .needs(Needs::Config)
+        .ends_daemon()
         .run(run_shutdown)
 }
 

@@ -110,7 +110,8 @@ pub(super) fn id() -> Command {
 
 async fn run_id(context: Context, request: Request) -> Result<Response, CommandError> {
     let base: IpnsBase = request.text("peerid-base").parse().map_err(CommandError::from_error)?;
-    let key = load(&context).await?.private_key().map_err(CommandError::from_error)?;
+    let config = load(&context).await?;
+    let key = config.private_key().map_err(CommandError::from_error)?;
     if let Some(asked) = request.args().first() {
         let asked = crate::keys::parse_peer_id(asked).map_err(CommandError::from_error)?;
         if asked != key.peer_id() {
@@ -123,7 +124,11 @@ async fn run_id(context: Context, request: Request) -> Result<Response, CommandE
             return id_value(&IdInfo::of_peer(&asked, base));
         }
     }
-    id_value(&IdInfo::offline(&key, base))
+    let mut info = IdInfo::offline(&key, base);
+    if let Some(version) = config.api().map_err(CommandError::from_error)?.reported_version {
+        info.agent_version = format!("{} (API.ReportedVersion {version})", info.agent_version);
+    }
+    id_value(&info)
 }
 
 fn id_value(info: &IdInfo) -> Result<Response, CommandError> {

@@ -1,12 +1,13 @@
 //! `log`: levels of the daemon's logs, and following them.
 
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
 use super::Context;
 use super::config::line;
 use super::registry::{Arg, ByteStream, Call, Command, CommandError, Needs, Opt, Request, Response, Status};
-use crate::observe::log::{ALL, Level, SUBSYSTEMS};
+use crate::observe::log::{ALL, Level, SUBSYSTEMS, Tail};
 use crate::runtime::Runtime;
 
 /// The name that the default level goes by among those of subsystems.
@@ -34,7 +35,7 @@ pub(super) fn runtime(context: &Context, path: &str) -> Result<Runtime, CommandE
 fn ls() -> Command {
     Command::new("ls", "List the logging subsystems.")
         .help("Lists the names that levels can be set for.")
-        .needs(Needs::Nothing)
+        .needs(Needs::Config)
         .run(|_, _| async {
             let names: Vec<&str> = SUBSYSTEMS.iter().map(|subsystem| subsystem.name).collect();
             Ok(Response::One(json!({ "Strings": names })))
@@ -57,7 +58,7 @@ fn level() -> Command {
             "level",
             "The level to set: trace, debug, info, warn, error, dpanic, panic, fatal, or default.",
         ))
-        .needs(Needs::Nothing)
+        .needs(Needs::Config)
         .run(run_level)
         .text(level_text)
 }
@@ -129,8 +130,9 @@ fn tail() -> Command {
         )
         .opt(Opt::string("log-level", "Log level to listen to.").default(""))
         .status(Status::Experimental)
-        .needs(Needs::Nothing)
+        .needs(Needs::Config)
         .run(run_tail)
+        .feed()
 }
 
 async fn run_tail(context: Context, request: Request) -> Result<Response, CommandError> {
@@ -141,11 +143,15 @@ async fn run_tail(context: Context, request: Request) -> Result<Response, Comman
             .map_err(|error| CommandError::new(format!("setting log level {word}: {error}")))?,
     };
     let lines = runtime.logs().follow(level).map_err(CommandError::from_error)?;
-    let mut stopping = runtime.stopping();
-    let stopped = async move {
-        // An error means that the runtime is gone, which is the end as well.
-        let _ = stopping.wait_for(|stop| *stop).await;
+    // What was logged before the end is given before the end.
+    let next = |(mut lines, mut stopping): (Tail, watch::Receiver<bool>)| async move {
+        let line = tokio::select! {
+            biased;
+            line = lines.next() => line?,
+            _ = stopping.wait_for(|stop| *stop) => return None,
+        };
+        Some((Ok(line), (lines, stopping)))
     };
-    let stream = Box::pin(lines.map(Ok).take_until(Box::pin(stopped)));
+    let stream = Box::pin(stream::unfold((lines, runtime.stopping()), next));
     Ok(Response::Bytes(ByteStream { stream, length: None, content_type: "text/plain" }))
 }

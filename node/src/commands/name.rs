@@ -65,9 +65,10 @@ fn publish() -> Command {
         .run(run_publish)
         .text(|call, value, out| {
             let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
-            match call.bool("quieter") {
-                true => line(out, text("Name")),
-                false => line(out, &format!("Published to {}: {}", text("Name"), text("Value"))),
+            if call.bool("quieter") {
+                line(out, text("Name"))
+            } else {
+                line(out, &format!("Published to {}: {}", text("Name"), text("Value")))
             }
         })
 }

@@ -22,7 +22,7 @@ pub(super) fn command() -> Command {
              --drop removes damaged blocks. What one of them links to stays known, so that a garbage collection keeps \
              the rest of what is pinned. --heal also fetches them again, which needs peers.\n\n\
              The exit code is 1 if anything damaged was found and not put right, if the index is not what the blocks \
-             say, or if acknowledged changes were lost earlier and nobody has acknowledged that.",
+             say, if the root of 'files' cannot be read, or if acknowledged changes were lost earlier and nobody has acknowledged that.",
         )
         .opt(Opt::bool("drop", "Remove corrupt blocks from datastore (destructive operation)."))
         .opt(Opt::bool(
@@ -71,6 +71,7 @@ struct Summary {
     removed: u64,
     stayed: u64,
     index: u64,
+    files: bool,
     lost: bool,
 }
 
@@ -84,6 +85,10 @@ impl Summary {
             Verified::Index(sentence) => {
                 self.index += 1;
                 vec![message(&format!("index: {sentence}"))]
+            }
+            Verified::Files(sentence) => {
+                self.files = true;
+                vec![message(&sentence)]
             }
             Verified::Lost(sentence) => {
                 self.lost = true;
@@ -124,6 +129,10 @@ impl Summary {
         if self.index > 0 {
             fails = true;
             text.push_str("; the index is not what the blocks say: 'holdfast repo rebuild' makes a new one");
+        }
+        if self.files {
+            fails = true;
+            text.push_str("; the root of 'files' cannot be read");
         }
         if self.lost && !self.params.acknowledge {
             fails = true;

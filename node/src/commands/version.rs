@@ -22,7 +22,8 @@ fn version() -> Command {
     Command::new("version", "Show version information.")
         .help(
             "Shows which level of Kubo's commands and interfaces this node matches. --all also names the program \
-             itself.",
+             itself. The key API.ReportedVersion of the config has it say another level, for old clients that insist \
+             on one.",
         )
         .opt(Opt::bool("number n", "Only show the version number."))
         .opt(Opt::bool("commit", "Show the commit hash."))
@@ -33,14 +34,21 @@ fn version() -> Command {
         .text(text)
 }
 
-async fn run(_context: Context, _request: Request) -> Result<Response, CommandError> {
+async fn run(context: Context, _request: Request) -> Result<Response, CommandError> {
     Ok(Response::One(json!({
-        "Version": KUBO_VERSION,
+        "Version": reported(context).await,
         "Commit": COMMIT,
         "Repo": REPO_VERSION,
         "System": system(),
         "Golang": "",
     })))
+}
+
+/// What clients are told: the level that is matched, unless `API.ReportedVersion` of the config says something else. Before
+/// `init` there is no config.
+async fn reported(context: Context) -> String {
+    let of_config = super::config::load(&context).await.ok().and_then(|config| config.api().ok());
+    of_config.and_then(|api| api.reported_version).unwrap_or_else(|| KUBO_VERSION.to_owned())
 }
 
 /// Architecture and system, in Go's words.

@@ -18,7 +18,7 @@ const OPERATIONS_TIME_MAX: Duration = Duration::from_millis(250);
 pub(super) async fn in_order(
     context: Context,
     mut serving: JoinSet<()>,
-    files: AddressFiles,
+    mut files: AddressFiles,
 ) -> Result<(), CommandError> {
     let all = async { while serving.join_next().await.is_some() {} };
     if timeout(REQUESTS_TIME_MAX, all).await.is_err() {

@@ -8,7 +8,8 @@ const ROUTING: [&str; 9] =
     ["default", "none", "dht", "dhtclient", "dhtserver", "auto", "autoclient", "delegated", "custom"];
 
 /// Flags without effect, and why they have none.
-const WITHOUT_EFFECT: [(&str, &str); 5] = [
+const WITHOUT_EFFECT: [(&str, &str); 6] = [
+    ("agent-version-suffix", "this version has no network, and so no peers that are told"),
     ("enable-pubsub-experiment", "this version has no network"),
     ("enable-namesys-pubsub", "this version has no network"),
     ("enable-mplex-experiment", "Kubo removed it too"),
@@ -33,7 +34,7 @@ pub(super) fn check(call: &Call, console: &Console) -> Result<(), CommandError> 
         console.warn(format!("--routing={routing} has no effect: this version has no network"));
     }
     for (name, why) in WITHOUT_EFFECT {
-        if call.bool(name) {
+        if call.bool(name) || !call.text(name).is_empty() {
             console.warn(format!("--{name} has no effect: {why}"));
         }
     }

@@ -17,6 +17,7 @@ mod systemd;
 mod unix_socket;
 
 use std::path::Path;
+use std::time::Duration;
 
 use holdfast_blockstore::repo::RepoPaths;
 use tokio::task::JoinSet;
@@ -26,7 +27,6 @@ use crate::commands::{Context, ContextParams, KUBO_VERSION, REPO_VERSION, system
 use crate::fsutil::write_atomic;
 use crate::http::{Endpoint, Limits, Server};
 use crate::observe::Logs;
-use crate::observe::log::LogSettings;
 use crate::runtime::Runtime;
 
 use console::Console;
@@ -36,10 +36,19 @@ use signals::Signals;
 /// Permissions of the files that name addresses: whoever may read the repo may know them.
 const ADDRESS_FILE_MODE: u32 = 0o644;
 
+/// How long the end waits for log lines that nobody reads.
+const FLUSH_MAX: Duration = Duration::from_millis(200);
+
 /// Runs a daemon on the context's repo until it is asked to end.
 pub(crate) async fn run(context: Context, request: Request) -> Result<Response, CommandError> {
     let console = Console::of_process();
-    let outcome = serve(&context, &request, &console).await;
+    let (logs, trouble) = Logs::start(request.bool("debug"));
+    if let Some(trouble) = trouble {
+        console.warn(trouble);
+    }
+    let outcome = serve(&context, &request, &console, &logs).await;
+    // It fails only where the process is being torn down.
+    let _ = tokio::task::spawn_blocking(move || logs.flush(FLUSH_MAX)).await;
     if outcome.is_err() {
         // Kubo sets its error apart from the lines above.
         console.say("");
@@ -47,22 +56,27 @@ pub(crate) async fn run(context: Context, request: Request) -> Result<Response, 
     outcome.map(|()| Response::Empty)
 }
 
-async fn serve(context: &Context, request: &Request, console: &Console) -> Result<(), CommandError> {
+async fn serve(
+    context: &Context,
+    request: &Request,
+    console: &Console,
+    logs: &Logs,
+) -> Result<(), CommandError> {
     // From the first line on, a signal ends it in good order.
     let mut signals = Signals::listen()?;
     console.say("Initializing daemon...");
     say_versions(console);
     flags::check(request, console)?;
-    let logs = logs(request)?;
     if request.bool_opt("manage-fdlimit") != Some(false) {
         nofile::raise(console);
     }
     let started = tokio::select! {
-        started = start(context, request, console, logs) => started?,
+        started = start(context, request, console, logs.clone()) => started?,
         () = signals.next() => return Ok(()),
     };
     let Started { context, runtime, serving, files } = started;
     runtime.set_ready();
+    tracing::info!("the daemon is ready");
     console.say("Daemon is ready");
     systemd::ready();
     let watchdog = systemd::watch(&context);
@@ -76,6 +90,7 @@ async fn serve(context: &Context, request: &Request, console: &Console) -> Resul
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
     systemd::stopping();
+    tracing::info!("the daemon is stopping");
     runtime.stop();
     let closed = tokio::select! {
         closed = close::in_order(context, serving, files) => closed,
@@ -123,21 +138,16 @@ async fn start(
     let bound = listen::api(&config, request.text("api"), context.program(), console).await?;
     listen::say(&bound, &config, console);
     let server = Server::new(handler, Limits::default());
-    let files = AddressFiles::new(context.repo_dir(), &bound);
+    let mut files = AddressFiles::new(context.repo_dir(), &bound);
     let mut serving = JoinSet::new();
-    for Bound { listener, .. } in bound {
+    for Bound { listener, socket, .. } in bound {
+        files.sockets.extend(socket);
         let (server, stop) = (server.clone(), runtime.stopping());
         serving.spawn(async move { server.serve(listener, stop).await });
     }
     files.write()?;
     listen::no_gateway(&config, console);
     Ok(Started { context, runtime, serving, files })
-}
-
-/// The logs of this process, as the environment and `--debug` ask for.
-fn logs(request: &Request) -> Result<Logs, CommandError> {
-    let settings = LogSettings::of_process(request.bool("debug")).map_err(CommandError::from_error)?;
-    Logs::install(settings).map_err(CommandError::from_error)
 }
 
 /// What Kubo says of itself, in its order.
@@ -154,16 +164,16 @@ fn say_versions(console: &Console) {
 #[derive(Debug)]
 struct AddressFiles {
     paths: RepoPaths,
+    /// None once they are removed.
     api: Option<Endpoint>,
-    /// Sockets that were made, and are removed.
+    /// Sockets that were made.
     sockets: Vec<unix_socket::SocketFile>,
 }
 
 impl AddressFiles {
     fn new(repo: &Path, bound: &[Bound]) -> Self {
         let api = bound.first().map(|bound| bound.endpoint.reachable());
-        let sockets = bound.iter().filter_map(|bound| bound.socket.clone()).collect();
-        Self { paths: RepoPaths::new(repo), api, sockets }
+        Self { paths: RepoPaths::new(repo), api, sockets: Vec::new() }
     }
 
     fn write(&self) -> Result<(), CommandError> {
@@ -174,14 +184,19 @@ impl AddressFiles {
             .map_err(|error| CommandError::new(format!("writing {}: {error}", path.display())))
     }
 
-    /// Removes them. The lock of the repo is still held: nobody else's are there.
-    fn remove(&self) {
-        for path in [self.paths.api(), self.paths.gateway()] {
-            remove(&path);
+    /// Removes them, once: as long as the lock of the repo is held, nobody else's are there.
+    fn remove(&mut self) {
+        if self.api.take().is_some() {
+            remove(&self.paths.api());
         }
-        for socket in &self.sockets {
-            socket.remove();
-        }
+        self.sockets.clear();
+    }
+}
+
+/// Also where starting failed half-way: the repo is closed after this is dropped.
+impl Drop for AddressFiles {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

@@ -11,17 +11,16 @@ use tokio::net::UnixListener;
 /// Permissions of the socket: its owner's alone. Whoever may write to it controls the node.
 const MODE: u32 = 0o600;
 
-/// A socket's file that this process made.
-#[derive(Debug, Clone)]
+/// A socket's file that this process made. It is removed with this value, if it is still the one that was made.
+#[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and number: a file that another process put in its place is not ours.
     identity: (u64, u64),
 }
 
-impl SocketFile {
-    /// Removes it, if it is still the one that was made.
-    pub(super) fn remove(&self) {
+impl Drop for SocketFile {
+    fn drop(&mut self) {
         let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity);
         if ours {
             super::remove(&self.path);
@@ -87,9 +86,9 @@ mod tests {
         assert_eq!(listen(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(listener);
         let (_listener, second) = listen(&path).unwrap();
-        file.remove();
+        drop(file);
         assert!(path.exists(), "the first one's file is gone already; this one is another's");
-        second.remove();
+        drop(second);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         fs::write(&path, "precious").unwrap();
         assert!(listen(&path).is_err());

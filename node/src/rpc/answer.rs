@@ -46,9 +46,8 @@ fn head(shape: &Shape, encoding: Encoding, body: ResponseBody) -> Response<Respo
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     let yes = HeaderValue::from_static("1");
     match *shape {
-        Shape::Value => {}
+        Shape::Value | Shape::Bytes { content_type: JSON, .. } => {}
         Shape::Values => drop(headers.insert(X_CHUNKED_OUTPUT, yes)),
-        Shape::Bytes { content_type: JSON, .. } => {}
         Shape::Bytes { length, content_type } => {
             headers.insert(X_STREAM_OUTPUT, yes);
             // Nobody else's bytes are rendered as a page of this origin.
@@ -62,10 +61,9 @@ fn head(shape: &Shape, encoding: Encoding, body: ResponseBody) -> Response<Respo
     response
 }
 
-/// An answer that is known.
+/// An answer that is known. It is chunked like the others, as its head announces a trailer.
 pub(super) fn whole(shape: &Shape, data: Bytes, encoding: Encoding) -> Response<ResponseBody> {
-    let body = if data.is_empty() { ResponseBody::Empty } else { ResponseBody::Full(data) };
-    head(shape, encoding, body)
+    head(shape, encoding, reply::chunked(data))
 }
 
 /// An answer that is on its way.

@@ -102,13 +102,13 @@ impl Inner {
             tracing::warn!(target: "holdfast::rpc", "refused: {refused}");
             return text(StatusCode::FORBIDDEN, refused);
         }
-        if let Err(refused) = self.check_address(&request) {
-            return refused;
+        if let Some(refusal) = self.refuse_address(&request) {
+            return refusal;
         }
         // A browser asks without credentials what it may send with them, and learns nothing else.
         let is_preflight = path.below_api().is_some() && is_preflight(&request);
-        if !is_preflight && let Err(refused) = self.check_caller(&request, &path) {
-            return refused;
+        if !is_preflight && let Some(refusal) = self.refuse_caller(&request, &path) {
+            return refusal;
         }
         match (route, path.below_api()) {
             (Some((_, handler)), _) => {
@@ -133,20 +133,22 @@ impl Inner {
         (is_checked && agent != own).then(|| format!("api version mismatch ({own} != {agent})"))
     }
 
-    fn check_address(&self, request: &Request<Body>) -> Result<(), Answer> {
+    fn refuse_address(&self, request: &Request<Body>) -> Option<Answer> {
         match (&self.per_address, request.extensions().get::<Peer>()) {
             (Some(limit), Some(Peer::Tcp { remote, .. })) => {
-                limit.take(address(remote.ip()), Instant::now()).map_err(too_many)
+                limit.take(address(remote.ip()), Instant::now()).err().map(too_many)
             }
-            _ => Ok(()),
+            _ => None,
         }
     }
 
-    fn check_caller(&self, request: &Request<Body>, path: &Segments) -> Result<(), Answer> {
+    fn refuse_caller(&self, request: &Request<Body>, path: &Segments) -> Option<Answer> {
         match (self.settings.authorizations.check(request.headers(), path), &self.per_credential) {
-            (None, _) => Err(text(StatusCode::FORBIDDEN, DENIED)),
-            (Some(Caller::Entry(entry)), Some(limit)) => limit.take(entry, Instant::now()).map_err(too_many),
-            (Some(_), _) => Ok(()),
+            (None, _) => Some(text(StatusCode::FORBIDDEN, DENIED)),
+            (Some(Caller::Entry(entry)), Some(limit)) => {
+                limit.take(entry, Instant::now()).err().map(too_many)
+            }
+            (Some(_), _) => None,
         }
     }
 
@@ -170,23 +172,23 @@ impl Inner {
         }
         let (parts, body) = request.into_parts();
         let head = Request::from_parts(parts.clone(), ());
-        let mut answer = match self.check_method(&head) {
-            Err(refused) => refused,
-            Ok(()) if !cors.admits(&head) => {
+        let mut answer = match self.refuse_method(&head) {
+            Some(refusal) => refusal,
+            None if !cors.admits(&head) => {
                 tracing::warn!(target: "holdfast::rpc", "refused a request to {} that may be forged", head.uri().path());
                 text(StatusCode::FORBIDDEN, "403 - Forbidden")
             }
-            Ok(()) => self.call(Request::from_parts(parts, body), segments).await,
+            None => self.call(Request::from_parts(parts, body), segments).await,
         };
         cors.decorate(&head, answer.headers_mut());
         answer
     }
 
-    fn check_method(&self, request: &Request<()>) -> Result<(), Answer> {
+    fn refuse_method(&self, request: &Request<()>) -> Option<Answer> {
         let allow_get = self.settings.allow_get;
         let status = match *request.method() {
-            Method::POST => return Ok(()),
-            Method::GET | Method::HEAD if allow_get => return Ok(()),
+            Method::POST => return None,
+            Method::GET | Method::HEAD if allow_get => return None,
             Method::OPTIONS => StatusCode::NO_CONTENT,
             _ => StatusCode::METHOD_NOT_ALLOWED,
         };
@@ -196,7 +198,7 @@ impl Inner {
         };
         let allow = if allow_get { "OPTIONS, POST, HEAD, GET" } else { "OPTIONS, POST" };
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-        Err(answer)
+        Some(answer)
     }
 
     /// Runs the command that these segments name.

@@ -72,7 +72,7 @@ fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port))
             if port.bytes().all(|byte| byte.is_ascii_digit())
-                && !(name.contains(':') && !name.ends_with(']')) =>
+                && (name.ends_with(']') || !name.contains(':')) =>
         {
             name
         }

@@ -1,11 +1,13 @@
 //! Answers that are no command's: texts, and errors as Kubo tells them.
 
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TRAILER, X_CONTENT_TYPE_OPTIONS};
 use http::{Response, StatusCode};
 use serde_json::json;
 
 use crate::commands::registry::{CommandError, Encoding, ErrorKind};
-use crate::http::ResponseBody;
+use crate::http::{Piece, ResponseBody};
 
 /// The header, behind the body, that tells of an error in the middle of it.
 pub(super) const STREAM_ERROR: HeaderName = HeaderName::from_static("x-stream-error");
@@ -36,7 +38,7 @@ pub(super) fn empty(status: StatusCode) -> Response<ResponseBody> {
 
 /// The error of a command that has answered nothing yet.
 pub(super) fn error(error: &CommandError, encoding: Encoding) -> Response<ResponseBody> {
-    let mut response = Response::new(error_line(error, encoding).into());
+    let mut response = Response::new(chunked(error_line(error, encoding).into()));
     *response.status_mut() = if error.kind == ErrorKind::Client {
         StatusCode::BAD_REQUEST
     } else {
@@ -46,6 +48,12 @@ pub(super) fn error(error: &CommandError, encoding: Encoding) -> Response<Respon
     headers.insert(CONTENT_TYPE, content_type(encoding));
     headers.insert(TRAILER, STREAM_ERROR_NAME);
     response
+}
+
+/// A body that is known, in chunks: clients are told that a trailer may follow.
+pub(super) fn chunked(data: Bytes) -> ResponseBody {
+    let pieces = (!data.is_empty()).then_some(Piece::Data(data));
+    ResponseBody::Stream(stream::iter(pieces).boxed())
 }
 
 /// An error as a line of a body.

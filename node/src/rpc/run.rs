@@ -85,7 +85,7 @@ async fn begin(
     call: Call,
     encoding: Encoding,
 ) -> Result<Begun, CommandError> {
-    if command.needs != Needs::Nothing {
+    if command.needs != Needs::Nothing && command.is_runnable() {
         context.require_repo()?;
     }
     let Some(running) = command.start(context, request) else {
@@ -159,20 +159,21 @@ impl Output {
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, CommandError>> {
         loop {
             let encoded = match self.source.as_mut()? {
-                Source::Values(values) => match values.next().await {
-                    Some(value) => value.and_then(|value| self.encoder.value(&value)),
-                    None => {
+                Source::Values(values) => {
+                    if let Some(value) = values.next().await {
+                        value.and_then(|value| self.encoder.value(&value))
+                    } else {
                         self.source = None;
                         self.encoder.end()
                     }
-                },
-                Source::Bytes(bytes) => match bytes.next().await {
-                    Some(data) => data,
-                    None => {
+                }
+                Source::Bytes(bytes) => {
+                    let data = bytes.next().await;
+                    if data.is_none() {
                         self.source = None;
-                        return None;
                     }
-                },
+                    data?
+                }
             };
             match encoded {
                 Ok(data) if data.is_empty() => {}

@@ -16,7 +16,7 @@ use crate::services::names::{NameResolveError, ResolveDepth};
 pub enum ResolveError {
     /// It begins with a name that leads nowhere.
     #[error(transparent)]
-    Name(#[from] NameResolveError),
+    Name(Box<NameResolveError>),
     /// It ends inside a block, where the caller needs a whole one.
     #[error("{path}: path leads into a block, not to one")]
     InsideBlock {
@@ -26,6 +26,12 @@ pub enum ResolveError {
     /// A block on the way could not be had, or has no such child.
     #[error(transparent)]
     Walk(#[from] WalkError<ReadError>),
+}
+
+impl From<NameResolveError> for ResolveError {
+    fn from(error: NameResolveError) -> Self {
+        Self::Name(Box::new(error))
+    }
 }
 
 impl From<FetchError> for ResolveError {

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use holdfast_blockstore::{VerifyError, VerifyEvent, VerifyOptions};
 use holdfast_dag::cid::{Cid, codec};
 
+use super::files::recorded_fault;
 use super::repo::RepoServiceError;
 use crate::node::Node;
 use crate::pool::OperationStream;
@@ -43,6 +44,8 @@ pub enum Verified {
     },
     /// A counter or a derived row of the index is not what the blocks say; a sentence.
     Index(String),
+    /// The recorded root of the mutable file system cannot be read; a sentence.
+    Files(String),
     /// Changes that were acknowledged were lost; a sentence.
     Lost(String),
 }
@@ -60,7 +63,7 @@ impl From<VerifyError> for RepoServiceError {
 }
 
 impl Node {
-    /// Reads and hashes every block, checks the index, and tells what was lost before.
+    /// Reads and hashes every block, checks the index and the root of the mutable file system, and tells what was lost before.
     pub fn repo_verify(&self, params: VerifyParams) -> VerifyStream {
         let node = self.clone();
         self.pool().stream(256, move |output| {
@@ -86,6 +89,9 @@ impl Node {
             }
             for sentence in store.check_rows()? {
                 output.send(Verified::Index(sentence))?;
+            }
+            if let Some(fault) = recorded_fault(&node)? {
+                output.send(Verified::Files(fault))?;
             }
             if let Some(loss) = store.loss().map_err(holdfast_blockstore::ReadError::from)? {
                 output.send(Verified::Lost(loss.to_string()))?;

@@ -1,6 +1,7 @@
 //! Garbage is collected again and again, without a grace period, while eight writers add, pin, import and edit files that
-//! share most of their blocks, unpin and remove them. Nothing that was acknowledged ever misses a byte: each writer
-//! reads back what it did, at once and later, and at the end everything is compared with a full walk.
+//! share most of their blocks, unpin and remove them, and collect at once some of what they unpinned. Nothing that was
+//! acknowledged ever misses a byte: each writer reads back what it did, at once and later, and at the end everything is
+//! compared with a full walk.
 //!
 //! 2 minutes; 30 with `SOAK=1`; `GC_LOOP_SECONDS` for another time.
 
@@ -46,6 +47,8 @@ struct Bed {
     test: TestNode,
     stop: AtomicBool,
     acknowledged: AtomicU64,
+    /// Blocks that went with the pins that were removed.
+    at_once: AtomicU64,
     /// Pins that were refused, because a collection had been faster.
     too_late: AtomicU64,
 }
@@ -91,7 +94,13 @@ impl Bed {
         if all.len() > KEPT
             && let Some(old) = all.pop_front()
         {
-            self.node().pins().remove(old.root, true).await.unwrap();
+            let unpinned = self.node().pins().remove(old.root, true).await.unwrap();
+            // Every other one is collected at once, beside the full collections.
+            if old.seed.is_multiple_of(2) {
+                let report = self.node().pins().collect(&[unpinned]).await.unwrap();
+                assert_eq!(report.unprovable, None);
+                self.at_once.fetch_add(report.removed_blocks, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -202,6 +211,7 @@ async fn nothing_acknowledged_misses_a_block_while_garbage_is_collected() {
         test: TestNode::new().await,
         stop: AtomicBool::new(false),
         acknowledged: AtomicU64::new(0),
+        at_once: AtomicU64::new(0),
         too_late: AtomicU64::new(0),
     });
     let collector = tokio::spawn(collects(Arc::clone(&bed)));
@@ -230,8 +240,9 @@ async fn nothing_acknowledged_misses_a_block_while_garbage_is_collected() {
     let (times, removed, longest) = collector.await.unwrap();
     let (acknowledged, too_late) = (&bed.acknowledged, &bed.too_late);
     eprintln!(
-        "gc_loop: {times} collections removed {removed} blocks beside {} acknowledged and read operations; {} pins came \
-         too late; longest hold {longest:?}",
+        "gc_loop: {times} collections removed {removed} blocks, and {} went with their pins, beside {} acknowledged and read \
+         operations; {} pins came too late; longest hold {longest:?}",
+        bed.at_once.load(Ordering::Relaxed),
         acknowledged.load(Ordering::Relaxed),
         too_late.load(Ordering::Relaxed)
     );

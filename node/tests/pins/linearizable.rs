@@ -65,7 +65,7 @@ async fn answer(test: &PinNode, cids: &[Cid], ask: &Ask) -> Told {
             }
         }
         Ask::Remove { key, recursive } => match pins.remove(cids[*key], *recursive).await {
-            Ok(()) => Told::Done,
+            Ok(_) => Told::Done,
             Err(PinRemoveError::NotPinned) => Told::NotPinned,
             Err(PinRemoveError::Recursive { .. }) => Told::IsRecursive,
             Err(error) => panic!("{ask:?}: {error}"),

@@ -140,7 +140,7 @@ async fn of_two_who_remove_one_pin_one_succeeds() {
         let mut succeeded = 0;
         for remover in removers {
             match remover.await.unwrap() {
-                Ok(()) => succeeded += 1,
+                Ok(_) => succeeded += 1,
                 Err(error) => assert_eq!(error.to_string(), "not pinned or pinned indirectly"),
             }
         }

@@ -1,18 +1,21 @@
 //! Garbage: collected on request, and by a node that is open and fills up.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
 use holdfast::config::Config;
 use holdfast::repo_init::InitParams;
 use holdfast::services::blocks::BlockPutOptions;
+use holdfast::services::files::WriteOptions;
 use holdfast::services::gc::GcStep;
 use holdfast::services::unixfs::add::AddOptions;
 use holdfast::{Node, node};
 use holdfast_blockstore::GcOptions;
 use serde_json::json;
 
-use crate::support::{TestNode, noise};
+use crate::support::{TestNode, get_file, mfs, names, noise, put_file};
 
 #[tokio::test]
 async fn what_is_not_pinned_is_collected_on_request() {
@@ -29,6 +32,58 @@ async fn what_is_not_pinned_is_collected_on_request() {
     let after = test.node.repo_stat().await.unwrap();
     assert_eq!(after.blocks, before.blocks - 5);
     assert_eq!(test.cat(kept, holdfast::services::unixfs::CatOptions::default()).await, noise(900_000, 1));
+}
+
+/// Collections run one after the other, sparing nothing by its age, while files are written that nobody flushes, and
+/// while adds that pin nothing are linked into files. All of it is there in the end, and what nobody keeps went.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn collections_keep_unflushed_files_and_what_is_added_to_files() {
+    const ROUNDS: u64 = 40;
+    let test = Arc::new(TestNode::new().await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let collector = tokio::spawn({
+        let (test, stop) = (Arc::clone(&test), Arc::clone(&stop));
+        async move {
+            let (mut times, mut removed) = (0, 0);
+            while !stop.load(Ordering::Relaxed) {
+                let steps: Vec<GcStep> = test.node.repo_gc(GcOptions::default()).try_collect().await.unwrap();
+                let Some(GcStep::Done(report)) = steps.last() else { panic!("{steps:?}") };
+                assert_eq!(report.unprovable, None);
+                times += 1;
+                removed += report.removed_blocks;
+            }
+            (times, removed)
+        }
+    });
+    let unflushed = WriteOptions { create: true, parents: true, unflushed: true, ..WriteOptions::default() };
+    for round in 0..ROUNDS {
+        let content = std::io::Cursor::new(noise(300_000, round));
+        test.node.files().write(mfs(&format!("/unflushed/{round}")), unflushed, content).await.unwrap();
+        let added = test.write(&format!("added-{round}"), noise(300_000, 1000 + round));
+        let to_files = Some(format!("/added-{round}"));
+        test.add(&added, AddOptions { pin: false, to_files, ..AddOptions::default() }).await;
+        let loose = test.write("loose", noise(300_000, 2000 + round));
+        test.add(&loose, AddOptions { pin: false, ..AddOptions::default() }).await;
+        let before = round / 2;
+        assert!(get_file(&test.node, &format!("/unflushed/{before}")).await == noise(300_000, before));
+        assert!(get_file(&test.node, &format!("/added-{before}")).await == noise(300_000, 1000 + before));
+    }
+    // The last change is one that nothing has flushed, and collections come after it.
+    put_file(&test.node, "/flushed", b"flushed").await;
+    test.node.files().write(mfs("/last"), unflushed, std::io::Cursor::new(noise(300_000, 9))).await.unwrap();
+    stop.store(true, Ordering::Relaxed);
+    let (times, removed) = collector.await.unwrap();
+    let steps: Vec<GcStep> = test.node.repo_gc(GcOptions::default()).try_collect().await.unwrap();
+    assert!(matches!(steps.last(), Some(GcStep::Done(_))));
+    assert!(times > 1 && removed > 0, "{times} collections removed {removed}");
+    assert_eq!(names(&test.node, "/").await.len() as u64, ROUNDS + 3);
+    assert!(get_file(&test.node, "/last").await == noise(300_000, 9));
+    for round in 0..ROUNDS {
+        assert!(get_file(&test.node, &format!("/unflushed/{round}")).await == noise(300_000, round));
+        assert!(get_file(&test.node, &format!("/added-{round}")).await == noise(300_000, 1000 + round));
+    }
+    test.node.files().flush(mfs("/")).await.unwrap();
+    assert_eq!(test.node.store().check().unwrap(), Vec::<String>::new());
 }
 
 /// A node with a limit, whose collections spare nothing.

@@ -7,6 +7,7 @@ mod bed;
 mod embedded;
 mod growth;
 mod rows;
+mod rpc;
 
 use std::error::Error;
 use std::path::Path;
@@ -26,6 +27,8 @@ const ROWS: &[Row] = &[
     ("hash-check", embedded::hash_check),
     ("re-add", embedded::re_add),
     ("clients", embedded::clients),
+    ("rpc-adds", rpc::adds),
+    ("rpc-connections", rpc::connections),
     ("after-kill", embedded::after_kill),
     ("growth", growth::growth),
     ("dirs", rows::directories),

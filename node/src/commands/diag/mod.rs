@@ -55,3 +55,6 @@ fn sys() -> Command {
             report.await.map(Response::One)
         })
 }
+
+#[cfg(test)]
+mod tests;

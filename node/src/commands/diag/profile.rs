@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::Value;
+use tokio::sync::watch;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -20,7 +21,7 @@ use crate::commands::registry::{
 };
 use crate::commands::time::CivilTime;
 use crate::commands::{Context, KUBO_VERSION, Terminal};
-use crate::observe::log::Level;
+use crate::observe::log::{Level, Tail};
 use crate::observe::scrape;
 
 /// Longest time that a profile takes.
@@ -53,7 +54,7 @@ pub(super) fn command() -> Command {
         )
         .opt(Opt::string(
             "output o",
-            "The path where the output .zip should be stored. Default: ./ipfs-profile-[timestamp].zip",
+            "The path where the output .zip should be stored. Default: ./ipfs-profile-[timestamp].zip.",
         ))
         .opt(Opt::new(
             OptKind::CommaStrings,
@@ -79,9 +80,11 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
         return Err(CommandError::client("profile-time is 10 minutes at most: 10m"));
     }
     let runtime = runtime(&context, "diag profile")?;
+    // From here on: what the parts themselves log belongs to the profile too.
+    let log = runtime.logs().follow(Level::TRACE).map_err(CommandError::from_error)?;
     let metrics_before = scrape(&context).await.unwrap_or_default();
     let threads_before = blocking(|| Ok::<_, CommandError>(threads())).await?;
-    let log = watch_log(&runtime, time).await?;
+    let log = watch_log(log, runtime.stopping(), time).await?;
     let metrics_after = scrape(&context).await.unwrap_or_default();
     let requests: Value = runtime.requests().list().iter().map(cmds::to_json).collect();
     let (folder, tasks) =
@@ -105,10 +108,12 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
 }
 
 /// What is logged for a while. A daemon that stops does not wait for it.
-async fn watch_log(runtime: &crate::runtime::Runtime, time: Duration) -> Result<Vec<u8>, CommandError> {
-    let tail = runtime.logs().follow(Level::TRACE).map_err(CommandError::from_error)?;
+async fn watch_log(
+    tail: Tail,
+    mut stopping: watch::Receiver<bool>,
+    time: Duration,
+) -> Result<Vec<u8>, CommandError> {
     let mut lines = tail.take(LOG_LINES_MAX);
-    let mut stopping = runtime.stopping();
     let end = tokio::time::sleep(time);
     tokio::pin!(end);
     let mut log = Vec::new();

@@ -3,6 +3,7 @@
 mod add;
 mod ls;
 mod remote;
+mod rm;
 mod verify;
 
 use holdfast_blockstore::PIN_NAME_BYTES_MAX;
@@ -21,30 +22,9 @@ pub(super) fn command() -> Command {
     Command::new("pin", "Pin (and unpin) objects to local storage.")
         .subcommand(add::command())
         .subcommand(ls::command())
-        .subcommand(rm())
+        .subcommand(rm::command())
         .subcommand(update())
         .subcommand(verify::command())
-}
-
-fn rm() -> Command {
-    Command::new("rm", "Remove object from pin-list.")
-        .help(
-            "Removes the pin from objects, recursive or direct; with -r=false direct ones only. The blocks stay until \
-             garbage collection takes them.\n\nWhat is pinned only through something else cannot be unpinned: \
-             'pin ls -t indirect <cid>' names what keeps it.",
-        )
-        .arg(Arg::text("ipfs-path", "Path to object(s) to be unpinned.").required().variadic().stdin())
-        .opt(
-            Opt::bool("recursive r", "Recursively unpin the object linked to by the specified object(s).")
-                .default(true),
-        )
-        .run(run_rm)
-        .text(|_, value, out| {
-            for cid in pins_of(value) {
-                out.extend_from_slice(format!("unpinned {cid}\n").as_bytes());
-            }
-            Ok(())
-        })
 }
 
 fn update() -> Command {
@@ -101,18 +81,6 @@ fn check_name(name: &str) -> Result<(), CommandError> {
 /// The texts in a value's field `Pins`.
 fn pins_of(value: &Value) -> impl Iterator<Item = &str> {
     value.get("Pins").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
-}
-
-async fn run_rm(context: Context, request: Request) -> Result<Response, CommandError> {
-    let cids = CidText::of_call(&request)?;
-    let (node, recursive) = (context.node().await?, request.bool("recursive"));
-    let mut removed = Vec::with_capacity(request.args().len());
-    for path in request.args() {
-        let cid = resolve(node, path).await?;
-        node.pins().remove(cid, recursive).await.map_err(CommandError::from_error)?;
-        removed.push(cids.text(&cid));
-    }
-    Ok(Response::One(json!({ "Pins": removed })))
 }
 
 async fn run_update(context: Context, request: Request) -> Result<Response, CommandError> {

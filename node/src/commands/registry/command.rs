@@ -98,6 +98,8 @@ pub struct Command {
     pub alone: bool,
     /// Whether it sees to interrupts by itself; others are cancelled by one.
     pub own_signals: bool,
+    /// Whether the daemon that it is sent to ends: the terminal waits until the repo is free.
+    pub ends_daemon: bool,
     /// Whether it follows something that may be silent for long.
     pub is_feed: bool,
     /// Whether a failure after its first value must be noticed by every client.
@@ -127,6 +129,7 @@ impl Command {
             always_text: false,
             alone: false,
             own_signals: false,
+            ends_daemon: false,
             is_feed: false,
             fails_loudly: false,
             run: None,
@@ -261,6 +264,13 @@ impl Command {
     #[must_use]
     pub fn alone(mut self) -> Self {
         self.alone = true;
+        self
+    }
+
+    /// Marks it as one that ends the daemon it is sent to: who types it may go on with the repo when it returns.
+    #[must_use]
+    pub fn ends_daemon(mut self) -> Self {
+        self.ends_daemon = true;
         self
     }
 

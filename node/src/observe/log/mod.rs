@@ -84,8 +84,26 @@ impl Logs {
         Ok(logs)
     }
 
+    /// The logs of a daemon, from the environment of its process, and what is wrong with that, if anything: a variable that
+    /// cannot be used is no reason not to start. Without logs there is nothing but that word.
+    pub fn start(debug: bool) -> (Self, Option<String>) {
+        let (settings, mut trouble) = match LogSettings::of_process(debug) {
+            Ok(settings) => (settings, None),
+            Err(error) => (LogSettings::default(), Some(error.to_string())),
+        };
+        match Self::install(settings) {
+            Ok(logs) => (logs, trouble),
+            Err(error) => {
+                trouble.get_or_insert_with(|| error.to_string());
+                (Self::default(), trouble)
+            }
+        }
+    }
+
     /// Logs and the subscriber that feeds them.
-    fn build(settings: LogSettings) -> Result<(Self, impl Subscriber + Send + Sync + use<>), InstallError> {
+    pub(crate) fn build(
+        settings: LogSettings,
+    ) -> Result<(Self, impl Subscriber + Send + Sync + use<>), InstallError> {
         let sink = Sink::start(&settings)?;
         Ok(Self::build_with(settings.levels, sink))
     }

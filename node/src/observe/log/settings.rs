@@ -62,6 +62,12 @@ pub struct LogSettings {
     pub(super) outputs: Vec<Output>,
 }
 
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { levels: Levels::default(), format: Format::Text, outputs: vec![Output::Stderr] }
+    }
+}
+
 impl LogSettings {
     /// From the environment of this process. `debug` (`-D`) is stronger than its levels.
     pub fn of_process(debug: bool) -> Result<Self, SettingsError> {

@@ -160,10 +160,10 @@ async fn other_methods_and_paths_are_refused() {
     }
 }
 
-#[test]
-fn every_metric_that_the_dashboard_asks_for_is_in_a_scrape() {
+/// A scrape of a daemon that has answered something, through its own server.
+fn scrape_of_a_used_daemon() -> String {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let text = runtime.block_on(async {
+    runtime.block_on(async {
         let daemon = Daemon::start().await;
         daemon.request(Outcome::Success);
         daemon.runtime().metrics().http_exchange(&crate::observe::HttpExchange {
@@ -175,10 +175,47 @@ fn every_metric_that_the_dashboard_asks_for_is_in_a_scrape() {
             response_bytes: 20,
         });
         daemon.get("/debug/metrics/prometheus").await.2
-    });
+    })
+}
+
+fn document(path: &str) -> String {
+    std::fs::read_to_string(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+#[test]
+fn every_metric_of_a_scrape_is_documented_and_the_other_way_round() {
+    let text = scrape_of_a_used_daemon();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let scraped: BTreeMap<&str, &str> = types.collect();
+    let docs = document("docs/observability.md");
+    let mut documented = BTreeMap::new();
+    for line in docs.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let kind = cells.get(2).copied().unwrap_or_default();
+        if ["counter", "gauge", "histogram", "summary"].contains(&kind) {
+            documented.extend(cells[1].split(", ").map(|name| (name.trim_matches('`'), kind)));
+        }
+    }
+    assert_eq!(documented, scraped);
+}
+
+#[test]
+fn every_subsystem_of_the_log_is_documented() {
+    let docs = document("docs/observability.md");
+    for subsystem in crate::observe::log::SUBSYSTEMS {
+        let row = format!("| `{}` | {}", subsystem.name, subsystem.about);
+        assert!(docs.contains(&row), "{row}");
+        for alias in subsystem.aliases {
+            assert!(docs.contains(&format!("`{alias}`")), "{alias}");
+        }
+    }
+}
+
+#[test]
+fn every_metric_that_the_dashboard_asks_for_is_in_a_scrape() {
+    let text = scrape_of_a_used_daemon();
     let scraped: Vec<&str> = text.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../contrib/grafana/holdfast.json");
-    let dashboard: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let dashboard: Value = serde_json::from_str(&document("contrib/grafana/holdfast.json")).unwrap();
     let mut asked = 0;
     for panel in dashboard["panels"].as_array().unwrap() {
         for target in panel["targets"].as_array().into_iter().flatten() {

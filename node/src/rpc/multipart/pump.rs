@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::commands::registry::{Input, InputError};
 use crate::http::Body;
@@ -21,6 +23,8 @@ const MESSAGES_WAITING: usize = 8;
 const DIRECTORIES_KNOWN: usize = 65_536;
 /// Bytes behind the last part that are read, so that the connection can be used again.
 const EPILOGUE_BYTES_MAX: usize = 64 << 10;
+/// How long the command waits for that. What follows the last part comes with it, as a rule.
+const EPILOGUE_WAIT_MAX: Duration = Duration::from_millis(20);
 
 /// The boundary of a multipart body; `None` if the body is said to be something else.
 pub(in crate::rpc) fn boundary(content_type: &[u8]) -> Option<Result<String, MultipartError>> {
@@ -156,18 +160,19 @@ async fn pump(mut source: Source, sender: mpsc::Sender<Message>) {
             Ok(None) => Message::End,
             Err(error) => Message::Failed(error),
         };
-        let is_last = matches!(message, Message::End | Message::Failed(_));
         let is_whole = matches!(message, Message::End);
-        if sender.send(message).await.is_err() {
-            return;
+        if is_whole {
+            // A connection whose request was read to its end before the answer begins can be used again.
+            let _ = timeout(EPILOGUE_WAIT_MAX, source.drain()).await;
         }
-        if is_last {
-            drop(sender);
-            if is_whole {
-                source.drain().await;
-            }
-            return;
+        let is_last = is_whole || matches!(message, Message::Failed(_));
+        if sender.send(message).await.is_err() || is_last {
+            break;
         }
+    }
+    drop(sender);
+    if source.parser.is_at_end() {
+        source.drain().await;
     }
 }
 
@@ -214,7 +219,7 @@ mod tests {
     use std::io::Read as _;
 
     use super::*;
-    use crate::commands::registry::EntryKind;
+    use crate::commands::registry::{EntryKind, ModeAndTime};
 
     fn part(filename: &str, content_type: &str, data: &str) -> String {
         format!(
@@ -275,7 +280,7 @@ mod tests {
             for entry in before {
                 match entry {
                     Ok((name, text)) => {
-                        assert!([("f", "content"), ("g", "more")].contains(&(&name[..], &text[..])))
+                        assert!([("f", "content"), ("g", "more")].contains(&(&name[..], &text[..])));
                     }
                     Err(error) => assert!(error.contains("unexpected EOF"), "cut at {cut}"),
                 }
@@ -312,7 +317,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_whose_upload_was_given_up_gets_an_error_and_no_end() {
         let (sender, messages) = mpsc::channel(4);
-        let head = PartHead { kind: PartKind::File, path: b"f".to_vec(), meta: Default::default() };
+        let head = PartHead { kind: PartKind::File, path: b"f".to_vec(), meta: ModeAndTime::default() };
         sender.send(Message::Entry(head)).await.unwrap();
         sender.send(Message::Data("half".into())).await.unwrap();
         drop(sender);

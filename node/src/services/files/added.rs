@@ -4,7 +4,7 @@ use holdfast_blockstore::Held;
 use holdfast_dag::edit::{Found, Tree, dir};
 use holdfast_dag::import::Imported;
 
-use super::change::{Flush, change};
+use super::change::{How, change};
 use super::entries::{existing, put};
 use super::source::Fetched;
 use super::{FilesError, MfsPath};
@@ -88,9 +88,9 @@ impl ToFiles {
                 Ok(()) => Ok(Ok(())),
             }
         };
-        let mut fetched = Fetched::default();
+        let (how, mut fetched) = (How::new(true), Fetched::default());
         loop {
-            match change(node, Flush::Now, &fetched, None, &work) {
+            match change(node, &how, &fetched, &work) {
                 Err(FilesError::Missing(cid)) => {
                     let block = node.fetch().get_blocking(&cid).map_err(|error| error.to_string())?;
                     fetched.insert(*cid, block).map_err(|error| error.to_string())?;

@@ -14,65 +14,58 @@ use crate::node::Node;
 /// Blocks that are put at once.
 const PUT_BLOCKS: usize = 1024;
 
-/// Whether a change is durable when it returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flush {
-    Now,
-    /// It counts as one of the unflushed changes that may follow each other.
-    Later,
+/// How a change is made.
+pub(super) struct How {
+    /// Whether it is durable when it returns.
+    flush: bool,
+    /// Whether it counts as one of the unflushed changes that may follow each other.
+    counted: bool,
+    /// Whether it may go beyond the storage limit.
+    beyond_limit: bool,
+    /// Blocks that are at hand.
+    fetched: Fetched,
+    /// The writer that has put some of its blocks.
+    own: Option<Arc<Writer>>,
 }
 
-impl From<bool> for Flush {
-    fn from(flush: bool) -> Self {
-        if flush { Self::Now } else { Self::Later }
+impl How {
+    /// A change that is durable when it returns, or counts as an unflushed one.
+    pub(super) fn new(flush: bool) -> Self {
+        Self { flush, counted: !flush, beyond_limit: false, fetched: Fetched::default(), own: None }
+    }
+
+    /// One that was counted before, or is not.
+    pub(super) fn uncounted(flush: bool) -> Self {
+        Self { counted: false, ..Self::new(flush) }
+    }
+
+    /// One that removes something. It is durable, and not refused where the storage limit is met: it makes room.
+    pub(super) fn removal() -> Self {
+        Self { beyond_limit: true, ..Self::new(true) }
+    }
+
+    pub(super) fn with_blocks(self, fetched: Fetched) -> Self {
+        Self { fetched, ..self }
+    }
+
+    pub(super) fn with_writer(self, own: Arc<Writer>) -> Self {
+        Self { own: Some(own), ..self }
     }
 }
 
 impl Files {
     /// Changes the tree. `work` is run again, on the tree as it is then, each time that a block was missing and
     /// fetched; it must have no effect but on the tree.
-    pub(super) async fn change<T, F>(&self, flush: Flush, work: F) -> Result<T, FilesError>
+    pub(super) async fn change<T, F>(&self, mut how: How, work: F) -> Result<T, FilesError>
     where
         T: Send + 'static,
         F: Fn(&mut Tree<'_, '_>) -> Result<T, FilesError> + Send + Sync + 'static,
     {
-        self.change_with(flush, Fetched::default(), None, work).await
-    }
-
-    /// The same with blocks that are at hand, and with the writer that has put some of them.
-    pub(super) async fn change_with<T, F>(
-        &self,
-        flush: Flush,
-        fetched: Fetched,
-        own: Option<Arc<Writer>>,
-        work: F,
-    ) -> Result<T, FilesError>
-    where
-        T: Send + 'static,
-        F: Fn(&mut Tree<'_, '_>) -> Result<T, FilesError> + Send + Sync + 'static,
-    {
-        if flush == Flush::Later {
+        if how.counted {
             self.node.files_state().count_unflushed(rules::unflushed_max(self.node.config())?)?;
         }
-        self.change_uncounted(flush, fetched, own, work).await
-    }
-
-    /// The same for a change that was counted before, or is not.
-    pub(super) async fn change_uncounted<T, F>(
-        &self,
-        flush: Flush,
-        fetched: Fetched,
-        own: Option<Arc<Writer>>,
-        work: F,
-    ) -> Result<T, FilesError>
-    where
-        T: Send + 'static,
-        F: Fn(&mut Tree<'_, '_>) -> Result<T, FilesError> + Send + Sync + 'static,
-    {
-        self.fetching(Thread::Own, fetched, move |node, fetched| {
-            change(node, flush, fetched, own.as_deref(), &work)
-        })
-        .await
+        let fetched = std::mem::take(&mut how.fetched);
+        self.fetching(Thread::Own, fetched, move |node, fetched| change(node, &how, fetched, &work)).await
     }
 
     /// Makes everything durable that was changed so far, and gives what is at `path`.
@@ -140,9 +133,8 @@ enum Thread {
 /// One attempt at a change. Blocks.
 pub(super) fn change<T>(
     node: &Node,
-    flush: Flush,
+    how: &How,
     fetched: &Fetched,
-    own: Option<&Writer>,
     work: &dyn Fn(&mut Tree<'_, '_>) -> Result<T, FilesError>,
 ) -> Result<T, FilesError> {
     let params = rules::params(node.config())?;
@@ -156,10 +148,12 @@ pub(super) fn change<T>(
     let root = tree.root();
     let mut moment = before;
     if root != before.root {
-        let writer = session.writer.get_or_insert_with(|| node.store().writer().beyond_limit());
+        let writer = session.writer.get_or_insert_with(|| node.store().writer());
+        let put_all = if how.beyond_limit { put_blocks_beyond_limit } else { put_blocks };
         // A failed write since the first of these writers began has taken blocks away that this root needs.
+        let own = how.own.as_ref();
         let put =
-            put_blocks(writer, &overlay.finish(&root)).and_then(|()| own.map_or(Ok(()), |own| own.put([])));
+            put_all(writer, &overlay.finish(&root)).and_then(|()| own.map_or(Ok(()), |own| own.put([])));
         if let Err(error) = put {
             if matches!(error, WriteError::Generation | WriteError::Closed) {
                 state.lost(&mut session, before, &error);
@@ -169,7 +163,7 @@ pub(super) fn change<T>(
         moment = state.advance(node, before, root)?;
     }
     drop(session);
-    if flush == Flush::Now {
+    if how.flush {
         state.settle(node, moment)?;
     }
     Ok(done)
@@ -178,4 +172,9 @@ pub(super) fn change<T>(
 /// Puts blocks in batches.
 pub(super) fn put_blocks(writer: &Writer, blocks: &[Block]) -> Result<(), WriteError> {
     blocks.chunks(PUT_BLOCKS).try_for_each(|batch| writer.put(batch))
+}
+
+/// The same where the storage limit is met.
+pub(super) fn put_blocks_beyond_limit(writer: &Writer, blocks: &[Block]) -> Result<(), WriteError> {
+    blocks.chunks(PUT_BLOCKS).try_for_each(|batch| writer.put_beyond_limit(batch))
 }

@@ -7,7 +7,7 @@ use holdfast_dag::edit::meta::{self, Field};
 use holdfast_dag::edit::{Found, Link, Tree, dir};
 use holdfast_dag::unixfs::Mtime;
 
-use super::change::Flush;
+use super::change::How;
 use super::source::Fetched;
 use super::{Files, FilesError, MfsPath, rules};
 
@@ -39,7 +39,7 @@ impl Files {
     /// Makes a directory.
     pub async fn mkdir(&self, path: MfsPath, options: MkdirOptions) -> Result<(), FilesError> {
         let builder = self.builder(options.cid)?;
-        self.change(Flush::from(!options.unflushed), move |tree| mkdir(tree, &path, options.parents, builder))
+        self.change(How::new(!options.unflushed), move |tree| mkdir(tree, &path, options.parents, builder))
             .await
     }
 
@@ -54,8 +54,9 @@ impl Files {
             let writer = node.store().writer();
             writer.find(&cid).map(|_| Arc::new(writer))
         };
-        let own = Some(self.node.pool().run(find).await??);
-        self.change_with(Flush::from(!options.unflushed), fetched, own, move |tree| {
+        let own = self.node.pool().run(find).await??;
+        let how = How::new(!options.unflushed).with_blocks(fetched).with_writer(own);
+        self.change(how, move |tree| {
             let link = dir::link_to(tree.overlay(), &cid)?;
             if options.parents && !path.parent().is_root() {
                 mkdir(tree, &path.parent(), true, builder)?;
@@ -70,7 +71,7 @@ impl Files {
 
     /// Moves an entry: into the directory at `to`, if there is one; else to that path, in place of a file there.
     pub async fn mv(&self, from: MfsPath, to: MfsPath, flush: bool) -> Result<(), FilesError> {
-        self.change(Flush::from(flush), move |tree| mv(tree, &from, &to)).await
+        self.change(How::new(flush), move |tree| mv(tree, &from, &to)).await
     }
 
     /// Removes entries, and says for each what it failed with. The others are gone then, durably.
@@ -80,7 +81,7 @@ impl Files {
         recursive: bool,
         force: bool,
     ) -> Result<Vec<Result<(), FilesError>>, FilesError> {
-        self.change(Flush::Now, move |tree| {
+        self.change(How::removal(), move |tree| {
             let mut outcomes = Vec::with_capacity(paths.len());
             for path in &paths {
                 match remove(tree, path, recursive, force) {
@@ -108,7 +109,7 @@ impl Files {
     async fn set_meta(&self, path: MfsPath, mode: Field<u32>, mtime: Field<Mtime>) -> Result<(), FilesError> {
         // A write that runs would find another file in its place.
         let _gate = self.node.files_state().gates.enter(path.clone().without_slash().to_string()).await;
-        self.change(Flush::Now, move |tree| {
+        self.change(How::new(true), move |tree| {
             let cid = existing(tree, &path)?;
             let changed = meta::set(tree.overlay(), &cid, mode, mtime)?;
             replace(tree, &path, changed)
@@ -130,7 +131,7 @@ impl Files {
             let renamed = meta::rename_cid(tree.overlay(), &old, cid)?;
             replace(tree, &path, renamed)
         };
-        self.change_uncounted(Flush::from(flush), Fetched::default(), None, work).await
+        self.change(How::uncounted(flush), work).await
     }
 
     /// How new nodes are named.

@@ -1,11 +1,11 @@
 //! The root in the store: finding one to go on with, and what a commit has to expect and replace.
 
-use holdfast_blockstore::{Change, FilesRoots};
+use holdfast_blockstore::{Change, FilesRoots, ReadError};
 use holdfast_dag::cid::{Cid, codec};
 use holdfast_dag::edit::{Overlay, dir};
 use holdfast_dag::read::NodeInfo;
 
-use super::change::put_blocks;
+use super::change::put_blocks_beyond_limit;
 use super::source::{Fetched, Local};
 use super::{Files, FilesError, rules};
 use crate::fetch::known_block;
@@ -49,12 +49,38 @@ impl Record {
     }
 }
 
-/// Finds the root to go on with: the recorded one, else the one before it, else an empty directory.
-pub(super) fn load(node: &Node) -> Result<(Cid, Record), FilesError> {
-    match choose(&node.store().files_roots()?, |root| is_directory(node, root)) {
-        (Some(root), record) => Ok((root, record)),
-        (None, record) => Ok((empty(node)?, record)),
+/// Finds the root to go on with: the recorded one, else the one before it, else an empty directory. Where it is not the
+/// recorded one, a sentence says why.
+pub(super) fn load(node: &Node) -> Result<(Cid, Record, Option<String>), FilesError> {
+    let recorded = node.store().files_roots()?;
+    let (root, record) = choose(&recorded, |root| is_directory(node, root));
+    let fault = fault(&recorded, root);
+    match root {
+        Some(root) => Ok((root, record, fault)),
+        None => Ok((empty(node)?, record, fault)),
     }
+}
+
+/// What is wrong with the recorded root, and what `files` shows instead; nothing if it can be read.
+pub(crate) fn recorded_fault(node: &Node) -> Result<Option<String>, ReadError> {
+    let recorded = node.store().files_roots()?;
+    let (root, _) = choose(&recorded, |root| is_directory(node, root));
+    Ok(fault(&recorded, root))
+}
+
+/// The same of a root that was chosen.
+fn fault(recorded: &FilesRoots, chosen: Option<Cid>) -> Option<String> {
+    let what = match (&recorded.damage, recorded.current) {
+        _ if recorded.damage.is_none() && recorded.current == chosen => return None,
+        (Some(damage), _) => damage.clone(),
+        (None, Some(current)) => format!("the root {current} of 'files' cannot be read"),
+        (None, None) => "the root of 'files' is lost".to_owned(),
+    };
+    let instead = match chosen {
+        Some(root) => format!("the root before it, {root}"),
+        None => "an empty directory, as there is no root before it".to_owned(),
+    };
+    Some(format!("{what}. 'files' shows {instead}; the next change in it makes that the root"))
 }
 
 /// The first of the recorded roots that is sound, and what is to be done about the record.
@@ -67,21 +93,9 @@ fn choose(recorded: &FilesRoots, is_sound: impl Fn(&Cid) -> bool) -> (Option<Cid
         return (Some(current), Record { expected, instead: None });
     }
     if let Some(previous) = recorded.previous.filter(&is_sound) {
-        tracing::warn!("{}; going on with the root before it, {previous}", describe(recorded));
         return (Some(previous), Record { expected, instead: Some(previous) });
     }
-    if recorded.current.is_some() || recorded.damage.is_some() {
-        tracing::warn!("{}, and there is none before it: the files root is empty", describe(recorded));
-    }
     (None, Record { expected, instead: None })
-}
-
-fn describe(recorded: &FilesRoots) -> String {
-    match (&recorded.damage, recorded.current) {
-        (Some(damage), _) => damage.clone(),
-        (None, Some(current)) => format!("the files root {current} cannot be read"),
-        (None, None) => "there is no files root".to_owned(),
-    }
 }
 
 /// Whether a root is here, and is a directory.
@@ -99,7 +113,8 @@ fn empty(node: &Node) -> Result<Cid, FilesError> {
     let mut overlay = Overlay::new(&source);
     let root = dir::empty(&mut overlay, rules::root_builder(node.config()))?.cid;
     if known_block(&root).is_none() {
-        put_blocks(&node.store().writer(), &overlay.finish(&root))?;
+        // Looking at an empty tree is not refused because the repo is full.
+        put_blocks_beyond_limit(&node.store().writer(), &overlay.finish(&root))?;
     }
     Ok(root)
 }

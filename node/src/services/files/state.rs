@@ -31,6 +31,8 @@ pub(super) struct Session {
 #[derive(Default)]
 struct Shared {
     root: Option<Root>,
+    /// Why the tree was loaded from another root than the recorded one.
+    fault: Option<String>,
     /// Counts changes.
     made: u64,
     /// The change up to which everything is durable.
@@ -62,6 +64,11 @@ pub(super) struct Moment {
 }
 
 impl State {
+    /// What was wrong with the recorded root, if the tree was loaded from another one since the node was opened.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.shared().fault.clone()
+    }
+
     /// Locks the tree against other changes.
     pub(super) fn edit(&self) -> MutexGuard<'_, Session> {
         self.edits.lock().unwrap_or_else(PoisonError::into_inner)
@@ -81,8 +88,12 @@ impl State {
         if let Some(moment) = self.loaded() {
             return Ok(moment);
         }
-        let (cid, record) = roots::load(node)?;
+        let (cid, record, fault) = roots::load(node)?;
         let mut shared = self.shared();
+        if let Some(fault) = fault {
+            tracing::warn!("{fault}");
+            shared.fault = Some(fault);
+        }
         shared.root.get_or_insert(Root { cid, held: None, record });
         shared.moment().ok_or(FilesError::NotExist)
     }
@@ -143,7 +154,7 @@ impl State {
         let (writer, made, root) = {
             let mut session = self.edit();
             let shared = self.shared();
-            let writer = session.writer.take().unwrap_or_else(|| node.store().writer().beyond_limit());
+            let writer = session.writer.take().unwrap_or_else(|| node.store().writer());
             (writer, shared.made, shared.root.clone())
         };
         let changes = root.as_ref().map(|root| root.record.changes(root.cid)).unwrap_or_default();

@@ -9,10 +9,10 @@ use holdfast_dag::cid::{Cid, CidBuilder};
 use holdfast_dag::edit::{FileEdit, FileRules, Link, Overlay, Tree};
 use holdfast_dag::unixfs::Mtime;
 
-use super::change::{Flush, put_blocks};
+use super::change::{How, put_blocks};
 use super::entries::{first_missing, mkdir, put, writable};
 use super::gate::Gate;
-use super::source::{Anywhere, Fetched};
+use super::source::Anywhere;
 use super::{Files, FilesError, MfsPath, rules};
 use crate::node::Node;
 
@@ -87,8 +87,7 @@ impl Files {
                 _ => Err(FilesError::ChangedMeanwhile(path.to_string())),
             }
         };
-        let flush = Flush::from(!options.unflushed);
-        self.change_uncounted(flush, Fetched::default(), Some(own), work).await
+        self.change(How::uncounted(!options.unflushed).with_writer(own), work).await
     }
 
     fn file_rules(&self, options: WriteOptions) -> Result<FileRules, FilesError> {

@@ -33,12 +33,12 @@ pub enum NameResolveError {
     Missing(Name),
     /// The record that is kept cannot be relied on, and nobody can be asked for another.
     #[error("could not resolve name: {0}")]
-    Stored(StoredError<KeepError>),
+    Stored(Box<StoredError<KeepError>>),
     /// The record says something that is no path.
     #[error("could not resolve name: the record of {name} cannot be followed: {reason}")]
     Value {
         /// The name.
-        name: Name,
+        name: String,
         /// What is wrong with its value.
         reason: RecordError,
     },
@@ -92,9 +92,9 @@ fn look_up(state: &State, store: &Store, text: &str, now: Timestamp) -> Result<H
     let Ok(name) = text.parse::<Name>() else { return Err(not_a_name(text)) };
     let record = ipns::stored(&Kept::to_read(store), &name, now).map_err(|error| match error {
         StoredError::Missing(name) => NameResolveError::Missing(name),
-        error => NameResolveError::Stored(error),
+        error => NameResolveError::Stored(Box::new(error)),
     })?;
-    let path = record.value().map_err(|reason| NameResolveError::Value { name, reason })?;
+    let path = record.value().map_err(|reason| NameResolveError::Value { name: name.to_string(), reason })?;
     Ok(Hop { path, ttl: Some(ttl_of(&record, now)) })
 }
 

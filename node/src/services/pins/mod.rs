@@ -25,7 +25,7 @@ pub use add::{PinAddError, PinOptions};
 pub(crate) use complete::Complete;
 pub use complete::CompleteError;
 pub use list::{ListOptions, PinHow, PinListError, PinListStream, PinTypes, Pinned};
-pub use remove::PinRemoveError;
+pub use remove::{PinRemoveError, Unpinned};
 pub use update::PinUpdateError;
 pub use verify::{BadNode, PinVerified, PinVerifyError, PinVerifyStream};
 pub use walk::WalkFault;

@@ -1,75 +1,112 @@
 //! Entries of a directory that appear whole: they are made under a temporary name, and renamed when they are complete.
 //!
-//! Until then, what had the name stays as it was; if it never comes to that, the temporary entry is removed. (Only
-//! a process that is killed leaves one, `.get-PID-N.tmp`.) Every call names one component in a directory that is held
-//! open, so no link is followed.
+//! Until then, what had the name stays as it was; if it never comes to that, the temporary entry is removed. A process that
+//! is killed leaves its temporary file, `.get-HASH-N.tmp`, where the hash is that of the name to be. The next one that makes
+//! an entry of that name takes it away: a file that is being written is locked (`flock`), so that one which nobody holds is
+//! stale. Every call names one component in a directory that is held open, so no link is followed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use data_encoding::HEXLOWER;
+use holdfast_dag::hash::HashKind;
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-/// Names that are tried: as many could be taken only by design.
+/// Names that are tried: so many would have to write an entry of one name at once.
 const NAMES_MAX: u32 = 1000;
+/// Bytes of the hash of a name that stand in the temporary one.
+const HASH_BYTES: usize = 8;
 
-/// A file or symlink that has no name of its own yet.
-pub(super) struct NewEntry<'d> {
-    dir: BorrowedFd<'d>,
+/// A file or symlink that has no name of its own yet, in a directory that `D` holds open.
+pub(crate) struct NewEntry<D: AsFd> {
+    dir: D,
+    name: OsString,
     temporary: OsString,
     renamed: bool,
 }
 
-impl<'d> NewEntry<'d> {
-    /// An empty file.
-    pub(super) fn file(dir: &'d OwnedFd) -> Result<(Self, File), Errno> {
+impl<D: AsFd> NewEntry<D> {
+    /// An empty file that will have this name. While it is open it is locked, so it is to be closed after the entry is dropped.
+    pub(crate) fn file(dir: D, name: &OsStr) -> Result<(File, Self), Errno> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let (entry, file) =
-            Self::new(dir, |name| rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o666)))?;
-        Ok((entry, File::from(file)))
+        Self::new(dir, name, |dir, temporary| {
+            let file = rustix::fs::openat(dir, temporary, flags, Mode::from_raw_mode(0o666))?;
+            // Whoever took it for a stale one in this moment holds the lock until it is gone. A file system without locks
+            // has no stale files either: they are left.
+            let _ = rustix::fs::flock(&file, FlockOperation::LockExclusive);
+            if rustix::fs::fstat(&file)?.st_nlink == 0 { Err(Errno::EXIST) } else { Ok(File::from(file)) }
+        })
     }
 
-    /// A symlink.
-    pub(super) fn symlink(dir: &'d OwnedFd, target: &OsStr) -> Result<Self, Errno> {
-        Self::new(dir, |name| rustix::fs::symlinkat(target, dir, name)).map(|(entry, ())| entry)
+    /// A symlink that will have this name.
+    pub(crate) fn symlink(dir: D, name: &OsStr, target: &OsStr) -> Result<Self, Errno> {
+        let make = |dir: &D, temporary: &OsStr| rustix::fs::symlinkat(target, dir, temporary);
+        Self::new(dir, name, make).map(|((), entry)| entry)
     }
 
-    fn new<T>(dir: &'d OwnedFd, make: impl Fn(&OsStr) -> Result<T, Errno>) -> Result<(Self, T), Errno> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        for _ in 0..NAMES_MAX {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let temporary = OsString::from(format!(".get-{}-{number}.tmp", std::process::id()));
-            match make(&temporary) {
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
-                Ok(made) => return Ok((Self { dir: dir.as_fd(), temporary, renamed: false }, made)),
+    fn new<T>(
+        dir: D,
+        name: &OsStr,
+        make: impl Fn(&D, &OsStr) -> Result<T, Errno>,
+    ) -> Result<(T, Self), Errno> {
+        let hash = HashKind::Sha2_256.digest(&[name.as_bytes()]);
+        let hash = HEXLOWER.encode(hash.digest().get(..HASH_BYTES).unwrap_or_default());
+        for number in 0..NAMES_MAX {
+            let temporary = OsString::from(format!(".get-{hash}-{number}.tmp"));
+            // Once more where a stale one was in the way.
+            for _ in 0..2 {
+                match make(&dir, &temporary) {
+                    Err(Errno::EXIST) if remove_stale(&dir, &temporary) => {}
+                    Err(Errno::EXIST) => break,
+                    Err(errno) => return Err(errno),
+                    Ok(made) => {
+                        return Ok((made, Self { dir, name: name.to_owned(), temporary, renamed: false }));
+                    }
+                }
             }
         }
         Err(Errno::EXIST)
     }
 
     /// The name that it has for now.
-    pub(super) fn temporary(&self) -> &OsStr {
+    pub(crate) fn temporary(&self) -> &OsStr {
         &self.temporary
     }
 
     /// Gives it its name, in place of the file or symlink that had it.
-    pub(super) fn rename(mut self, name: &OsStr) -> Result<(), Errno> {
-        rustix::fs::renameat(self.dir, &self.temporary, self.dir, name)?;
+    pub(crate) fn rename(mut self) -> Result<(), Errno> {
+        rustix::fs::renameat(&self.dir, &self.temporary, &self.dir, &self.name)?;
         self.renamed = true;
         Ok(())
     }
 }
 
-impl Drop for NewEntry<'_> {
+impl<D: AsFd> Drop for NewEntry<D> {
     fn drop(&mut self) {
         if !self.renamed {
             // There is an error to tell already.
-            let _ = rustix::fs::unlinkat(self.dir, &self.temporary, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(&self.dir, &self.temporary, AtFlags::empty());
         }
     }
+}
+
+/// Removes a temporary file that nobody is writing any more; whether it was one.
+fn remove_stale(dir: &impl AsFd, temporary: &OsStr) -> bool {
+    // Not blocking: it might be a pipe.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::openat(dir, temporary, flags, Mode::empty()) else { return false };
+    let is_file = |stat: &rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let Ok(found) = rustix::fs::fstat(&file) else { return false };
+    if !is_file(&found) || rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return false;
+    }
+    // What was locked may have got its name meanwhile, and another one lie here.
+    let now = rustix::fs::statat(dir, temporary, AtFlags::SYMLINK_NOFOLLOW);
+    now.is_ok_and(|now| (now.st_dev, now.st_ino) == (found.st_dev, found.st_ino))
+        && rustix::fs::unlinkat(dir, temporary, AtFlags::empty()).is_ok()
 }
 
 /// What stands in the way of a new file or symlink.
@@ -103,6 +140,7 @@ pub(super) fn make_way(dir: &OwnedFd, name: &OsStr) -> Result<(), Obstacle> {
 mod tests {
     use std::fs;
     use std::io::Write as _;
+    use std::os::unix::fs::symlink;
     use std::path::Path;
 
     use super::*;
@@ -118,20 +156,54 @@ mod tests {
     #[test]
     fn the_old_file_stays_until_the_new_one_is_complete() {
         let folder = tempfile::tempdir().unwrap();
-        let (dir, path) = (open(folder.path()), folder.path().join("name"));
+        let (dir, path, name) = (open(folder.path()), folder.path().join("name"), OsStr::new("name"));
         fs::write(&path, "old").unwrap();
-        let (entry, mut file) = NewEntry::file(&dir).unwrap();
+        let (mut file, entry) = NewEntry::file(&dir, name).unwrap();
         file.write_all(b"ne").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"old");
         drop(entry);
         assert_eq!(names(folder.path()), ["name"], "a file that was given up is gone");
-        let (entry, mut file) = NewEntry::file(&dir).unwrap();
+        let (mut file, entry) = NewEntry::file(&dir, name).unwrap();
         file.write_all(b"new").unwrap();
-        entry.rename(OsStr::new("name")).unwrap();
+        entry.rename().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
-        NewEntry::symlink(&dir, OsStr::new("elsewhere")).unwrap().rename(OsStr::new("name")).unwrap();
+        NewEntry::symlink(&dir, name, OsStr::new("elsewhere")).unwrap().rename().unwrap();
         assert_eq!(fs::read_link(&path).unwrap(), Path::new("elsewhere"));
         assert_eq!(names(folder.path()), ["name"]);
+    }
+
+    /// What a killed process left goes with the next entry of that name; what somebody is writing does not, nor what
+    /// belongs to another name, nor what is no file.
+    #[test]
+    fn only_what_nobody_writes_any_more_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, name) = (open(folder.path()), OsStr::new("name"));
+        let (_, stale) = NewEntry::file(&dir, name).unwrap();
+        let left = stale.temporary().to_owned();
+        let (_, other) = NewEntry::file(&dir, OsStr::new("other")).unwrap();
+        let others = other.temporary().to_owned();
+        for entry in [stale, other] {
+            // As a killed process does: the file is closed, and lies there.
+            std::mem::forget(entry);
+        }
+        let (mut first_file, first) = NewEntry::file(&dir, name).unwrap();
+        assert_eq!(first.temporary(), left, "it lies in the place of the stale one");
+        let (mut second_file, second) = NewEntry::file(&dir, name).unwrap();
+        assert_ne!(second.temporary(), left, "the first is being written");
+        first_file.write_all(b"first").unwrap();
+        second_file.write_all(b"second").unwrap();
+        second.rename().unwrap();
+        assert_eq!(fs::read(folder.path().join("name")).unwrap(), b"second");
+        first.rename().unwrap();
+        assert_eq!(fs::read(folder.path().join("name")).unwrap(), b"first");
+        let mut found = names(folder.path());
+        found.sort();
+        assert_eq!(found, [others, OsString::from("name")]);
+
+        symlink("nowhere", folder.path().join(&left)).unwrap();
+        let (_, entry) = NewEntry::file(&dir, name).unwrap();
+        assert_ne!(entry.temporary(), left);
+        assert!(folder.path().join(&left).is_symlink());
     }
 
     #[test]
