@@ -4,6 +4,7 @@
 //! machine are noise. Run: `make bench`, or `ROWS="only-hash add" make bench`.
 
 mod bed;
+mod collection;
 mod embedded;
 mod growth;
 mod rows;
@@ -28,6 +29,7 @@ const ROWS: &[Row] = &[
     ("clients", embedded::clients),
     ("after-kill", embedded::after_kill),
     ("growth", growth::growth),
+    ("gc", collection::gc),
     ("dirs", rows::directories),
     ("memory", rows::memory),
 ];
