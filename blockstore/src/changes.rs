@@ -1,4 +1,5 @@
-//! What a commit changes besides blocks: pins and the root of the mutable file system, all of it or nothing.
+//! What a commit changes besides blocks: pins, the root of the mutable file system and records of names, all of it or
+//! nothing.
 //!
 //! One thread applies all changes (the committer), so an expectation that holds when its turn comes holds until its
 //! changes are written: that is what makes "pinned?" followed by "then unpin" one step.
@@ -10,6 +11,7 @@ use rocksdb::WriteBatch;
 
 use crate::error::{IndexError, ReadError, WriteError};
 use crate::index::{Index, View};
+use crate::names::{self, NameRecord};
 use crate::pins::{PIN_NAME_BYTES_MAX, Pin, PinKind};
 use crate::rows::{family, files_key, pin_key, pin_value};
 use crate::store::Store;
@@ -41,6 +43,13 @@ pub enum Change {
     ExpectSame(Pin),
     /// Replaces the root of the mutable file system. What it replaces is kept as the root before.
     FilesRoot(Cid),
+    /// Replaces the record of a name.
+    NameRecord {
+        /// The name: the binary multihash of a public key.
+        name: Vec<u8>,
+        /// Its record.
+        record: NameRecord,
+    },
     /// Changes nothing, but fails the commit with [`WriteError::Changed`] unless this is the root.
     ExpectFilesRoot(Option<Cid>),
 }
@@ -135,7 +144,9 @@ impl<'a> Changes<'a> {
                     let row = self.get(&(family::FILES, files_key::ROOT.to_vec()))?;
                     row == root.as_ref().map(encode_files_root)
                 }
-                Change::Pin(_) | Change::Unpin { .. } | Change::FilesRoot(_) => true,
+                Change::Pin(_) | Change::Unpin { .. } | Change::FilesRoot(_) | Change::NameRecord { .. } => {
+                    true
+                }
             };
             if !met {
                 return Ok(false);
@@ -159,6 +170,10 @@ impl<'a> Changes<'a> {
                         self.rows.insert((family::FILES, files_key::PREVIOUS.to_vec()), Some(before));
                     }
                     self.rows.insert(place, Some(encode_files_root(cid)));
+                }
+                Change::NameRecord { name, record } => {
+                    let place = (family::NAMES, names::key_of(name));
+                    self.rows.insert(place, Some(names::encode_row(record)));
                 }
                 Change::ExpectPin { .. } | Change::ExpectSame(_) | Change::ExpectFilesRoot(_) => {}
             }
@@ -186,12 +201,11 @@ impl<'a> Changes<'a> {
 
 /// Refuses what no store takes, before anything waits.
 pub(crate) fn check(changes: &[Change]) -> Result<(), WriteError> {
-    let names = changes.iter().filter_map(|change| match change {
-        Change::Pin(pin) => Some(pin.name.len()),
-        _ => None,
-    });
-    match names.max() {
-        Some(bytes) if bytes > PIN_NAME_BYTES_MAX => Err(WriteError::PinName { bytes }),
+    changes.iter().try_for_each(|change| match change {
+        Change::Pin(pin) if pin.name.len() > PIN_NAME_BYTES_MAX => {
+            Err(WriteError::PinName { bytes: pin.name.len() })
+        }
+        Change::NameRecord { name, record } => names::check(name, record),
         _ => Ok(()),
-    }
+    })
 }

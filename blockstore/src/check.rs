@@ -8,6 +8,7 @@ use holdfast_dag::cid::{Cid, codec};
 use crate::error::{IndexError, ReadError};
 use crate::index::{View, after};
 use crate::links::{children, rlinks_keys};
+use crate::names;
 use crate::rows::{
     MetaRow, decode_i64, decode_links, decode_meta_key, decode_pin, family, hex, links_key, split_links_key,
     stats_key,
@@ -231,11 +232,17 @@ impl Check<'_> {
         })
     }
 
-    /// Whether pins and the files root can be read.
+    /// Whether pins, the files root and the records of names can be read.
     fn roots(&self, found: &mut Found) -> Result<(), ReadError> {
         self.walk((family::PINS, &[]), found, &mut |key, value, found| {
             if let Err(error) = decode_pin(key, value) {
                 found.say(error.to_string());
+            }
+            Ok(())
+        })?;
+        self.walk((family::NAMES, &[]), found, &mut |key, value, found| {
+            if names::is_key(key) && names::decode_row(value).is_none() {
+                found.say(names::bad_row().at(key).to_string());
             }
             Ok(())
         })?;

@@ -253,6 +253,18 @@ pub enum WriteError {
         /// Length of the name.
         bytes: usize,
     },
+    /// The name is no multihash, or its record is too long.
+    #[error(
+        "the record of a name has {bytes} bytes, at most {} are allowed, and its name has {name_bytes} bytes and is to be \
+         a multihash",
+        crate::NAME_RECORD_BYTES_MAX
+    )]
+    NameRecord {
+        /// Length of the name.
+        name_bytes: usize,
+        /// Length of the record.
+        bytes: usize,
+    },
     /// Something that the commit expects is not so (any more). Nothing of it was written: look again and decide anew.
     #[error("a pin or the files root was changed meanwhile: run it again")]
     Changed,

@@ -154,7 +154,9 @@ impl Commit {
 
     /// Whether it makes the store larger.
     fn adds(&self) -> bool {
-        self.changes.iter().any(|change| matches!(change, Change::Pin(_) | Change::FilesRoot(_)))
+        self.changes
+            .iter()
+            .any(|change| matches!(change, Change::Pin(_) | Change::FilesRoot(_) | Change::NameRecord { .. }))
     }
 }
 

@@ -15,8 +15,9 @@ pub(crate) mod family {
     pub(crate) const RLINKS: &str = "rlinks";
     pub(crate) const PINS: &str = "pins";
     pub(crate) const FILES: &str = "mfs";
+    pub(crate) const NAMES: &str = "names";
     pub(crate) const STATS: &str = "stats";
-    pub(crate) const ALL: [&str; 6] = [META, LINKS, RLINKS, PINS, FILES, STATS];
+    pub(crate) const ALL: [&str; 7] = [META, LINKS, RLINKS, PINS, FILES, NAMES, STATS];
 }
 
 pub(crate) const ROW_VERSION: u8 = 1;

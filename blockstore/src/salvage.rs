@@ -15,6 +15,7 @@ use crate::error::{IndexError, OpenError};
 use crate::format::FORMAT;
 use crate::index::Index;
 use crate::links::rlinks_keys;
+use crate::names;
 use crate::options::Tuning;
 use crate::rows::{decode_pin, decode_pin_key, family, files_key, split_links_key, stats_key};
 use crate::table::{Versions, read_table};
@@ -140,7 +141,7 @@ impl Copying<'_> {
             }
             if let Err(error) = self.family(old, name, true)? {
                 self.done.unread.push(format!("a part of the family {name} cannot be read ({error})"));
-                if [family::PINS, family::FILES].contains(&name) {
+                if [family::PINS, family::FILES, family::NAMES].contains(&name) {
                     // Rows of these tell themselves whether they are sound.
                     drop(self.family(old, name, false)?);
                 }
@@ -210,22 +211,29 @@ impl Copying<'_> {
         Ok(outcome)
     }
 
-    /// Whether a row that nothing vouches for is what it should be: a pin on a block that is there, or a files root.
+    /// Whether a row that nothing vouches for is what it should be: a pin on a block that is there, a files root or the
+    /// record of a name.
     fn is_sound(&self, name: &str, key: &[u8], value: &[u8]) -> Result<bool, IndexError> {
         if name == family::FILES {
             return Ok(
                 [files_key::ROOT, files_key::PREVIOUS].contains(&key) && decode_files_root(value).is_some()
             );
         }
+        if name == family::NAMES {
+            return Ok(names::is_key(key) && names::decode_row(value).is_some());
+        }
         let Ok(pin) = decode_pin(key, value) else { return Ok(false) };
         let readable = pin.cid.codec() == codec::RAW || ipld::has_decoder(pin.cid.codec());
         Ok(readable && self.new.contains(family::META, &pin.cid.hash().to_bytes())?)
     }
 
-    /// Pins and the files root in tables that RocksDB could not read, or left out. What it did read is not touched.
+    /// Pins, the files root and records of names in tables that RocksDB could not read, or left out. What it did read is not touched.
     fn tables(&mut self, old: &Path) -> Result<(), IndexError> {
-        let wanted =
-            |key: &[u8]| decode_pin_key(key).is_ok() || [files_key::ROOT, files_key::PREVIOUS].contains(&key);
+        let wanted = |key: &[u8]| {
+            decode_pin_key(key).is_ok()
+                || [files_key::ROOT, files_key::PREVIOUS].contains(&key)
+                || names::is_key(key)
+        };
         let mut rows = Versions::new();
         for entry in fs::read_dir(old).into_iter().flatten().flatten() {
             if entry.path().extension().is_some_and(|end| end == "sst")
@@ -236,7 +244,11 @@ impl Copying<'_> {
         }
         let mut batch = WriteBatch::default();
         for (key, (_, value)) in rows {
-            let name = if decode_pin_key(&key).is_ok() { family::PINS } else { family::FILES };
+            let name = match () {
+                () if decode_pin_key(&key).is_ok() => family::PINS,
+                () if names::is_key(&key) => family::NAMES,
+                () => family::FILES,
+            };
             if let Some(value) = value
                 && !self.new.contains(name, &key)?
                 && self.is_sound(name, &key, &value)?
@@ -247,9 +259,10 @@ impl Copying<'_> {
         self.new.write(batch, false)
     }
 
-    /// Pins and the files root in the log, if RocksDB had reason to leave out a part of it. What it did read is read
-    /// once more: the log is the end of the history, and doing it again leads to the same state. Rows are known by their
-    /// shape: the keys of no other family begin with the number of a kind of pin, or are called like a root.
+    /// Pins, the files root and records of names in the log, if RocksDB had reason to leave out a part of it. What it did
+    /// read is read once more: the log is the end of the history, and doing it again leads to the same state. Rows are
+    /// known by their shape: the keys of no other family begin with the number of a kind of pin, or are called like a root
+    /// or a name.
     fn log(&mut self, old: &Path) -> Result<(), IndexError> {
         let new = &*self.new;
         let mut batch = WriteBatch::default();
@@ -261,6 +274,9 @@ impl Copying<'_> {
                 if decode_files_root(value).is_some() =>
             {
                 batch.put_cf(new.family(family::FILES), key, value);
+            }
+            Entry::Put(key, value) if names::is_key(key) && names::decode_row(value).is_some() => {
+                batch.put_cf(new.family(family::NAMES), key, value);
             }
             Entry::Delete(key) if decode_pin_key(key).is_ok() => {
                 batch.delete_cf(new.family(family::PINS), key);

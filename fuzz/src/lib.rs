@@ -10,19 +10,23 @@ mod archives;
 mod directories;
 mod edits;
 mod formats;
+mod ipns;
 mod names;
+mod uploads;
 
 pub use archives::car;
 pub use directories::hamt;
 pub use edits::edit;
 pub use formats::{dag_cbor, dag_json, dag_pb, unixfs};
+pub use ipns::ipns;
 pub use names::{cid, path};
+pub use uploads::multipart;
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("car", car),
     ("cid", cid),
     ("dag_cbor", dag_cbor),
@@ -30,6 +34,8 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("dag_pb", dag_pb),
     ("edit", edit),
     ("hamt", hamt),
+    ("ipns", ipns),
+    ("multipart", multipart),
     ("path", path),
     ("unixfs", unixfs),
 ];

@@ -62,4 +62,4 @@ macro_rules! replays {
     };
 }
 
-replays!(car, cid, dag_cbor, dag_json, dag_pb, edit, hamt, path, unixfs);
+replays!(car, cid, dag_cbor, dag_json, dag_pb, edit, hamt, ipns, multipart, path, unixfs);

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -85,13 +86,54 @@ pub struct Fetch {
     // In the order in which they are to be dropped: whoever still reads keeps the lock of the repo.
     store: Store,
     pool: Pool,
+    counters: Arc<Counters>,
     _repo: Arc<Repo>,
+}
+
+/// Blocks that were asked for since the node opened. Those that need no storage do not count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FetchCounts {
+    /// Were in the store.
+    pub found: u64,
+    /// Were not.
+    pub missing: u64,
+    /// Bytes of those that were.
+    pub bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    found: AtomicU64,
+    missing: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Counters {
+    fn note(&self, found: &Result<Option<Bytes>, ReadError>) {
+        match found {
+            Ok(Some(block)) => {
+                self.found.fetch_add(1, Ordering::Relaxed);
+                self.bytes.fetch_add(block.len() as u64, Ordering::Relaxed);
+            }
+            Ok(None) => {
+                self.missing.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 impl Fetch {
     /// Reads from `store` on the threads of `pool`.
     pub fn new(store: Store, pool: Pool, repo: Arc<Repo>) -> Self {
-        Self { store, pool, _repo: repo }
+        Self { store, pool, counters: Arc::default(), _repo: repo }
+    }
+
+    /// How many blocks were asked for by now, by all clones together.
+    pub fn counts(&self) -> FetchCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Counters { found, missing, bytes } = &*self.counters;
+        FetchCounts { found: read(found), missing: read(missing), bytes: read(bytes) }
     }
 
     /// One block.
@@ -113,13 +155,24 @@ impl Fetch {
         let fetch = self.clone();
         self.pool.start(move || {
             let found = fetch.store.get_many(&cids);
-            cids.into_iter().zip(found).map(|(cid, found)| (cid, or_known(&cid, found))).collect()
+            cids.into_iter().zip(found).map(|(cid, found)| (cid, fetch.or_known(&cid, found))).collect()
         })
     }
 
     /// One block, on a thread that may block.
     pub(crate) fn get_blocking(&self, cid: &Cid) -> Result<Bytes, FetchError> {
-        or_known(cid, self.store.get(cid))
+        self.or_known(cid, self.store.get(cid))
+    }
+
+    /// What the store found, or what is known without it.
+    fn or_known(&self, cid: &Cid, found: Result<Option<Bytes>, ReadError>) -> Result<Bytes, FetchError> {
+        if let Ok(None) = found
+            && let Some(known) = known_block(cid)
+        {
+            return Ok(known);
+        }
+        self.counters.note(&found);
+        found?.ok_or_else(|| FetchError::NotFound { cid: Box::new(*cid) })
     }
 
     /// Drives a walker: a stream of its items, in order, then its error if it fails.
@@ -147,11 +200,6 @@ impl Fetch {
     {
         WalkBlocking(self.walk(walker, WINDOW_BYTES))
     }
-}
-
-/// What the store found, or what is known without it.
-fn or_known(cid: &Cid, found: Result<Option<Bytes>, ReadError>) -> Result<Bytes, FetchError> {
-    found?.or_else(|| known_block(cid)).ok_or_else(|| FetchError::NotFound { cid: Box::new(*cid) })
 }
 
 /// Blocks that need no storage: those that their CID carries, and the empty directory, file and block.

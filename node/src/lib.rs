@@ -38,21 +38,25 @@
 //! ```
 //!
 //! # Map
-//! [`node`] is the handle; [`services`] is what it can do; [`fetch`] gets blocks, [`pool`] does what blocks, [`maintenance`] what nobody asks for. [`commands`]
+//! [`node`] is the handle; [`services`] is what it can do; [`fetch`] gets blocks, [`pool`] does what blocks, [`maintenance`] what nobody asks for, [`observe`] what it tells of itself. [`commands`]
 //! define every command once, and [`cli`] is the terminal's door to them.
 
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub(crate) mod daemon;
 pub mod fetch;
 pub mod go_text;
+pub mod http;
 pub mod identify;
 pub mod keys;
 pub mod maintenance;
 pub(crate) mod memory;
 pub mod node;
+pub mod observe;
 pub mod pool;
 pub mod repo_init;
+pub mod rpc;
 pub mod runtime;
 pub mod services;
 

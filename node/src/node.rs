@@ -15,7 +15,7 @@ use crate::maintenance::{AutoGc, ScrubPlan, Worker};
 use crate::memory;
 use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
 use crate::repo_init::{self, InitError, InitParams};
-use crate::services::files;
+use crate::services::{files, names};
 
 /// Default memory of the store (caches, memtables, read buffers): 96 MiB.
 pub const STORE_MEMORY_BYTES: usize = 96 << 20;
@@ -48,6 +48,9 @@ pub enum NodeError {
     /// Changes of the mutable file system that were not flushed are lost.
     #[error("the mutable file system keeps its last flushed state: {0}")]
     Files(#[source] Box<files::FilesError>),
+    /// `IPFS_NS_MAP` cannot be read.
+    #[error(transparent)]
+    FixedNames(#[from] names::FixedNamesError),
     /// No threads could be started.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -86,6 +89,7 @@ pub struct NodeBuilder {
     import_memory_bytes: Option<usize>,
     maintenance: bool,
     grace: Duration,
+    fixed_names: Option<names::FixedNames>,
 }
 
 impl NodeBuilder {
@@ -138,6 +142,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Names that point where these say, whatever records and the DNS say. Default: what `IPFS_NS_MAP` in the environment
+    /// of this process says.
+    pub fn fixed_names(mut self, names: names::FixedNames) -> Self {
+        self.fixed_names = Some(names);
+        self
+    }
+
     /// Locks the repo and opens what is in it.
     pub async fn open(self) -> Result<Node, NodeError> {
         let pool = Pool::new(self.threads, OPERATIONS_MAX)?;
@@ -146,6 +157,10 @@ impl NodeBuilder {
     }
 
     fn open_blocking(self, pool: Pool) -> Result<Node, NodeError> {
+        let fixed_names = match self.fixed_names {
+            Some(names) => names,
+            None => names::FixedNames::of_process()?,
+        };
         let repo = Repo::open(self.repo.ok_or(NodeError::NoRepo)?)?;
         let config = match self.config {
             Some(config) => config,
@@ -170,11 +185,13 @@ impl NodeBuilder {
         let repo = Arc::new(repo);
         let fetch = Fetch::new(store.clone(), pool.clone(), Arc::clone(&repo));
         let files = files::State::default();
+        let names = Arc::new(names::State::new(fixed_names));
         Ok(Node {
             inner: Arc::new(Inner {
                 _collector: collector,
                 _scrubber: scrubber,
                 files,
+                names,
                 fetch,
                 store,
                 pool,
@@ -236,6 +253,7 @@ struct Inner {
     _collector: Option<Worker>,
     _scrubber: Option<Worker>,
     files: files::State,
+    names: Arc<names::State>,
     fetch: Fetch,
     store: Store,
     pool: Pool,
@@ -262,6 +280,7 @@ impl Node {
             import_memory_bytes: None,
             maintenance: true,
             grace: GRACE,
+            fixed_names: None,
         }
     }
 
@@ -302,6 +321,11 @@ impl Node {
     /// The root of the mutable file system.
     pub(crate) fn files_state(&self) -> &files::State {
         &self.inner.files
+    }
+
+    /// The names that are fixed, and who changes a record now.
+    pub(crate) fn names_state(&self) -> &Arc<names::State> {
+        &self.inner.names
     }
 
     /// The pool for blocking work.

@@ -8,19 +8,23 @@
 //! - [`need`]: what a suite needs from its surroundings, and how it says so when that is absent.
 //! - [`run`]: the binary, its repo and its environment; one call runs one command.
 //! - [`inputs`]: bytes, files and trees made from a seed; the seeded number generator.
+//! - [`wire`], [`ask`], [`reply`]: an HTTP/1.1 client that sees every byte; requests and multipart bodies; answers.
+//! - [`recorded`]: the scenario of recorded answers.
 //! - [`answers`]: when a recorded answer and a given one are equal.
+//! - [`daemon`]: a running daemon, its lines and its end.
 //! - [`car`]: the few lines of dag-pb and CARv1 that hostile and generated DAGs need.
 //! - [`journal`]: what was acknowledged, kept outside the process that is killed.
 //! - [`pin_book`]: what is pinned, by the operations that were acknowledged or begun.
 //! - [`files_script`]: changes of files and what the root is after each.
 //! - [`disk`]: loop devices and mounts that are undone when dropped.
 //! - [`oracle`]: the programs of others that compute CIDs.
+//! - [`strangers`]: the clients of others that drive a daemon, and their scripts.
 //! - [`tree`]: comparing two folders byte for byte.
 //!
 //! Environment: `HOLDFAST_BIN` (the binary; default beside the test executable's folder),
 //! `HOLDFAST_TEST_DATA` (recorded answers and fixtures; `make test` sets a
 //! default), `HOLDFAST_TEST_TMP` (where large temporary files go), `HOLDFAST_TEST_SEED` (repeats
-//! a run), `HOLDFAST_INTEROP_DIR` (the oracles), `SOAK=1` (long versions), `REQUIRE_ALL=1` (a
+//! a run), `HOLDFAST_INTEROP_DIR` (the programs of others), `SOAK=1` (long versions), `REQUIRE_ALL=1` (a
 //! check that cannot run fails instead of saying that it was skipped).
 
 // A panic is how a test reports; nothing here is shipped.
@@ -29,7 +33,9 @@
 #![allow(clippy::return_self_not_must_use)]
 
 pub mod answers;
+pub mod ask;
 pub mod car;
+pub mod daemon;
 pub mod disk;
 pub mod files_script;
 pub mod inputs;
@@ -37,5 +43,9 @@ pub mod journal;
 pub mod need;
 pub mod oracle;
 pub mod pin_book;
+pub mod recorded;
+pub mod reply;
 pub mod run;
+pub mod strangers;
 pub mod tree;
+pub mod wire;

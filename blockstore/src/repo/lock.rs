@@ -43,3 +43,11 @@ impl RepoLock {
         Ok(Self { _file: file })
     }
 }
+
+/// Whether somebody holds the lock. Without the file nobody does.
+pub(super) fn is_held(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    // Shared, so that those who only look do not see each other.
+    let taken = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
+    taken == Err(rustix::io::Errno::WOULDBLOCK)
+}

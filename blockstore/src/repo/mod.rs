@@ -162,6 +162,11 @@ impl RepoPaths {
         filled(self.config()) && (self.own_version().exists() || self.root.join("db").exists())
     }
 
+    /// Whether a process has the repo open right now. It may change right after: only taking the lock is sure.
+    pub fn is_locked(&self) -> bool {
+        lock::is_held(&self.lock())
+    }
+
     /// Checks that what lies here is a repo that this program may write to, without touching anything: not Kubo's, and not of a
     /// later format. It may change right after: [`Repo::open`] checks again under the lock.
     pub fn check(&self) -> Result<(), RepoError> {

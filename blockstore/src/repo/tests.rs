@@ -29,6 +29,17 @@ fn a_second_opener_is_told_who_has_it() {
 }
 
 #[test]
+fn whether_somebody_has_it_can_be_seen_without_taking_it() {
+    let root = folder();
+    assert!(!RepoPaths::new(root.path()).is_locked(), "there is not even a lock file");
+    let repo = Repo::create(root.path()).unwrap();
+    assert!(repo.paths().is_locked());
+    let paths = repo.paths().clone();
+    drop(repo);
+    assert!(!paths.is_locked());
+}
+
+#[test]
 fn a_lock_file_that_a_dead_process_left_does_not_lock() {
     let root = folder();
     drop(Repo::create(root.path()).unwrap());

@@ -5,15 +5,21 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::common::*;
-use holdfast_blockstore::{Change, OpenReport, Store, StoreConfig, rebuild_index};
+use holdfast_blockstore::{Change, NameRecord, OpenReport, Store, StoreConfig, rebuild_index};
 use holdfast_dag::block::Block;
 use holdfast_dag::cid::Cid;
 
-/// What is kept: pins and the files root.
+/// What is kept: pins, the files root and the record of a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Roots {
     pins: BTreeSet<Cid>,
     files: Option<Cid>,
+    name: Option<NameRecord>,
+}
+
+/// The name whose record changes: the multihash of some key.
+fn name() -> Vec<u8> {
+    leaf(1, 1).cid.hash().to_bytes()
 }
 
 /// A closed store, and what it went through.
@@ -29,7 +35,7 @@ fn settings() -> StoreConfig {
     StoreConfig { segment_bytes_max: 300_000, ..process() }
 }
 
-/// Adds, pins, unpins, files roots and deletions, in several sessions: the last one is in the log alone.
+/// Adds, pins, unpins, files roots, records of a name and deletions, in several sessions: the last one is in the log alone.
 fn past() -> Past {
     let mut past = Past {
         repo: tempfile::tempdir().unwrap(),
@@ -48,6 +54,11 @@ fn past() -> Past {
             if round % 3 == 0 {
                 changes.push(Change::FilesRoot(root.cid));
                 now.files = Some(root.cid);
+            }
+            if round % 4 == 1 {
+                let record = NameRecord { record: bytes(seed, 300), stored_unix_ms: seed, is_own: true };
+                changes.push(Change::NameRecord { name: name(), record: record.clone() });
+                now.name = Some(record);
             }
             let writer = store.writer();
             writer.put(&leaves).unwrap();
@@ -76,6 +87,7 @@ fn roots(store: &Store) -> Roots {
     Roots {
         pins: store.pins().iter(None).map(|pin| pin.unwrap().cid).collect(),
         files: store.files_roots().unwrap().current,
+        name: store.name_record(&name()).unwrap(),
     }
 }
 
@@ -225,7 +237,7 @@ fn a_rebuild_before_the_first_opening_keeps_what_lies_behind_the_damage() {
         let now = judge_rebuilt(&past, copy.path(), &format!("flipped at {at} of {len}"));
         let missing = last.pins.difference(&now.pins).count();
         assert!(missing <= 1, "{missing} pins of {} are lost", last.pins.len());
-        assert_eq!(now.files, last.files);
+        assert_eq!((now.files, &now.name), (last.files, &last.name));
     }
 }
 
@@ -322,8 +334,15 @@ fn reads_right(store: &Store, past: &Past, what: &str) -> bool {
         Ok(found) => assert_eq!(found, Vec::<String>::new(), "{what}"),
         Err(error) => fails(error.to_string()),
     }
+    let name = match store.name_record(&name()) {
+        Ok(name) => name,
+        Err(error) => {
+            fails(error.to_string());
+            None
+        }
+    };
     if right {
-        assert_eq!(&Roots { pins, files }, past.states.last().unwrap(), "{what}");
+        assert_eq!(&Roots { pins, files, name }, past.states.last().unwrap(), "{what}");
     }
     right
 }

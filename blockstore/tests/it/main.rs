@@ -37,6 +37,8 @@ mod log_damage;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod quota;
 #[cfg(test)]
 mod store;

@@ -1,6 +1,6 @@
 //! `import_file`: small files on the calling thread, large ones through the pipeline.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use bytes::Bytes;
 
@@ -38,16 +38,30 @@ pub fn import_file(
         // One byte over tells that there is more.
         start.reserve_exact(hint + 1);
         let limit = INLINE_FILE_BYTES_MAX as u64 + 1;
-        (&mut *reader).take(limit).read_to_end(&mut start).map_err(ImportError::Read)?;
-        if !start.is_empty() {
-            progress(start.len() as u64);
-        }
+        let told = Told { reader: &mut *reader, progress: &mut *progress };
+        told.take(limit).read_to_end(&mut start).map_err(ImportError::Read)?;
         if start.len() <= INLINE_FILE_BYTES_MAX {
             return import_bytes(params, meta, start.into(), sink);
         }
     }
     let source = Source { start: start.into(), reader, progress };
     Pipeline { params, meta, pool, sink }.run(source)
+}
+
+/// A reader that tells of every read, so that progress goes on while a slow source is waited for.
+struct Told<'a> {
+    reader: &'a mut dyn Read,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Read for Told<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        if read > 0 {
+            (self.progress)(read as u64);
+        }
+        Ok(read)
+    }
 }
 
 /// Imports a file that is in memory, on the calling thread.

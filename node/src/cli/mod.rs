@@ -10,6 +10,7 @@ mod help;
 mod input;
 mod output;
 mod parse;
+mod remote;
 mod run;
 #[cfg(test)]
 mod run_tests;

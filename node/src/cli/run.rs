@@ -4,21 +4,29 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use holdfast_blockstore::repo::RepoPaths;
+
 use crate::commands::registry::{
     Arg, ArgError, ArgKind, Call, Command, CommandError, Door, ErrorKind, Input, Needs, Path, Registry,
-    Request, split_args,
+    Request, Response, split_args,
 };
 use crate::commands::{Context, ContextParams, Terminal};
 
 use super::input::{self, Stdin};
 use super::parse::{Line, parse};
-use super::{Environment, help, output};
+use super::{Environment, help, output, remote};
 
 /// What a process that was interrupted ends with: 128 and the number of the signal.
 const EXIT_INTERRUPTED: u8 = 130;
 /// What a process ends with whose output nobody reads any more: what a shell shows for SIGPIPE. Never 0: that would
 /// acknowledge work that was cut short.
 const EXIT_CLOSED_PIPE: u8 = 141;
+/// Kubo's words where a command must have the repo to itself.
+const DAEMON_RUNS: &str = "ipfs daemon is running. please stop it to run this command";
+/// How long a daemon that was asked to end is waited for.
+const ENDING_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked whether it has.
+const ENDING_POLL: Duration = Duration::from_millis(5);
 /// How long an interrupted command may take to stop.
 const STOPPING_MAX: Duration = Duration::from_secs(2);
 
@@ -146,9 +154,10 @@ fn context(call: &Call, environment: &Environment) -> Context {
 pub async fn execute(job: Job<'_>, terminal: &mut Terminal) -> u8 {
     let name = job.path.words().join(" ");
     let (program, context) = (job.program.clone(), job.context.clone());
+    let interruptible = !job.command.own_signals;
     let outcome = tokio::select! {
         outcome = run(job, terminal) => outcome,
-        signal = tokio::signal::ctrl_c() => match signal {
+        signal = tokio::signal::ctrl_c(), if interruptible => match signal {
             Ok(()) => {
                 // What was running is cancelled by now, and nothing of it will be pinned. A second signal does not wait.
                 tokio::select! {
@@ -181,6 +190,7 @@ async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> 
     let Job { command, path, call, files, stdin, file_argument, context, .. } = job;
     call.encoding()?;
     let timeout = call.timeout()?;
+    let has_input = file_argument.is_some() && (!files.is_empty() || stdin.is_some());
     let input = match &file_argument {
         Some(argument) => {
             let measure = terminal.err_is_terminal;
@@ -189,31 +199,57 @@ async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> 
         None => Input::none(),
     };
     terminal.upload = input.size_hint();
-    if command.needs != Needs::Nothing {
-        if call.is_given("api") {
-            return Err(CommandError::new(if path.terminal_only() {
-                "api flag specified but command cannot be run on the daemon"
-            } else {
-                "option \"api\" is not supported by this version of holdfast: it has no daemon to talk to"
-            }));
-        }
-        context.require_repo()?;
+    if !command.is_runnable() {
+        return Err(CommandError::client(
+            "This command can't be called directly. Try one of its subcommands.",
+        ));
     }
-    let request = Request::new(call.clone(), input);
+    if command.alone && RepoPaths::new(context.repo_dir()).is_locked() {
+        return Err(CommandError::client(DAEMON_RUNS));
+    }
     let answer = async {
-        let Some(running) = command.start(context, request) else {
-            return Err(CommandError::client(
-                "This command can't be called directly. Try one of its subcommands.",
-            ));
+        let daemon = remote::find(&context, &path, &call).await?;
+        let is_waited_for = daemon.is_some() && command.ends_daemon && !call.is_given("api");
+        let response = match daemon {
+            Some(daemon) => daemon.ask(command, &call, has_input.then_some(input)).await?,
+            None => here(command, &context, &call, input).await?,
         };
-        let response = running.await?;
-        output::show(terminal, command, &call, response).await
+        output::show(terminal, command, &call, response).await?;
+        if is_waited_for {
+            // What goes wrong at the end of a daemon is in its own words.
+            let _ = tokio::time::timeout(ENDING_MAX, until_free(&context)).await;
+        }
+        Ok(())
     };
     match timeout {
         None => answer.await,
         Some(limit) => tokio::time::timeout(limit, answer)
             .await
             .unwrap_or_else(|_| Err(CommandError::new("context deadline exceeded"))),
+    }
+}
+
+/// Waits until nobody has the repo open.
+async fn until_free(context: &Context) {
+    let paths = RepoPaths::new(context.repo_dir());
+    while paths.is_locked() {
+        tokio::time::sleep(ENDING_POLL).await;
+    }
+}
+
+/// Runs a command in this process.
+async fn here(
+    command: &Command,
+    context: &Context,
+    call: &Call,
+    input: Input,
+) -> Result<Response, CommandError> {
+    if command.needs != Needs::Nothing {
+        context.require_repo()?;
+    }
+    match command.start(context.clone(), Request::new(call.clone(), input)) {
+        Some(running) => running.await,
+        None => Ok(Response::Empty),
     }
 }
 

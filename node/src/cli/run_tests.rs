@@ -244,12 +244,11 @@ fn help_is_no_error_and_mistakes_are() {
     assert!(code == 1 && out.is_empty());
     assert!(err.starts_with("Error: expected 0 argument(s), got 1\n\nUSAGE\n  ipfs pin"), "{err}");
     assert_eq!(run(&["add", "--nope"]), texts(1, "", "Error: unknown option \"nope\"\n"));
-    let (code, _, err) = run(&["filestore", "ls"]);
+    let (code, _, err) = run(&["object", "diff"]);
     assert!(
         code == 1
-            && err.starts_with(
-                "Error: command \"filestore ls\" is not supported by this version of holdfast: "
-            )
+            && err
+                .starts_with("Error: command \"object diff\" is not supported by this version of holdfast: ")
     );
 }
 

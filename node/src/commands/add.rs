@@ -28,6 +28,7 @@ pub(super) fn command() -> Command {
         .opts(meta_options())
         .opts(fast_provide_options())
         .run(run)
+        .fails_loudly()
         .text_with(AddText::new)
         .pre_run(before)
         .terminal(|terminal, call, response| Box::pin(show(terminal, call, response)))

@@ -20,9 +20,10 @@ impl CidText {
         Ok(Self { base, upgrade: call.upgrade_cid_v0() })
     }
 
-    /// The same; without these options, the base and version that the CID in `path` is written in.
+    /// The same; without these options, the base and version that the CID in `path` is written in. Names lend nothing: their
+    /// base is not that of what they point at.
     pub(super) fn of_path(call: &Call, path: &str) -> Result<Self, CommandError> {
-        if call.cid_base().is_some() {
+        if call.cid_base().is_some() || path.starts_with("/ipns/") {
             return Self::of_call(call);
         }
         let mut parts = path.splitn(4, '/');
@@ -102,5 +103,6 @@ mod tests {
         assert_eq!(text(&format!("{V1}/a"), V0), V1);
         assert_eq!(text(&format!("/ipfs/{V0}/a"), V0), V0);
         assert_eq!(text("/ipns/name/a", V0), V0);
+        assert_eq!(text("/ipns/k51qzi5uqu5dk3v4rmjber23h16xnr23bsggmqqil9z2gduiis5se8dht36dam/a", V0), V0);
     }
 }

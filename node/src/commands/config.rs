@@ -78,9 +78,9 @@ pub(super) async fn change<T: Send + 'static>(
     change: impl FnOnce(&mut Config, &Path) -> Result<T, CommandError> + Send + 'static,
 ) -> Result<T, CommandError> {
     context.require_repo()?;
-    let (path, repo_dir) = (context.config_path(), context.repo_dir().to_owned());
+    let (path, turn) = (context.config_path(), context.turn());
     blocking(move || {
-        let _repo = lock(&repo_dir)?;
+        let _taken = turn.take()?;
         let mut config = Config::load(&path).map_err(CommandError::from_error)?;
         change(&mut config, &path)
     })

@@ -1,8 +1,9 @@
 //! What commands run in: the repo folder, and what is opened from it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use holdfast_blockstore::repo::Repo;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -53,12 +54,48 @@ pub struct Context {
     node: Arc<OnceCell<Node>>,
     runtime: Option<Runtime>,
     at_terminal: bool,
+    /// Taken for a change of the repo's small files by whoever holds the repo's own lock all the time.
+    turns: Arc<Mutex<()>>,
+}
+
+/// A turn at changing the repo's small files (config, keys), so that no two changes start from the same content.
+#[derive(Debug)]
+pub(super) struct Turn {
+    repo_dir: PathBuf,
+    /// Between the calls of a process that has the repo open; others take the lock of the repo.
+    within: Option<Arc<Mutex<()>>>,
+}
+
+/// A turn that was taken, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Taken<'t> {
+    _within: Option<MutexGuard<'t, ()>>,
+    _repo: Option<Repo>,
+}
+
+impl Turn {
+    /// Waits for the turn, a few seconds at most where another process has the repo. Blocking. A repo that this program
+    /// must not write to is refused, untouched.
+    pub(super) fn take(&self) -> Result<Taken<'_>, CommandError> {
+        let within = self.within.as_ref().map(|turns| turns.lock().unwrap_or_else(PoisonError::into_inner));
+        let repo = match within {
+            Some(_) => None,
+            None => Some(super::config::lock(&self.repo_dir)?),
+        };
+        Ok(Taken { _within: within, _repo: repo })
+    }
 }
 
 impl Context {
     /// A context on a repo folder that need not exist.
     pub fn new(params: ContextParams) -> Self {
-        Self { inner: Arc::new(params), node: Arc::default(), runtime: None, at_terminal: false }
+        Self {
+            inner: Arc::new(params),
+            node: Arc::default(),
+            runtime: None,
+            at_terminal: false,
+            turns: Arc::default(),
+        }
     }
 
     /// A context on a node that is open already.
@@ -144,6 +181,12 @@ impl Context {
         if let Some(node) = self.node.get() {
             node.pool().idle().await;
         }
+    }
+
+    /// A turn at changing the repo's small files, to be taken where blocking is allowed.
+    pub(super) fn turn(&self) -> Turn {
+        let within = self.node.initialized().then(|| Arc::clone(&self.turns));
+        Turn { repo_dir: self.repo_dir().to_owned(), within }
     }
 
     /// The repo folder.

@@ -34,6 +34,7 @@ pub(super) fn import() -> Command {
         .opt(Opt::bool("allow-big-block", "Disable block size check and allow creation of blocks bigger than 2MiB."))
         .opt(Opt::bool("progress", "Tell how many bytes were read.").hidden())
         .run(run_import)
+        .fails_loudly()
         .text(import_text)
         .pre_run(before)
         .terminal(|terminal, call, response| Box::pin(show(terminal, call, response)))

@@ -1,16 +1,21 @@
 //! `get`: an archive for those who are elsewhere, files on disk at the terminal.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use bytes::{Buf as _, Bytes};
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use super::registry::{Arg, ByteStream, Call, Command, CommandError, InputError, Opt, Request, Response};
 use super::{Context, Terminal, paths};
-use crate::services::unixfs::{ExtractOptions, GetOptions, NewEntry};
+use crate::services::unixfs::{ExtractOptions, GetOptions, NewEntry, untar};
+
+/// Pieces of an archive that wait to be written.
+const PIECES_MAX: usize = 8;
 
 /// The level that gzip uses where none is given.
 const GZIP_LEVEL_DEFAULT: u32 = 6;
@@ -96,6 +101,10 @@ fn archive_target(call: &Call) -> PathBuf {
 
 async fn show(terminal: &mut Terminal, call: &Call, response: Response) -> Result<(), CommandError> {
     match response {
+        // A daemon elsewhere gives an archive of what is to be written here.
+        Response::Bytes(bytes) if !call.bool("archive") && !call.bool("compress") => {
+            unpack(terminal, call, bytes).await
+        }
         Response::Bytes(bytes) => save(terminal, call, &archive_target(call), bytes).await,
         Response::Stream(mut values) => {
             say(terminal, "file(s)", &target(call))?;
@@ -148,6 +157,64 @@ async fn save(
         outcome.map_err(failed("write"))?;
     }
     new.finish().map_err(failed("rename"))
+}
+
+/// Writes the entries of an archive as they come.
+async fn unpack(terminal: &mut Terminal, call: &Call, mut bytes: ByteStream) -> Result<(), CommandError> {
+    let target = target(call);
+    say(terminal, "file(s)", &target)?;
+    let mut progress = line(terminal, call);
+    progress.set_total(bytes.length);
+    let (pieces, stream) = mpsc::channel(PIECES_MAX);
+    let unpacking = tokio::task::spawn_blocking(move || {
+        let mut stream = PieceReader { pieces: stream, piece: Bytes::new() };
+        let unpacked = untar(&mut stream, &target, |_| {}).map_err(CommandError::from_error);
+        // What follows the last entry is padding: it is read so that the sender sees the end.
+        unpacked.map(|()| io::copy(&mut stream, &mut io::sink()))
+    });
+    let mut failure = None;
+    while let Some(piece) = terminal.next(&mut bytes.stream).await? {
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => {
+                // The disk's side must not take it for the end.
+                failure = Some(error.clone());
+                let _ = pieces.send(Err(io::Error::other(error.message))).await;
+                break;
+            }
+        };
+        progress.add_bytes(piece.len() as u64);
+        // It ends early where it fails.
+        if pieces.send(Ok(piece)).await.is_err() {
+            break;
+        }
+    }
+    drop(pieces);
+    let unpacked = unpacking.await.map_err(CommandError::from_error)?;
+    match failure {
+        Some(failure) => Err(failure),
+        None => unpacked.map(|_| ()),
+    }
+}
+
+/// Pieces that come over a channel, as one stream to be read on a thread that may block.
+struct PieceReader {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    piece: Bytes,
+}
+
+impl Read for PieceReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.piece = piece?,
+                None => return Ok(0),
+            }
+        }
+        let count = self.piece.len().min(buffer.len());
+        self.piece.copy_to_slice(buffer.get_mut(..count).unwrap_or_default());
+        Ok(count)
+    }
 }
 
 /// An archive that is not complete: under a temporary name, which is removed with this value.

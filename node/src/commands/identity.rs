@@ -30,8 +30,9 @@ pub(super) fn init() -> Command {
         ))
         .needs(Needs::Nothing)
         .terminal_only()
+        .alone()
         .run(run_init)
-        .terminal(|terminal, _, response| Box::pin(print_init(terminal, response)))
+        .terminal(|terminal, _, response| Box::pin(print_lines(terminal, response)))
 }
 
 async fn run_init(context: Context, mut request: Request) -> Result<Response, CommandError> {
@@ -75,7 +76,7 @@ async fn run_init(context: Context, mut request: Request) -> Result<Response, Co
 }
 
 /// Prints each piece as it is: they bring their own line ends.
-async fn print_init(terminal: &mut Terminal, response: Response) -> Result<(), CommandError> {
+pub(super) async fn print_lines(terminal: &mut Terminal, response: Response) -> Result<(), CommandError> {
     let Response::Stream(mut pieces) = response else { return Ok(()) };
     while let Some(piece) = terminal.next(&mut pieces).await? {
         match piece {
@@ -109,7 +110,8 @@ pub(super) fn id() -> Command {
 
 async fn run_id(context: Context, request: Request) -> Result<Response, CommandError> {
     let base: IpnsBase = request.text("peerid-base").parse().map_err(CommandError::from_error)?;
-    let key = load(&context).await?.private_key().map_err(CommandError::from_error)?;
+    let config = load(&context).await?;
+    let key = config.private_key().map_err(CommandError::from_error)?;
     if let Some(asked) = request.args().first() {
         let asked = crate::keys::parse_peer_id(asked).map_err(CommandError::from_error)?;
         if asked != key.peer_id() {
@@ -122,7 +124,11 @@ async fn run_id(context: Context, request: Request) -> Result<Response, CommandE
             return id_value(&IdInfo::of_peer(&asked, base));
         }
     }
-    id_value(&IdInfo::offline(&key, base))
+    let mut info = IdInfo::offline(&key, base);
+    if let Some(version) = config.api().map_err(CommandError::from_error)?.reported_version {
+        info.agent_version = format!("{} (API.ReportedVersion {version})", info.agent_version);
+    }
+    id_value(&info)
 }
 
 fn id_value(info: &IdInfo) -> Result<Response, CommandError> {

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::Context;
 use super::blocking::blocking;
-use super::config::{line, load, lock};
+use super::config::{line, load};
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
+use super::{Context, key_rotate, key_sign};
 use crate::keys::{ENCODED_BYTES_MAX, ExportFormat, IpnsBase, KeyInfo, Keystore};
 
 pub(super) fn command() -> Command {
@@ -20,6 +20,9 @@ pub(super) fn command() -> Command {
         .subcommand(list("ls"))
         .subcommand(rename())
         .subcommand(remove())
+        .subcommand(key_rotate::command())
+        .subcommand(key_sign::sign())
+        .subcommand(key_sign::verify())
 }
 
 fn generate() -> Command {
@@ -192,9 +195,9 @@ async fn change_store<T: Send + 'static>(
     work: impl FnOnce(&Keystore) -> Result<T, CommandError> + Send + 'static,
 ) -> Result<T, CommandError> {
     context.require_repo()?;
-    let repo = context.repo_dir().to_owned();
+    let (repo, turn) = (context.repo_dir().to_owned(), context.turn());
     blocking(move || {
-        let _repo = lock(&repo)?;
+        let _taken = turn.take()?;
         work(&Keystore::open(&repo).map_err(CommandError::from_error)?)
     })
     .await

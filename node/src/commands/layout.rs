@@ -3,7 +3,16 @@
 /// Lines of cells, aligned as Go's `tabwriter` does with one space of padding: the last cell of a line is outside of
 /// any column, and a column ends where a line does not have it. No column is narrower than `width_min`.
 pub(super) fn aligned<C: AsRef<str>>(lines: &[Vec<C>], width_min: usize) -> String {
-    let widths = widths(lines, width_min);
+    aligned_with_padding(lines, width_min, 1)
+}
+
+/// The same, with more spaces between columns.
+pub(super) fn aligned_with_padding<C: AsRef<str>>(
+    lines: &[Vec<C>],
+    width_min: usize,
+    padding: usize,
+) -> String {
+    let widths = widths(lines, width_min, padding);
     let mut out = String::new();
     for (line, widths) in lines.iter().zip(widths) {
         let mut widths = widths.into_iter();
@@ -20,7 +29,7 @@ pub(super) fn aligned<C: AsRef<str>>(lines: &[Vec<C>], width_min: usize) -> Stri
 }
 
 /// The widths of the columns of each line, padding included.
-fn widths<C: AsRef<str>>(lines: &[Vec<C>], width_min: usize) -> Vec<Vec<usize>> {
+fn widths<C: AsRef<str>>(lines: &[Vec<C>], width_min: usize, padding: usize) -> Vec<Vec<usize>> {
     let columns = |line: &Vec<C>| line.len().saturating_sub(1);
     let mut widths: Vec<Vec<usize>> = lines.iter().map(|line| Vec::with_capacity(columns(line))).collect();
     for column in 0..lines.iter().map(columns).max().unwrap_or(0) {
@@ -31,8 +40,9 @@ fn widths<C: AsRef<str>>(lines: &[Vec<C>], width_min: usize) -> Vec<Vec<usize>> 
             .chunk_by_mut(|a, b| (columns(a.0) > column) == (columns(b.0) > column))
         {
             let cells = block.iter().filter(|(line, _)| columns(line) > column);
-            let widest =
-                cells.filter_map(|(line, _)| line.get(column)).map(|cell| cell.as_ref().chars().count() + 1);
+            let widest = cells
+                .filter_map(|(line, _)| line.get(column))
+                .map(|cell| cell.as_ref().chars().count() + padding);
             let width = widest.max().unwrap_or(0).max(width_min);
             for (_, widths) in block.iter_mut().filter(|(line, _)| columns(line) > column) {
                 widths.push(width);

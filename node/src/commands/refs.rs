@@ -10,6 +10,7 @@ use super::cid_text::CidText;
 use super::paths;
 use super::registry::{Arg, Call, Command, CommandError, Opt, Request, Response};
 use super::{Context, words_in};
+use crate::services::names::ResolveDepth;
 
 /// What an edge looks like.
 const EDGE_FORMAT: &str = "<src> -> <dst>";
@@ -115,9 +116,17 @@ fn line(_call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandErr
 }
 
 async fn run_resolve(context: Context, request: Request) -> Result<Response, CommandError> {
+    super::name::check_dht_timeout(&request)?;
     let path = paths::parse(request.arg(0))?;
     let cids = CidText::of_path(&request, request.arg(0))?;
-    let resolved = context.node().await?.resolve(&path).await.map_err(CommandError::from_error)?;
+    let node = context.node().await?;
+    let depth = if request.bool("recursive") { ResolveDepth::ToTheEnd } else { ResolveDepth::OneHop };
+    let named = matches!(path.root(), PathRoot::Ipns(_));
+    let path = node.names().resolve(&path, depth).await.map_err(CommandError::from_error)?.path;
+    if named && depth == ResolveDepth::OneHop {
+        return Ok(Response::One(json!({ "Path": path.to_string() })));
+    }
+    let resolved = node.resolve(&path).await.map_err(CommandError::from_error)?;
     let namespace = if matches!(path.root(), PathRoot::Ipld(_)) { "ipld" } else { "ipfs" };
     let mut text = format!("/{namespace}/{}", cids.text(&resolved.cid));
     for segment in &resolved.remainder {

@@ -18,6 +18,7 @@ pub(super) fn command() -> Command {
         .subcommand(super::repo_gc::command())
         .subcommand(refs::local("ls"))
         .subcommand(rebuild())
+        .subcommand(super::repo_migrate::command())
         .subcommand(stat("stat"))
         .subcommand(super::repo_verify::command())
         .subcommand(
@@ -39,6 +40,7 @@ fn rebuild() -> Command {
         )
         .needs(Needs::Config)
         .terminal_only()
+        .alone()
         .run(|context, _| async move {
             context.require_repo()?;
             let folder = context.repo_dir().to_owned();

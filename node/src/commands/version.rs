@@ -11,11 +11,19 @@ pub const KUBO_VERSION: &str = "0.44.0";
 /// The repo version that clients of that level expect.
 pub const REPO_VERSION: &str = "18";
 
+/// What this program is, in the place where Kubo has its commit.
+pub(super) const COMMIT: &str = concat!("holdfast-", env!("CARGO_PKG_VERSION"));
+
 pub(super) fn command() -> Command {
+    super::deps::add_to(version())
+}
+
+fn version() -> Command {
     Command::new("version", "Show version information.")
         .help(
             "Shows which level of Kubo's commands and interfaces this node matches. --all also names the program \
-             itself.",
+             itself. The key API.ReportedVersion of the config has it say another level, for old clients that insist \
+             on one.",
         )
         .opt(Opt::bool("number n", "Only show the version number."))
         .opt(Opt::bool("commit", "Show the commit hash."))
@@ -26,29 +34,42 @@ pub(super) fn command() -> Command {
         .text(text)
 }
 
-async fn run(_context: Context, _request: Request) -> Result<Response, CommandError> {
+async fn run(context: Context, _request: Request) -> Result<Response, CommandError> {
     Ok(Response::One(json!({
-        "Version": KUBO_VERSION,
-        "Commit": concat!("holdfast-", env!("CARGO_PKG_VERSION")),
+        "Version": reported(context).await,
+        "Commit": COMMIT,
         "Repo": REPO_VERSION,
         "System": system(),
         "Golang": "",
     })))
 }
 
+/// What clients are told: the level that is matched, unless `API.ReportedVersion` of the config says something else. Before
+/// `init` there is no config.
+async fn reported(context: Context) -> String {
+    let of_config = super::config::load(&context).await.ok().and_then(|config| config.api().ok());
+    of_config.and_then(|api| api.reported_version).unwrap_or_else(|| KUBO_VERSION.to_owned())
+}
+
 /// Architecture and system, in Go's words.
-fn system() -> String {
-    let arch = match std::env::consts::ARCH {
+pub(crate) fn system() -> String {
+    format!("{}/{}", arch(), os())
+}
+
+pub(super) fn arch() -> &'static str {
+    match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "x86" => "386",
         "aarch64" => "arm64",
         other => other,
-    };
-    let os = match std::env::consts::OS {
+    }
+}
+
+pub(super) fn os() -> &'static str {
+    match std::env::consts::OS {
         "macos" => "darwin",
         other => other,
-    };
-    format!("{arch}/{os}")
+    }
 }
 
 fn text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {

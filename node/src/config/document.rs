@@ -35,6 +35,11 @@ pub(super) fn split_key(key: &str) -> Vec<String> {
     }
 }
 
+/// The dotted key of what has this name in the map at `key`.
+pub(super) fn join_key(key: &str, name: &str) -> String {
+    format!("{key}[{}]", Value::from(name))
+}
+
 /// Reads `["name"]` at the start of `text`, if it is followed by a dot, another bracket or the end.
 fn bracket(text: &str) -> Option<(String, &str)> {
     let inner = text.strip_prefix('[')?;

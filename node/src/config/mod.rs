@@ -2,14 +2,16 @@
 //!
 //! The document is kept as it was read, so keys that this version does not know survive every change. Keys are written
 //! sorted, as Kubo writes them. What differs from Kubo's defaults: `Datastore.Spec` is `{"path": "db", "type": "rocksdb"}`;
-//! `Datastore.Durability`, `.ReserveSize`, `.ScrubPeriod`, `.ScrubBytesPerSecond` and `Resources.MemoryLimit` are
+//! `Datastore.Durability`, `.ReserveSize`, `.ScrubPeriod`, `.ScrubBytesPerSecond`, `Resources.MemoryLimit` and some of `API` are
 //! Holdfast's own keys, absent until set.
 
+mod api;
 mod bootstrap;
 mod document;
 mod edit;
 mod import;
 mod profiles;
+mod remote_services;
 mod resolve;
 mod schema;
 mod units;
@@ -20,11 +22,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+pub use api::{Api, ApiAuthorization};
 pub use bootstrap::{AUTO, BootstrapError, DEFAULT_BOOTSTRAP, expand_auto};
 pub use document::human_output;
 pub use edit::{ConfigError, parse_argument};
 pub use import::{ImportConfig, ImportConfigError};
 pub use profiles::{Change, Profile, ProfileChange, ProfileError, apply_profile, changes, profiles};
+pub use remote_services::{RemoteService, RemoteServiceError};
 pub use resolve::{
     AddFlags, INLINE_BYTES_MAX, ImportFlagError, PIN_NAME_BYTES_MAX, ResolvedImport, resolve_import,
 };

@@ -36,7 +36,7 @@ const INT: Kind = Int("int");
 const INT64: Kind = Int("int64");
 
 /// Every key, with `*` for the names of a map. `Datastore.Durability`, `.ReserveSize`, `.ScrubPeriod`,
-/// `.ScrubBytesPerSecond` and `Resources` are Holdfast's own.
+/// `.ScrubBytesPerSecond`, `Resources`, and those of `API` behind `Authorizations` are Holdfast's own.
 const KEYS: &[(&str, &[(&str, Kind)])] = &[
     ("Identity", &[("PeerID", Str), ("PrivKey", Str)]),
     (
@@ -134,6 +134,13 @@ const KEYS: &[(&str, &[(&str, Kind)])] = &[
             ("HTTPHeaders.*", List),
             ("Authorizations.*.AuthSecret", Str),
             ("Authorizations.*.AllowedPaths", List),
+            ("AllowUnauthenticated", Flag),
+            ("AllowedHosts", List),
+            ("AllowGet", Flag),
+            ("ReportedVersion", Str),
+            ("RateLimitPerAddress", INT64),
+            ("RateLimitPerCredential", INT64),
+            ("MaxUploadSize", Size),
         ],
     ),
     (
@@ -592,6 +599,11 @@ mod tests {
             assert!(datastore.iter().any(|(key, _)| *key == name), "{name} is a key");
             assert_eq!(kubo.text(&format!("Datastore.{name}")), Ok(None), "{name} is absent until it is set");
             assert!(page.contains(&format!("| `Datastore.{name}` |")), "{name} is explained");
+        }
+        let of_api = KEYS.iter().find(|(section, _)| *section == "API").unwrap().1.iter();
+        for (name, _) in of_api.filter(|(name, _)| !name.contains('*')) {
+            assert_eq!(kubo.value(&format!("API.{name}")), None, "{name} is absent until it is set");
+            assert!(page.contains(&format!("| `API.{name}` |")), "{name} is explained");
         }
         for (name, _) in KEYS.iter().find(|(section, _)| *section == "Resources").unwrap().1 {
             assert!(page.contains(&format!("| `Resources.{name}` |")), "{name} is explained");

@@ -164,8 +164,14 @@ impl Config {
     }
 
     /// The value at `key`; `None` where it is absent or `null`.
-    fn value(&self, key: &str) -> Option<&Value> {
+    pub(super) fn value(&self, key: &str) -> Option<&Value> {
         document::get(&self.document, &document::split_key(key)).ok().filter(|value| !value.is_null())
+    }
+
+    /// The names of a map, in its order; none where it is absent.
+    pub(super) fn names_in(&self, key: &str) -> Result<Vec<String>, ValueError> {
+        let names = self.typed(key, "a map", |value| Some(value.as_object()?.keys().cloned().collect()))?;
+        Ok(names.unwrap_or_default())
     }
 
     /// A text.

@@ -3,12 +3,11 @@
 //! Keys are kept as the libp2p protobuf they came in, so that what is exported is what was imported, byte by byte. RSA keys
 //! are made by the `rsa` crate; whatever a key does later (signing) is done by `libp2p-identity`.
 
-mod id;
 mod pkcs8;
 mod private;
 mod store;
 
-pub use id::{IpnsBase, IpnsBaseError, PeerIdError, parse_peer_id};
+pub use holdfast_dht::peer_id::{IpnsBase, IpnsBaseError, PeerIdError, parse_peer_id};
 pub use private::{
     DecodeError, ENCODED_BYTES_MAX, GenerateError, KeySpec, KeyType, PrivateKey, RSA_BITS_MIN,
 };

@@ -47,6 +47,7 @@ fn run(store: &Store, plan: &ScrubPlan, stop: &Stop) {
                 continue;
             }
         }
+        tracing::info!("verifying all blocks in the background");
         match store.scrub(plan.bytes_per_second_max, &mut || !stop.is_asked()) {
             Ok(Some(figures)) => tracing::info!(
                 blocks = figures.blocks,

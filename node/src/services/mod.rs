@@ -7,6 +7,7 @@ pub mod blocks;
 pub mod dag;
 pub mod files;
 pub mod gc;
+pub mod names;
 pub mod object;
 pub mod pins;
 pub mod refs;

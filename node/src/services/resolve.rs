@@ -1,4 +1,5 @@
-//! From a content path to the block in which it ends.
+//! From a content path to the block in which it ends. A path that begins with a name is followed to a CID first, so that
+//! every command that takes a path takes names.
 
 use futures_util::StreamExt as _;
 use holdfast_dag::cid::Cid;
@@ -7,17 +8,15 @@ use holdfast_dag::read::{ReadError, Resolved, Resolver};
 
 use crate::fetch::{FetchError, WalkError};
 use crate::node::Node;
+use crate::services::names::{NameResolveError, ResolveDepth};
 
 /// Why a path leads nowhere.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolveError {
-    /// It begins with a name, and names are not resolved without a network.
-    #[error("could not resolve name: {name}")]
-    Name {
-        /// The name.
-        name: String,
-    },
+    /// It begins with a name that leads nowhere.
+    #[error(transparent)]
+    Name(Box<NameResolveError>),
     /// It ends inside a block, where the caller needs a whole one.
     #[error("{path}: path leads into a block, not to one")]
     InsideBlock {
@@ -27,6 +26,12 @@ pub enum ResolveError {
     /// A block on the way could not be had, or has no such child.
     #[error(transparent)]
     Walk(#[from] WalkError<ReadError>),
+}
+
+impl From<NameResolveError> for ResolveError {
+    fn from(error: NameResolveError) -> Self {
+        Self::Name(Box::new(error))
+    }
 }
 
 impl From<FetchError> for ResolveError {
@@ -44,8 +49,10 @@ impl From<ReadError> for ResolveError {
 impl Node {
     /// The block in which a path ends, and what of the path lies inside it.
     pub async fn resolve(&self, path: &ContentPath) -> Result<Resolved, ResolveError> {
+        let path = self.names().resolve(path, ResolveDepth::ToTheEnd).await?.path;
         let Some((namespace, root)) = path.immutable() else {
-            return Err(ResolveError::Name { name: path.to_string() });
+            // Names were followed to their end.
+            return Err(NameResolveError::Recursion.into());
         };
         let resolver = Resolver::new(namespace, root, path.segments().iter().cloned());
         match self.fetch().walk(resolver, 1).next().await {

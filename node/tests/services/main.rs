@@ -11,6 +11,7 @@ mod files_model;
 mod files_roots;
 mod files_together;
 mod garbage;
+mod names;
 mod support;
 mod trees;
 mod trouble;

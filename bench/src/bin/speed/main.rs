@@ -8,6 +8,7 @@ mod collection;
 mod embedded;
 mod growth;
 mod rows;
+mod rpc;
 
 use std::error::Error;
 use std::path::Path;
@@ -27,6 +28,8 @@ const ROWS: &[Row] = &[
     ("hash-check", embedded::hash_check),
     ("re-add", embedded::re_add),
     ("clients", embedded::clients),
+    ("rpc-adds", rpc::adds),
+    ("rpc-connections", rpc::connections),
     ("after-kill", embedded::after_kill),
     ("growth", growth::growth),
     ("gc", collection::gc),

@@ -35,6 +35,7 @@ pub(super) fn command() -> Command {
         .opt(Opt::bool("progress", "Show progress."))
         .opts(fast_provide())
         .run(run)
+        .fails_loudly()
         .text(text)
         .terminal(|terminal, call, response| Box::pin(show(terminal, call, response)))
 }

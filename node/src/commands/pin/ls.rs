@@ -58,7 +58,9 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
     let types = types(request.text("type"), !request.args().is_empty())?;
     let form = Form { cids: CidText::of_call(&request)?, names: request.bool("names") || !name.is_empty() };
     let node = context.node().await?;
-    let streamed = request.bool("stream");
+    // The text of a listing is the same streamed or not.
+    let as_text = request.encoding()? == Some(Encoding::Text);
+    let streamed = request.bool("stream") || (as_text && request.args().is_empty());
     if request.args().is_empty() {
         let options = ListOptions { types: types.unwrap_or_default(), name: name.to_owned() };
         let steps = node.pins().list(options).map_err(CommandError::from_error);

@@ -2,6 +2,7 @@
 
 mod add;
 mod ls;
+mod remote;
 mod rm;
 mod verify;
 
@@ -9,6 +10,7 @@ use holdfast_blockstore::PIN_NAME_BYTES_MAX;
 use holdfast_dag::cid::Cid;
 use serde_json::{Value, json};
 
+pub(super) use self::remote::service as remote_service;
 use super::cid_text::CidText;
 use super::registry::{Arg, Command, CommandError, Opt, Request, Response};
 use super::{Context, paths};

@@ -76,6 +76,11 @@ impl Call {
         self.inner.options.get(name).is_some_and(|slot| slot.given)
     }
 
+    /// The options that the caller gave, by their main names.
+    pub fn given(&self) -> impl Iterator<Item = (&'static str, &OptValue)> {
+        self.inner.options.iter().filter(|(_, slot)| slot.given).map(|(name, slot)| (*name, &slot.value))
+    }
+
     /// Sets an option as if the caller had: for [`super::Command::pre_run`].
     pub fn set(&mut self, name: &'static str, value: impl Into<OptValue>) {
         let slot = Slot { value: value.into(), given: true };

@@ -67,6 +67,8 @@ pub enum Presence {
 }
 
 /// A command: everything that any door needs to know about it.
+// Independent properties, each with its own word in a definition.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Command {
     /// The word that names it below its parent.
     pub name: &'static str,
@@ -92,6 +94,16 @@ pub struct Command {
     pub plain_output: bool,
     /// Whether the terminal shows its text form whatever `--enc` says.
     pub always_text: bool,
+    /// Whether it must not run while another process has the repo open: it says then that a daemon is running.
+    pub alone: bool,
+    /// Whether it sees to interrupts by itself; others are cancelled by one.
+    pub own_signals: bool,
+    /// Whether the daemon that it is sent to ends: the terminal waits until the repo is free.
+    pub ends_daemon: bool,
+    /// Whether it follows something that may be silent for long.
+    pub is_feed: bool,
+    /// Whether a failure after its first value must be noticed by every client.
+    pub fails_loudly: bool,
     pub(crate) run: Option<RunFn>,
     pub(crate) text: Option<TextFn>,
     pub(crate) failure: Option<FailureFn>,
@@ -115,6 +127,11 @@ impl Command {
             subcommands: Vec::new(),
             plain_output: false,
             always_text: false,
+            alone: false,
+            own_signals: false,
+            ends_daemon: false,
+            is_feed: false,
+            fails_loudly: false,
             run: None,
             text: None,
             failure: None,
@@ -240,6 +257,44 @@ impl Command {
     #[must_use]
     pub fn always_text(mut self) -> Self {
         self.always_text = true;
+        self
+    }
+
+    /// Refuses to run while another process, a daemon as a rule, has the repo open.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    /// Marks it as one that ends the daemon it is sent to: who types it may go on with the repo when it returns.
+    #[must_use]
+    pub fn ends_daemon(mut self) -> Self {
+        self.ends_daemon = true;
+        self
+    }
+
+    /// Leaves interrupts and other signals to it.
+    #[must_use]
+    pub fn own_signals(mut self) -> Self {
+        self.own_signals = true;
+        self
+    }
+
+    /// Marks it as one that follows something: HTTP clients get status and headers before the first value, which may be
+    /// long in coming. Others wait for it, so that a failure is a status.
+    #[must_use]
+    pub fn feed(mut self) -> Self {
+        self.is_feed = true;
+        self
+    }
+
+    /// Marks it as one whose failure in the middle is told over HTTP as the last value, and by a connection that ends
+    /// without the end of the answer. Many clients do not read the trailer that tells of failures else, and would take
+    /// what they got for a success.
+    #[must_use]
+    pub fn fails_loudly(mut self) -> Self {
+        self.fails_loudly = true;
         self
     }
 

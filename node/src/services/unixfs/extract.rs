@@ -45,10 +45,10 @@ const ROOT_BYTES_MAX: u64 = 256 << 10;
 const PROGRESS_BYTES: u64 = 1 << 20;
 
 /// A target that takes nothing, and that Kubo knows by this name.
-const NULL_DEVICE: &str = "/dev/null";
+pub(super) const NULL_DEVICE: &str = "/dev/null";
 
 /// Deepest directories that are written; each holds a descriptor.
-const DEPTH_MAX: usize = 512;
+pub(super) const DEPTH_MAX: usize = 512;
 
 /// How a DAG is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,13 +205,7 @@ impl Extraction<'_> {
         }
         let mut levels = Vec::new();
         if info.kind.is_directory() {
-            // The target is the user's own word: links in it are followed.
-            if let Err(error) = std::fs::create_dir_all(target) {
-                let in_the_way = std::fs::metadata(target).is_ok_and(|found| !found.is_dir());
-                let error = if in_the_way { Errno::NOTDIR.into() } else { error };
-                return Err(disk("mkdir", target, &error));
-            }
-            let dir = open_directory(target)?;
+            let dir = open_target(target)?;
             levels.push(Level::new(fetch, dir, target.clone(), root, info));
         } else if let Some(mut sink) = sink_at(target)?.filter(|_| info.kind != NodeKind::Symlink) {
             self.content(&mut sink, target, root, block)?;
@@ -228,7 +222,7 @@ impl Extraction<'_> {
             }
             let Some((entry, block)) = level.next(fetch)? else {
                 if let Some(done) = levels.pop() {
-                    finish(&done.dir, &done.path, &done.info)?;
+                    stamp(&done.dir, &done.path, Stamp::of(&done.info))?;
                 }
                 continue;
             };
@@ -264,18 +258,14 @@ impl Extraction<'_> {
                 let (mut file, entry) =
                     NewEntry::file(dir, name).map_err(|errno| disk("open", path, &errno.into()))?;
                 self.content(&mut file, path, cid, block)?;
-                finish(&file, path, info)?;
+                stamp(&file, path, Stamp::of(info))?;
                 entry.rename().map_err(|errno| disk("rename", path, &errno.into()))
             }
             NodeKind::Symlink => {
                 let failed = |errno: Errno| disk("symlink", path, &errno.into());
                 let target = OsStr::from_bytes(info.target.as_deref().unwrap_or_default());
                 let entry = NewEntry::symlink(dir, name, target).map_err(failed)?;
-                if let Some(mtime) = info.mtime {
-                    let flags = AtFlags::SYMLINK_NOFOLLOW;
-                    rustix::fs::utimensat(dir, entry.temporary(), &times(mtime), flags)
-                        .map_err(|errno| disk("utimensat", path, &errno.into()))?;
-                }
+                stamp_link(dir, entry.temporary(), path, Stamp::of(info))?;
                 entry.rename().map_err(failed)
             }
             _ => Err(ExtractError::UnknownNode),
@@ -301,7 +291,7 @@ impl Extraction<'_> {
 }
 
 /// The pipe or device at a path that the user named, open for writing.
-fn sink_at(path: &Path) -> Result<Option<File>, ExtractError> {
+pub(super) fn sink_at(path: &Path) -> Result<Option<File>, ExtractError> {
     let Ok(metadata) = std::fs::metadata(path) else { return Ok(None) };
     let kind = metadata.file_type();
     let is_special = kind.is_char_device() || kind.is_block_device() || kind.is_fifo();
@@ -314,7 +304,7 @@ fn sink_at(path: &Path) -> Result<Option<File>, ExtractError> {
     how.write(true).append(kind.is_file()).open(path).map(Some).map_err(|error| disk("open", path, &error))
 }
 
-fn in_the_way_of_leaf(path: &Path, obstacle: Obstacle) -> ExtractError {
+pub(super) fn in_the_way_of_leaf(path: &Path, obstacle: Obstacle) -> ExtractError {
     match obstacle {
         Obstacle::Special => ExtractError::Disk {
             action: "open",
@@ -343,7 +333,7 @@ fn place_of<'a, 'b>(levels: &'a [Level], name: &'b [u8]) -> Result<(&'a Level, &
 }
 
 /// The name of an entry, if it is one component and nothing else.
-fn safe_name<'a>(name: &'a [u8], parent: &Path) -> Result<&'a OsStr, ExtractError> {
+pub(super) fn safe_name<'a>(name: &'a [u8], parent: &Path) -> Result<&'a OsStr, ExtractError> {
     let unsafe_name = matches!(name, b"" | b"." | b"..") || name.contains(&b'/') || name.contains(&0);
     if unsafe_name { Err(refused(name, parent)) } else { Ok(OsStr::from_bytes(name)) }
 }
@@ -353,13 +343,13 @@ fn refused(name: &[u8], parent: &Path) -> ExtractError {
     ExtractError::Disk { action: "open", path, reason: "unsafe name".to_owned() }
 }
 
-fn open_directory(path: &Path) -> Result<OwnedFd, ExtractError> {
+pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, ExtractError> {
     rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| disk("open", path, &errno.into()))
 }
 
 /// A directory of this name, made if there is none. Anything else of that name stays, and is an error.
-fn make_directory(parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, ExtractError> {
+pub(super) fn make_directory(parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, ExtractError> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
     let open = || rustix::fs::openat(parent, name, flags, Mode::empty());
     match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o777)) {
@@ -377,16 +367,46 @@ fn make_directory(parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd
     })
 }
 
-/// Gives a file or directory the mode and time that its node has.
-fn finish(file: impl AsFd, path: &Path, info: &NodeInfo) -> Result<(), ExtractError> {
-    if let Some(mode) = info.mode {
+/// Mode and time of an entry, as far as they are recorded.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Stamp {
+    pub(super) mode: Option<u32>,
+    pub(super) mtime: Option<Mtime>,
+}
+
+impl Stamp {
+    fn of(info: &NodeInfo) -> Self {
+        Self { mode: info.mode, mtime: info.mtime }
+    }
+}
+
+/// Gives a file or directory its mode and time.
+pub(super) fn stamp(file: impl AsFd, path: &Path, stamp: Stamp) -> Result<(), ExtractError> {
+    if let Some(mode) = stamp.mode {
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o777))
             .map_err(|errno| disk("chmod", path, &errno.into()))?;
     }
-    if let Some(mtime) = info.mtime {
+    if let Some(mtime) = stamp.mtime {
         rustix::fs::futimens(&file, &times(mtime)).map_err(|errno| disk("chtimes", path, &errno.into()))?;
     }
     Ok(())
+}
+
+/// Gives a symbolic link its time; it has no mode of its own.
+pub(super) fn stamp_link(dir: &OwnedFd, name: &OsStr, path: &Path, stamp: Stamp) -> Result<(), ExtractError> {
+    let Some(mtime) = stamp.mtime else { return Ok(()) };
+    rustix::fs::utimensat(dir, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|errno| disk("utimensat", path, &errno.into()))
+}
+
+/// The directory that becomes the root: made if it is missing. It is the user's own word: links in it are followed.
+pub(super) fn open_target(target: &Path) -> Result<OwnedFd, ExtractError> {
+    if let Err(error) = std::fs::create_dir_all(target) {
+        let in_the_way = std::fs::metadata(target).is_ok_and(|found| !found.is_dir());
+        let error = if in_the_way { Errno::NOTDIR.into() } else { error };
+        return Err(disk("mkdir", target, &error));
+    }
+    open_directory(target)
 }
 
 fn times(mtime: Mtime) -> Timestamps {
@@ -394,7 +414,7 @@ fn times(mtime: Mtime) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-fn disk(action: &'static str, path: &Path, error: &std::io::Error) -> ExtractError {
+pub(super) fn disk(action: &'static str, path: &Path, error: &std::io::Error) -> ExtractError {
     let text = error.to_string();
     let reason = text.split(" (os error").next().unwrap_or(&text).to_lowercase();
     ExtractError::Disk { action, path: path.to_owned(), reason }

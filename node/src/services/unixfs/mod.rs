@@ -6,6 +6,8 @@ mod extract;
 mod get;
 mod ls;
 mod new_entry;
+mod tar_stream;
+mod untar;
 
 use crate::node::Node;
 
@@ -15,6 +17,7 @@ pub use cat::{Cat, CatError, CatOptions};
 pub use extract::{ExtractError, ExtractOptions, ExtractStream};
 pub use get::{Get, GetError, GetOptions};
 pub use ls::{Ls, LsEntry, LsError, LsKind, LsOptions};
+pub(crate) use untar::untar;
 
 /// The UnixFS service of a node.
 #[derive(Debug, Clone)]

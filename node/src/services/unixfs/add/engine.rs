@@ -392,9 +392,10 @@ impl<'a> Engine<'a> {
         let (output, progress) = (self.output, self.options.progress);
         let mut tell = |read: u64| {
             bytes += read;
-            if progress && bytes - told >= PROGRESS_BYTES {
-                told = bytes;
-                gone |= output.send(AddEvent::Progress { name: name.clone(), bytes }).is_err();
+            // In the steps in which Kubo tells it, however much is read at once.
+            while progress && !gone && bytes - told >= PROGRESS_BYTES {
+                told += PROGRESS_BYTES;
+                gone = output.send(AddEvent::Progress { name: name.clone(), bytes: told }).is_err();
             }
         };
         let meta = self.options.meta(heading.mode, heading.mtime);

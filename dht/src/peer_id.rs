@@ -87,8 +87,14 @@ impl IpnsBase {
 #[error("failed to parse peer ID: {0}")]
 pub struct PeerIdError(String);
 
+/// Longest text that is read as a peer ID, in bytes: the longest ID in base 2 has 369. Base58 takes quadratic time.
+const TEXT_BYTES_MAX: usize = 512;
+
 /// Reads a peer ID in any of its forms.
 pub fn parse_peer_id(text: &str) -> Result<PeerId, PeerIdError> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(PeerIdError(format!("{} bytes are too long for one", text.len())));
+    }
     if text.starts_with("Qm") || text.starts_with('1') {
         return PeerId::from_str(text).map_err(|error| PeerIdError(error.to_string()));
     }
@@ -149,5 +155,7 @@ mod tests {
         for text in ["", "foo", "QmFoo", "1", "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"] {
             assert!(parse_peer_id(text).is_err(), "{text}");
         }
+        let long = parse_peer_id(&"1".repeat(1 << 20)).unwrap_err().to_string();
+        assert_eq!(long, "failed to parse peer ID: 1048576 bytes are too long for one");
     }
 }

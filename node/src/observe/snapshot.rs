@@ -1,0 +1,159 @@
+//! What is read for a scrape: figures of the store and the process, which count all along by themselves.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use holdfast_blockstore::StoreStat;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+
+use super::{Logs, ProcessFigures};
+use crate::commands::{Context, KUBO_VERSION};
+use crate::fetch::FetchCounts;
+
+/// What a node counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeFigures {
+    /// Its peer ID; empty where the config has none.
+    pub peer_id: String,
+    /// Whether it is well: [`super::health`] says what that means.
+    pub healthy: bool,
+    /// The store; `None` if it could not be asked.
+    pub store: Option<StoreStat>,
+    /// `Datastore.StorageMax` in bytes, if there is a limit.
+    pub storage_bytes_max: Option<u64>,
+    /// Blocks that were asked for.
+    pub fetch: FetchCounts,
+}
+
+/// Reads everything and writes it out: the answer to a scrape. `None` where no metrics are kept, at a plain terminal.
+pub async fn scrape(context: &Context) -> Option<String> {
+    let runtime = context.runtime()?;
+    let figures = super::health::figures(context).await;
+    let process = tokio::task::spawn_blocking(ProcessFigures::read).await.ok().flatten();
+    Some(runtime.metrics().text(figures, process))
+}
+
+/// What the last scrape read, where the registry finds it.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshot {
+    logs: Logs,
+    read: Arc<Mutex<Read>>,
+}
+
+#[derive(Debug, Default)]
+struct Read {
+    node: Option<NodeFigures>,
+    process: Option<ProcessFigures>,
+}
+
+impl Snapshot {
+    pub(super) fn new(logs: Logs) -> Self {
+        Self { logs, read: Arc::default() }
+    }
+
+    pub(super) fn set(&self, node: Option<NodeFigures>, process: Option<ProcessFigures>) {
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Read { node, process };
+    }
+}
+
+type Written = Result<(), std::fmt::Error>;
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Written {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sheet = Sheet { encoder };
+        let commit = concat!("holdfast-", env!("CARGO_PKG_VERSION"));
+        let info = Info::new(vec![("version", KUBO_VERSION), ("commit", commit)]);
+        sheet.metric("ipfs", "Kubo's level that this node matches, and what it is", &info)?;
+        sheet.counter(
+            "holdfast_log_lines_lost",
+            "Log lines that no room was left for",
+            self.logs.lines_lost(),
+        )?;
+        if let Some(node) = &read.node {
+            sheet.node(node)?;
+        }
+        read.process.as_ref().map_or(Ok(()), |process| sheet.process(process))
+    }
+}
+
+/// Writes metrics that are known only as numbers.
+struct Sheet<'e> {
+    encoder: DescriptorEncoder<'e>,
+}
+
+impl Sheet<'_> {
+    fn metric(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> Written {
+        let encoder = self.encoder.encode_descriptor(name, help, None, metric.metric_type())?;
+        metric.encode(encoder)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> Written {
+        self.metric(name, help, &ConstGauge::new(value as f64))
+    }
+
+    /// `name` is without `_total`.
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> Written {
+        self.metric(name, help, &ConstCounter::new(value))
+    }
+
+    fn node(&mut self, node: &NodeFigures) -> Written {
+        let health = ConstGauge::new(i64::from(node.healthy));
+        let mut encoder = self.encoder.encode_descriptor(
+            "ipfs_node_health",
+            "1 if the node is well, else 0",
+            None,
+            health.metric_type(),
+        )?;
+        let labels = [("node", node.peer_id.as_str())];
+        health.encode(encoder.encode_family(&labels)?)?;
+        let fetch = &node.fetch;
+        self.counter("ipfs_cache_hits", "Blocks that were asked for and are in the store", fetch.found)?;
+        self.counter(
+            "ipfs_cache_misses",
+            "Blocks that were asked for and are not in the store",
+            fetch.missing,
+        )?;
+        self.counter("holdfast_read_bytes", "Bytes of the blocks that were read", fetch.bytes)?;
+        if let Some(bytes) = node.storage_bytes_max {
+            self.gauge(
+                "holdfast_repo_storage_max_bytes",
+                "Bytes that the repo may take: Datastore.StorageMax",
+                bytes,
+            )?;
+        }
+        node.store.as_ref().map_or(Ok(()), |store| self.store(store))
+    }
+
+    fn store(&mut self, store: &StoreStat) -> Written {
+        self.gauge("holdfast_repo_size_bytes", "Bytes that blocks and index take on disk", store.disk_bytes)?;
+        self.gauge("holdfast_repo_blocks", "Blocks in the repo", store.blocks)?;
+        self.gauge("holdfast_repo_block_bytes", "Bytes of the blocks in the repo", store.value_bytes)?;
+        self.gauge(
+            "holdfast_repo_damaged_blocks",
+            "Blocks whose stored copy is damaged",
+            store.damaged_blocks,
+        )?;
+        self.gauge("holdfast_repo_segments", "Files that hold the blocks", store.segments)?;
+        self.counter("holdfast_repo_write_failures", "Writes to the repo that failed", store.generation)
+    }
+
+    fn process(&mut self, process: &ProcessFigures) -> Written {
+        let cpu = ConstCounter::new(process.cpu_seconds);
+        self.metric("process_cpu_seconds", "Seconds of processor time, of user and system", &cpu)?;
+        let start = ConstGauge::new(process.start_unix_seconds);
+        self.metric("process_start_time_seconds", "When the process started, in seconds since 1970", &start)?;
+        self.gauge(
+            "process_resident_memory_bytes",
+            "Bytes of memory that are resident",
+            process.resident_bytes,
+        )?;
+        self.gauge("process_virtual_memory_bytes", "Bytes of address space", process.virtual_bytes)?;
+        self.gauge("process_open_fds", "Open file descriptors", process.open_fds)?;
+        self.gauge("process_max_fds", "File descriptors that may be open", process.max_fds)?;
+        self.gauge("process_threads", "Threads of the process", process.threads)
+    }
+}

@@ -1,0 +1,127 @@
+//! Names (IPNS): publishing, keeping and following them, with the records that lie in this repo.
+//!
+//! There is no network yet: what nobody published or put here is not found. The rules are `holdfast_dht`'s; this module
+//! gives them keys, a clock, a store that syncs, and threads.
+
+mod fixed;
+mod keep;
+mod keys;
+mod resolve;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use holdfast_dht::ipns::{self, Name, Publish, PublishError, PutError, Record, StoredError, Timestamp};
+
+pub use fixed::{FixedNames, FixedNamesError};
+pub use keep::KeepError;
+pub use keys::{KeyLookupError, find_key};
+pub use resolve::{NameResolveError, ResolveDepth};
+
+use crate::node::Node;
+use crate::pool::PoolError;
+use keep::Kept;
+
+/// What names need besides the store: the names that are fixed, and who changes a record now.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    fixed: FixedNames,
+    /// Held from looking at a record to replacing it, so that no two publishers take the same number.
+    changing: Mutex<()>,
+}
+
+impl State {
+    pub(crate) fn new(fixed: FixedNames) -> Self {
+        Self { fixed, changing: Mutex::default() }
+    }
+}
+
+/// Names of a node. Cheap to make and to clone.
+#[derive(Debug, Clone)]
+pub struct Names {
+    node: Node,
+}
+
+/// Why a name was not published or put. The words are Kubo's where Kubo has words.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// There is no such key.
+    #[error(transparent)]
+    Key(#[from] KeyLookupError),
+    /// The record was not made or not kept.
+    #[error(transparent)]
+    Publish(#[from] PublishError<KeepError>),
+    /// The record was refused or not kept.
+    #[error(transparent)]
+    Put(#[from] PutError<KeepError>),
+    /// The work was not done.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+}
+
+/// Why there is no record to be had.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameRecordError {
+    /// None is kept, or none that is valid.
+    #[error(transparent)]
+    Stored(#[from] StoredError<KeepError>),
+    /// The work was not done.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+}
+
+/// What was published.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// Under which name.
+    pub name: Name,
+    /// The record, as it is kept.
+    pub record: Record,
+}
+
+impl Node {
+    /// The names service.
+    pub fn names(&self) -> Names {
+        Names { node: self.clone() }
+    }
+}
+
+impl Names {
+    /// Signs a record with a key, given by its name or its peer ID, and keeps it. It is durable when this returns, and its
+    /// number follows that of the record before, over restarts too.
+    pub async fn publish(&self, key: &str, publish: Publish) -> Result<Published, NameError> {
+        let (node, key) = (self.node.clone(), key.to_owned());
+        let operation = move || {
+            let key = find_key(node.config(), node.repo_path(), &key)?;
+            let name = Name::from(key.peer_id());
+            let _changing = node.names_state().changing.lock().unwrap_or_else(PoisonError::into_inner);
+            let record = ipns::publish(&Kept::to_change(node.store()), key.keypair(), &publish, now())?;
+            Ok(Published { name, record })
+        };
+        self.node.pool().operation(operation).await?
+    }
+
+    /// Keeps a record that somebody signed, if it is valid and not older than the one that is kept. It is durable when this
+    /// returns.
+    pub async fn put(&self, name: Name, record: Vec<u8>) -> Result<Record, NameError> {
+        let node = self.node.clone();
+        let operation = move || {
+            let _changing = node.names_state().changing.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(ipns::put(&Kept::to_change(node.store()), &name, &record, now())?)
+        };
+        self.node.pool().operation(operation).await?
+    }
+
+    /// The record of a name that is kept here, if it is valid.
+    pub async fn record(&self, name: Name) -> Result<Record, NameRecordError> {
+        let store = self.node.store().clone();
+        let look = move || ipns::stored(&Kept::to_read(&store), &name, now());
+        Ok(self.node.pool().run(look).await??)
+    }
+}
+
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}

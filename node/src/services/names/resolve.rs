@@ -1,0 +1,115 @@
+//! Following names to what they point at.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_blockstore::Store;
+use holdfast_dag::cid::{Cid, Version, parse_cid};
+use holdfast_dag::path::{ContentPath, PathError};
+use holdfast_dht::ipns::{
+    self, HOPS_MAX, Hop, Name, Record, RecordError, Resolution, StoredError, Timestamp,
+};
+
+use super::keep::{KeepError, Kept};
+use super::{Names, State, now};
+use crate::pool::PoolError;
+
+/// How far names are followed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ResolveDepth {
+    /// Until a path begins with a CID, over at most 32 names.
+    #[default]
+    ToTheEnd,
+    /// To what the first name points at, which may begin with another name.
+    OneHop,
+}
+
+/// Why a name leads nowhere. The words are Kubo's where Kubo has words.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameResolveError {
+    /// No record is kept, and nobody can be asked.
+    #[error("could not resolve name: there is no record of {0} here, and this node is not online")]
+    Missing(Name),
+    /// The record that is kept cannot be relied on, and nobody can be asked for another.
+    #[error("could not resolve name: {0}")]
+    Stored(Box<StoredError<KeepError>>),
+    /// The record says something that is no path.
+    #[error("could not resolve name: the record of {name} cannot be followed: {reason}")]
+    Value {
+        /// The name.
+        name: String,
+        /// What is wrong with its value.
+        reason: RecordError,
+    },
+    /// A domain name: what it points at stands in the DNS.
+    #[error("could not resolve name: {0:?} is looked up in the DNS (DNSLink), and this node is not online")]
+    DnsLink(String),
+    /// A CID of something else than a key.
+    #[error("peer ID represented as CIDv1 require libp2p-key multicodec: retry with /ipns/{0}")]
+    Codec(Name),
+    /// Too many names lead to one another.
+    #[error("could not resolve name (recursion limit exceeded)")]
+    Recursion,
+    /// What a name points at and what followed the name make no path together.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The work was not done.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+}
+
+impl Names {
+    /// Where a path leads whose root may be a name; a path without one is its own answer.
+    pub async fn resolve(
+        &self,
+        path: &ContentPath,
+        depth: ResolveDepth,
+    ) -> Result<Resolution, NameResolveError> {
+        if path.immutable().is_some() {
+            return Ok(Resolution { path: path.clone(), ttl: None });
+        }
+        let (state, store) = (Arc::clone(self.node.names_state()), self.node.store().clone());
+        let path = path.clone();
+        let follow = move || {
+            let (now, one_hop) = (now(), depth == ResolveDepth::OneHop);
+            ipns::resolve(&path, HOPS_MAX, one_hop, |name| look_up(&state, &store, name, now))
+        };
+        self.node.pool().run(follow).await?.map_err(|error| match error {
+            ipns::ResolveError::Lookup(error) => error,
+            ipns::ResolveError::Path(error) => error.into(),
+            // The only other one.
+            _ => NameResolveError::Recursion,
+        })
+    }
+}
+
+/// What one name points at: by the operator's word, or by its record.
+fn look_up(state: &State, store: &Store, text: &str, now: Timestamp) -> Result<Hop, NameResolveError> {
+    if let Some(path) = state.fixed.get(text) {
+        return Ok(Hop { path: path.clone(), ttl: None });
+    }
+    let Ok(name) = text.parse::<Name>() else { return Err(not_a_name(text)) };
+    let record = ipns::stored(&Kept::to_read(store), &name, now).map_err(|error| match error {
+        StoredError::Missing(name) => NameResolveError::Missing(name),
+        error => NameResolveError::Stored(Box::new(error)),
+    })?;
+    let path = record.value().map_err(|reason| NameResolveError::Value { name: name.to_string(), reason })?;
+    Ok(Hop { path, ttl: Some(ttl_of(&record, now)) })
+}
+
+/// How long a record may be relied on: as long as it says, and never longer than it is valid.
+fn ttl_of(record: &Record, now: Timestamp) -> Duration {
+    let ttl = record.ttl_nanos().ok().flatten().map_or(ipns::TTL_DEFAULT, Duration::from_nanos);
+    record.end_of_life().map_or(Duration::ZERO, |end| ttl.min(end.since(now)))
+}
+
+/// Why a text that is no name cannot be followed.
+fn not_a_name(text: &str) -> NameResolveError {
+    let cid: Option<Cid> = parse_cid(text).ok().filter(|cid: &Cid| cid.version() == Version::V1);
+    let key = cid.and_then(|cid| libp2p_identity::PeerId::from_bytes(&cid.hash().to_bytes()).ok());
+    match key {
+        Some(key) => NameResolveError::Codec(Name::from(key)),
+        None => NameResolveError::DnsLink(text.to_owned()),
+    }
+}

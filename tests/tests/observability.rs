@@ -1,0 +1,169 @@
+//! An operator watches a daemon: scrapes it, probes it, turns its log up and down, and follows it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::Instant;
+
+use holdfast_tests::daemon::{DAEMON_TIME_MAX, Daemon, RawAnswer};
+use holdfast_tests::need::temporary;
+use holdfast_tests::run::Node;
+use serde_json::{Value, json};
+
+fn repo(name: &str) -> (tempfile::TempDir, Node) {
+    let dir = temporary(name);
+    let node = Node::init(&dir.path().join("repo"));
+    (dir, node)
+}
+
+fn get(daemon: &Daemon, path: &str, headers: &str) -> RawAnswer {
+    let mut connection = TcpStream::connect(daemon.api()).unwrap();
+    connection.set_read_timeout(Some(DAEMON_TIME_MAX)).unwrap();
+    let host = daemon.api();
+    write!(connection, "GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n").unwrap();
+    let mut bytes = Vec::new();
+    connection.read_to_end(&mut bytes).unwrap();
+    RawAnswer::parse(&bytes)
+}
+
+fn scrape(daemon: &Daemon) -> BTreeMap<String, f64> {
+    let text = get(daemon, "/debug/metrics/prometheus", "").text();
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    samples
+        .map(|line| line.rsplit_once(' ').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_scrape_moves_with_what_the_daemon_does() {
+    let (_dir, node) = repo("observe-metrics");
+    let daemon = Daemon::start(&node, &[]);
+    let head = get(&daemon, "/debug/metrics/prometheus", "").head;
+    assert!(
+        head.contains("Content-Type: text/plain; version=0.0.4; charset=utf-8; escaping=underscores"),
+        "{head}"
+    );
+    let before = scrape(&daemon);
+    let cid = node.run_with(["add", "-Q"], b"counted").ok().cid();
+    assert_eq!(node.run(["cat", &cid]).ok().out(), "counted");
+    node.run(["cat", "QmPZ9gcCEpqKTo6aq61g2nXGUhM4iCL3ewB6LDXZCtioEB"]).failed();
+    let after = scrape(&daemon);
+    let grew = |name: &str| after.get(name).unwrap_or(&0.0) - before.get(name).unwrap_or(&0.0);
+    let grown = [
+        ("ipfs_operations_total{operation=\"add\",status=\"success\"}", 1.0),
+        ("ipfs_operations_total{operation=\"cat\",status=\"success\"}", 1.0),
+        ("ipfs_operations_total{operation=\"cat\",status=\"error\"}", 1.0),
+        ("ipfs_operation_duration_seconds_count{operation=\"cat\"}", 2.0),
+        ("ipfs_cache_hits_total", 1.0),
+        ("holdfast_repo_blocks", 1.0),
+        ("ipfs_http_requests_total{handler=\"api\",method=\"post\",code=\"200\"}", 2.0),
+        ("ipfs_http_requests_total{handler=\"api\",method=\"post\",code=\"500\"}", 1.0),
+    ];
+    for (name, least) in grown {
+        assert!(grew(name) >= least, "{name} grew by {} only:\n{after:#?}", grew(name));
+    }
+    assert!(grew("ipfs_cache_misses_total") >= 1.0, "{after:#?}");
+    assert_eq!(after["holdfast_requests_active"], 0.0);
+    daemon.stop();
+}
+
+#[test]
+fn probes_need_no_credentials_and_metrics_do() {
+    let (_dir, node) = repo("observe-probes");
+    let authorizations =
+        json!({ "me": { "AuthSecret": "bearer:t0ken", "AllowedPaths": ["/api/v0", "/debug"] } });
+    let path = node.repo().join("config");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["API"]["Authorizations"] = authorizations;
+    fs::write(&path, config.to_string()).unwrap();
+    let daemon = Daemon::start(&node, &[]);
+    for path in ["/healthz", "/readyz"] {
+        let answer = get(&daemon, path, "");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "ok\n"), "{path}");
+    }
+    let report = get(&daemon, "/api/v1/ipfs/health", "").json();
+    assert_eq!(report["status"], "healthy");
+    assert_eq!(report["nodes"], json!({ "total": 1, "healthy": 1, "unhealthy": 0 }));
+    assert_eq!(get(&daemon, "/debug/metrics/prometheus", "").status, 403);
+    assert_eq!(get(&daemon, "/debug/metrics/prometheus", "Authorization: Bearer t0ken\r\n").status, 200);
+    daemon.stop();
+}
+
+#[test]
+fn levels_change_at_run_time_and_the_token_reaches_no_log() {
+    let (_dir, node) = repo("observe-levels");
+    let mut command = node.command(["daemon"]);
+    command.env("GOLOG_LOG_LEVEL", "error").env("GOLOG_LOG_FMT", "json");
+    let daemon = Daemon::spawn(command).ready();
+    assert_eq!(node.run(["log", "level"]).ok().out(), "error\n");
+    let changed = node.run(["log", "level", "rpc", "debug"]).ok().out();
+    assert_eq!(changed, "Changed log level of 'rpc' to 'debug'\n");
+    node.run(["version", "deps"]).ok();
+    node.run(["config", "API.Authorizations.x.AuthSecret", "bearer:t0ken"]);
+    node.run(["pin", "remote", "service", "add", "mine", "https://example.com", "k3y"]).ok();
+    get(&daemon, "/api/v0/id", "Authorization: Bearer t0ken\r\n");
+    let list = node.run(["diag", "cmds", "-v"]).ok().out();
+    assert!(list.contains("pin/remote/service/add") && list.contains("(redacted)"), "{list}");
+    let answer = daemon.stop();
+    let log = answer.err();
+    assert!(log.contains(r#""logger":"rpc""#) && log.contains("pin/remote/service/add"), "{log}");
+    for secret in ["t0ken", "k3y"] {
+        assert!(!log.contains(secret) && !list.contains(secret), "{secret} in\n{log}\n{list}");
+    }
+}
+
+#[test]
+fn the_log_is_followed_by_several_and_answers_at_once() {
+    let (_dir, node) = repo("observe-tail");
+    let daemon = Daemon::start(&node, &[]);
+    let mut connection = TcpStream::connect(daemon.api()).unwrap();
+    connection.set_read_timeout(Some(DAEMON_TIME_MAX)).unwrap();
+    write!(
+        connection,
+        "POST /api/v0/log/tail HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n",
+        daemon.api()
+    )
+    .unwrap();
+    let mut lines = BufReader::new(connection);
+    let mut head = String::new();
+    // Nothing is logged yet: the head comes all the same.
+    lines.read_line(&mut head).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let mut follower = node.command(["log", "tail"]).stdout(Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + DAEMON_TIME_MAX;
+    while node.run(["diag", "cmds"]).ok().out().matches("log/tail").count() < 2 {
+        assert!(Instant::now() < until, "two do not come to follow");
+    }
+    let mut out = BufReader::new(follower.stdout.take().unwrap());
+    node.run(["log", "level", "gc", "debug"]).ok();
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["msg"], &line["subsystem"]), (&json!("log level changed"), &json!("gc")));
+    loop {
+        let mut line = String::new();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "the other follower gets it too");
+        if line.contains("log level changed") {
+            break;
+        }
+    }
+    daemon.stop();
+    follower.wait().unwrap();
+}
+
+#[test]
+fn a_log_variable_that_cannot_be_used_is_told_and_stops_nothing() {
+    let (_dir, node) = repo("observe-variable");
+    let mut command = node.command(["daemon"]);
+    command.env("GOLOG_LOG_LEVEL", "loud");
+    let daemon = Daemon::spawn(command).ready();
+    let told = daemon.stderr();
+    assert!(told.contains("GOLOG_LOG_LEVEL: unrecognized level: \"loud\""), "{told}");
+    assert_eq!(node.run(["diag", "healthy"]).ok().out(), "ok\n");
+    daemon.stop();
+}
