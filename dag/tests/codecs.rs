@@ -401,3 +401,43 @@ fn a_signed_object_links_to_its_payload() {
     assert_eq!(ipld::links(codec::DAG_JOSE, &block).unwrap(), [cid()]);
     assert_eq!(ipld::links(codec::DAG_CBOR, &block).unwrap(), []);
 }
+
+#[test]
+fn dag_jose_takes_signed_and_encrypted_objects_and_nothing_else() {
+    let map = |entries: Vec<(&str, Value)>| {
+        Value::Map(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    };
+    let bytes = |text: &str| Value::Bytes(text.as_bytes().to_vec());
+    let payload = Value::Bytes(cid().to_bytes());
+    let signature = map(vec![("protected", bytes("{}")), ("signature", bytes("s"))]);
+    let signed =
+        map(vec![("payload", payload.clone()), ("signatures", Value::List(vec![signature.clone()]))]);
+    let encrypted = map(vec![("iv", bytes("i")), ("ciphertext", bytes("c"))]);
+    for value in [&signed, &encrypted] {
+        let block = ipld::encode(codec::DAG_JOSE, value).unwrap();
+        assert_eq!(block, ipld::encode(codec::DAG_CBOR, value).unwrap());
+        // Canonical whatever the order was.
+        let back = ipld::decode(codec::DAG_JOSE, &block).unwrap();
+        assert_eq!(ipld::encode(codec::DAG_JOSE, &back).unwrap(), block);
+    }
+    let block = ipld::encode(codec::DAG_JOSE, &signed).unwrap();
+    assert_eq!(ipld::links(codec::DAG_JOSE, &block).unwrap(), [cid()]);
+    for (value, words) in [
+        (map(vec![("a", bytes("b"))]), "either a payload or a ciphertext"),
+        (bytes("no map"), "either a payload or a ciphertext"),
+        (
+            map(vec![("payload", bytes("no CID")), ("signatures", Value::List(Vec::new()))]),
+            "the bytes of a CID",
+        ),
+        (map(vec![("payload", payload.clone())]), "a list of signatures"),
+        (
+            map(vec![("payload", payload.clone()), ("signatures", Value::List(vec![bytes("s")]))]),
+            "a field `signature`",
+        ),
+        (map(vec![("payload", payload), ("ciphertext", bytes("c"))]), "no payload beside"),
+        (map(vec![("ciphertext", Value::Int(1))]), "is bytes"),
+    ] {
+        let error = ipld::encode(codec::DAG_JOSE, &value).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}

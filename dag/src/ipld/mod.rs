@@ -13,6 +13,7 @@ pub mod cbor;
 mod cbor_head;
 mod codecs;
 pub mod dag_cbor;
+pub mod dag_jose;
 pub mod dag_json;
 pub mod dag_pb;
 mod error;
@@ -45,7 +46,7 @@ pub fn decode(codec: u64, block: &[u8]) -> Result<Value, DecodeError> {
     }
 }
 
-/// Encodes a value canonically in a codec that has an encoder: raw, cbor, json, dag-pb, dag-cbor and dag-json.
+/// Encodes a value canonically in a codec that has an encoder: raw, cbor, json, dag-pb, dag-cbor, dag-jose and dag-json.
 pub fn encode(codec: u64, value: &Value) -> Result<Vec<u8>, EncodeError> {
     match codec {
         codec::RAW => match value {
@@ -56,6 +57,7 @@ pub fn encode(codec: u64, value: &Value) -> Result<Vec<u8>, EncodeError> {
         codec::JSON => json::encode(value),
         codec::DAG_PB => dag_pb::encode(value),
         codec::DAG_CBOR => dag_cbor::encode(value),
+        codec::DAG_JOSE => dag_jose::encode(value),
         codec::DAG_JSON => dag_json::encode(value),
         _ => Err(EncodeError::NoEncoder(codec)),
     }

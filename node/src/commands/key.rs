@@ -35,7 +35,7 @@ fn generate() -> Command {
         .run(|context, request| async move {
             let base = base(&request)?;
             let (name, kind) = (request.arg(0).to_owned(), request.text("type").to_owned());
-            let bits = request.int_opt("size");
+            let bits = size(&kind, request.int_opt("size"));
             let key = change_store(&context, move |store| {
                 store.generate(&name, &kind, bits).map_err(CommandError::from_error)
             })
@@ -43,6 +43,14 @@ fn generate() -> Command {
             Ok(Response::One(key_value(&key, base)))
         })
         .text(|_, value, out| line(out, text_of(value, "Id")))
+}
+
+/// What ipfshttpclient and aioipfs send with every key that they ask for, whatever its kind.
+const RSA_BITS_OF_CLIENTS: i64 = 2048;
+
+/// The size asked for, unless it is one that clients name without meaning it.
+fn size(kind: &str, bits: Option<i64>) -> Option<i64> {
+    bits.filter(|bits| kind != "ed25519" || *bits != RSA_BITS_OF_CLIENTS)
 }
 
 fn import() -> Command {

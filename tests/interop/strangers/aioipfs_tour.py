@@ -76,7 +76,7 @@ async def reading(ipfs):
     same_tree(os.path.join(SET["inputs"], KNOWN["tree"]["file"]), os.path.join(target, SET["tree_cid"]))
     [entry] = (await ipfs.ls(PLANETS["v0"]))["Objects"]
     equal([(link["Name"], link["Size"]) for link in entry["Links"]], [("mars.txt", 12), ("venus.txt", 13)])
-    streamed = await every(ipfs.ls_streamed(PLANETS["v0"]))
+    streamed = await every(ipfs.core.ls_streamed(PLANETS["v0"]))
     equal(sorted(one["Objects"][0]["Links"][0]["Name"] for one in streamed), ["mars.txt", "venus.txt"])
     equal((await ipfs.core.resolve(f"/ipfs/{PLANETS['v0']}"))["Path"], f"/ipfs/{PLANETS['v0']}")
 

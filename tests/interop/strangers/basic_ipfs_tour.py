@@ -93,7 +93,11 @@ def tells():
     true(status["agent_version"].startswith("0.44."), str(status))
     true(status["num_objects"] > 0 and status["repo_size_bytes"] > 0, str(status))
     equal(status["pinned_cids"], len(basic_ipfs.get_all_pins()))
-    equal(basic_ipfs.peers(), [])
+    try:
+        equal(basic_ipfs.peers(), [])
+    except basic_ipfs.IPFSOperationError as error:
+        # What a node without a swarm says, as Kubo's does when it is offline.
+        true("must be run in online mode" in error.kubo_message, str(error))
 
 
 def refuses():

@@ -28,7 +28,10 @@ function outcomeOf (group) {
   suiteOf(group)(factory, { skip: skipped.map(({ title, why }) => ({ name: title, reason: why })) })
   const outcome = { passed: [], failed: new Map() }
   return new Promise((resolve) => {
-    const runner = mocha.run(() => resolve(outcome))
+    const runner = mocha.run(() => {
+      mocha.dispose()
+      resolve(outcome)
+    })
     runner.on('pass', (test) => outcome.passed.push(test.fullTitle()))
     runner.on('fail', (test, error) => outcome.failed.set(test.fullTitle(), error))
   })

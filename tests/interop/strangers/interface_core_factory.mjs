@@ -23,6 +23,8 @@ function merged (base, over) {
 }
 
 export class Factory {
+  // Tests ask for it to know what the daemon takes: what Kubo takes.
+  opts = { type: 'go' }
   spawned = 0
   killed = 0
   #running = []
@@ -30,6 +32,8 @@ export class Factory {
   constructor (bin, scratch) {
     this.bin = bin
     this.scratch = scratch
+    // When the run itself fails, nothing is left behind.
+    process.on('exit', () => this.#running.forEach(({ subprocess }) => subprocess.kill('SIGKILL')))
   }
 
   // A fresh repo of the test profile, with the config that a test asks for, and a daemon on it.
@@ -44,11 +48,14 @@ export class Factory {
     writeFileSync(path, JSON.stringify(config))
     const child = spawn(this.bin, ['daemon', ...(options.args ?? [])], { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.spawned++
-    const said = await this.#ready(child)
-    const api = create({ url: said.match(/RPC API server listening on (\S+)/)[1] })
-    api.peerId = await api.id()
-    const daemon = { api, peer: api.peerId, subprocess: child, repo, stop: async () => await this.#stop(daemon) }
+    const daemon = { subprocess: child, repo, stop: async () => await this.#stop(daemon) }
+    // From here on clean() ends it, whatever fails below.
     this.#running.push(daemon)
+    const said = await this.#ready(child)
+    // This client takes no multiaddr as text.
+    const [, host, port] = said.match(/RPC API server listening on \/ip4\/([0-9.]+)\/tcp\/(\d+)/)
+    daemon.api = create({ url: `http://${host}:${port}` })
+    daemon.peer = daemon.api.peerId = await daemon.api.id()
     return daemon
   }
 

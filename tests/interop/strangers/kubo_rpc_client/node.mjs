@@ -111,18 +111,19 @@ export async function cancellation ({ checks, ipfs }) {
         }
       }, /abort/i)
       const tail = new AbortController()
-      const tailing = all(ipfs.log.tail({ signal: tail.signal }))
+      // Waited for from the start, so that no rejection is without a listener.
+      const tailing = assert.rejects(all(ipfs.log.tail({ signal: tail.signal })), /abort/i)
       const upload = new AbortController()
-      const uploading = ipfs.add((async function * () {
+      const uploading = assert.rejects(ipfs.add((async function * () {
         for (;;) {
           yield randomBytes(100_000)
           await new Promise((resolve) => setTimeout(resolve, 1))
         }
-      })(), { signal: upload.signal })
+      })(), { signal: upload.signal }), /abort/i)
       await new Promise((resolve) => setTimeout(resolve, 20))
       tail.abort()
       upload.abort()
-      await Promise.all([assert.rejects(tailing), assert.rejects(uploading)])
+      await Promise.all([tailing, uploading])
     }
     assert.equal((await all(ipfs.pin.ls({ type: 'recursive' }))).length, pinned)
     assert.equal((await bytes(ipfs.cat(cid))).length, 30_000_000)
