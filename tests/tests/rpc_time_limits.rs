@@ -223,7 +223,9 @@ fn fifty_uploads_that_have_not_ended_do_not_stop_another() {
     let mut rest = rest;
     let mut nudge = |slow: &mut Vec<Wire>| {
         let (byte, after) = rest.split_at(1);
-        slow.iter_mut().for_each(|wire| wire.send(byte));
+        for wire in slow {
+            wire.send(byte);
+        }
         rest = after;
     };
     // Readers that have begun to read a long answer, and do not go on.
