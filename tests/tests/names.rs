@@ -7,8 +7,10 @@ use std::fs;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use holdfast_tests::daemon::Daemon;
 use holdfast_tests::need::{data, temporary};
 use holdfast_tests::run::{Answer, Node, finish};
+use rustix::process::Signal;
 use serde_json::Value;
 
 fn published(answer: &Answer) -> String {
@@ -318,4 +320,79 @@ fn a_rotated_identity_keeps_the_old_key_and_its_name() {
     assert!(!keys.contains(&format!("{old} self ")), "{keys}");
     assert_eq!(node.run(["name", "resolve", &old]).ok().out(), format!("/ipfs/{root}\n"));
     node.run(["name", "publish", "--allow-offline", "--key=before", &format!("/ipfs/{root}")]).ok();
+}
+
+#[test]
+fn what_a_daemon_published_is_there_after_it_was_killed() {
+    let dir = temporary("names-killed");
+    let node = Node::init(&dir.path().join("repo"));
+    let root = node.run_with(["add", "-Q"], b"content").ok().cid();
+    for round in 0..3 {
+        let daemon = Daemon::start(&node, &["--offline"]);
+        let key = format!("k{round}");
+        let made = daemon.post(&format!("/api/v0/key/gen?arg={key}&type=ed25519"));
+        assert_eq!(made.status, 200, "{}", made.text());
+        let publish = |key: &str, path: &str| {
+            let answer = daemon
+                .post(&format!("/api/v0/name/publish?allow-offline=true&key={key}&arg={path}&resolve=false"));
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            answer.json()
+        };
+        let other = publish(&key, &format!("/ipfs/{root}"));
+        assert_eq!(other["Name"], made.json()["Id"]);
+        let own = publish("self", &format!("/ipfs/{root}/{round}"));
+        assert_eq!(own["Value"], format!("/ipfs/{root}/{round}"));
+        // As soon as it is answered.
+        daemon.signal(Signal::KILL);
+        daemon.wait();
+
+        assert_eq!(node.run(["name", "resolve"]).ok().out(), format!("/ipfs/{root}/{round}\n"));
+        let other = other["Name"].as_str().unwrap().to_owned();
+        assert_eq!(node.run(["cat", &format!("/ipns/{other}")]).ok().out(), "content");
+        let record = node.run(["name", "get", own["Name"].as_str().unwrap()]).ok().stdout;
+        let inspected = json(&node.run_with(["name", "inspect", "--enc=json"], &record).ok());
+        assert_eq!(inspected["Entry"]["Sequence"], round);
+    }
+}
+
+#[test]
+fn names_are_the_same_through_a_daemon() {
+    let dir = temporary("names-daemon");
+    let node = Node::init(&dir.path().join("repo"));
+    let root = node.run_with(["add", "-Q"], b"content").ok().cid();
+    let name = published(&node.run(["name", "publish", "-Q", "--allow-offline", &root]).ok());
+    let path = format!("/ipns/{name}");
+    let record = node.run(["name", "get", &name]).ok().stdout;
+    let signed = node.run_with(["key", "sign"], b"message").ok().out();
+    let asked = [
+        vec!["name", "resolve"],
+        vec!["name", "resolve", "-s", &name],
+        vec!["name", "get", &name],
+        vec!["routing", "get", &path],
+        vec!["cat", &path],
+        vec!["resolve", &path],
+        vec!["name", "pubsub", "state"],
+        vec!["name", "publish", &path],
+        vec!["name", "resolve", "example.com"],
+        vec!["routing", "get", "/foo/bar"],
+    ];
+    let ask =
+        || asked.iter().map(|args| node.run(args)).map(|answer| (answer.code, answer.stdout, answer.stderr));
+    let before: Vec<_> = ask().collect();
+    let daemon = Daemon::start(&node, &["--offline"]);
+    for ((args, before), now) in asked.iter().zip(before).zip(ask()) {
+        assert_eq!(now, before, "{args:?}");
+    }
+    assert_eq!(
+        node.run_with(["name", "put", "--allow-offline", &name], &record).ok().out(),
+        format!("{name}\n")
+    );
+    let inspected = json(&node.run_with(["name", "inspect", "--enc=json"], &record).ok());
+    assert_eq!(inspected["PbSize"], record.len());
+    assert_eq!(node.run_with(["key", "sign"], b"message").ok().out(), signed);
+    assert_eq!(
+        node.run(["key", "rotate", "-o", "before"]).failed().error_line(),
+        "Error: ipfs daemon is running. please stop it to run this command"
+    );
+    daemon.stop();
 }

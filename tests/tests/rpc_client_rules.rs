@@ -28,25 +28,6 @@ fn an_add_without_progress_is_one_line_of_json_for_each_file() {
 }
 
 #[test]
-fn pins_are_listed_under_the_text_that_was_asked_for() {
-    let dir = temporary("rules");
-    let daemon = daemon(dir.path());
-    let parts = Multipart::new().file("f", b"asked for in several ways");
-    let hash = Ask::command("add?cid-version=1").parts(&parts).send(daemon.api()).ok().value()["Hash"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let formatted =
-        Ask::command(&format!("cid/format?arg={hash}&b=base58btc")).send(daemon.api()).ok().value();
-    let other = formatted["Formatted"].as_str().unwrap();
-    for given in [hash.as_str(), other] {
-        let keys = Ask::with_args("pin/ls", &[given]).send(daemon.api()).ok().value()["Keys"].clone();
-        assert_eq!(keys.as_object().unwrap().keys().collect::<Vec<_>>(), [given], "{keys}");
-    }
-    daemon.stop();
-}
-
-#[test]
 fn commands_that_kubo_removed_and_programs_still_call_answer() {
     let dir = temporary("rules");
     let daemon = daemon(dir.path());
@@ -91,7 +72,7 @@ fn lists_that_are_empty_are_lists() {
     let peers = Ask::command("bootstrap/list").send(daemon.api()).ok();
     assert_eq!(peers.text(), "{\"Peers\":[]}\n");
     let pins = Ask::command("pin/ls?type=direct").send(daemon.api()).ok();
-    assert_eq!(pins.text(), "{\"Keys\":{}}\n");
+    assert_eq!(pins.text(), "{}\n", "as Kubo");
     daemon.stop();
 }
 

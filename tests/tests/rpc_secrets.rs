@@ -120,8 +120,11 @@ fn no_answer_log_or_diagnosis_shows_a_secret() {
     hides("standard output", &daemon.lines().join("\n"));
     let answer = daemon.stop();
     hides("the log at the end", &answer.err());
-    // And they are still what they were.
-    assert!(std::fs::read_to_string(node.repo().join("config")).unwrap().contains(BEARER));
+    // They are where they belong; the one that was set has been taken over.
+    let config = json(&path);
+    assert_eq!(config["Identity"]["PrivKey"], private.as_str());
+    assert_eq!(config["API"]["Authorizations"]["robot"]["AuthSecret"], "bearer:another");
+    assert_eq!(config["API"]["Authorizations"]["person"]["AuthSecret"], format!("basic:person:{PASSWORD}"));
 }
 
 #[test]

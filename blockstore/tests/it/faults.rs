@@ -179,6 +179,9 @@ fn failed_sync_of_removal(store: &Store) {
     assert_eq!(assert_consistent(store), 2);
 }
 
+/// Who listens to a collection.
+type Events<'a> = &'a mut dyn FnMut(GcEvent<'_>) -> ControlFlow<()>;
+
 /// The log does not take the rows that a collection removes, from its hundredth block on. The collection ends with an
 /// error, what it did until then is whole, and the next one does the rest; the same for what was unpinned.
 fn failed_collection(store: &Store, repo: &Path, call: &str) {
@@ -196,7 +199,7 @@ fn failed_collection(store: &Store, repo: &Path, call: &str) {
         assert!(is_whole(&survivor, &kept));
         assert!(assert_consistent(&survivor) >= kept.len() as u64 + garbage_at_least);
     };
-    let failing = |collect: &dyn Fn(&mut dyn FnMut(GcEvent<'_>) -> ControlFlow<()>) -> Option<GcError>| {
+    let failing = |collect: &dyn Fn(Events<'_>) -> Option<GcError>| {
         let mut removed = 0;
         let error = collect(&mut |event| {
             removed += u32::from(matches!(event, GcEvent::Removed { .. }));

@@ -1,12 +1,10 @@
 //! What a garbage collection keeps, what it removes, and what it says.
 
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::common::*;
-use holdfast_blockstore::{
-    Change, GcError, GcEvent, GcOptions, Pin, PinKind, Store, StoreConfig, VerifyOptions,
-};
+use holdfast_blockstore::{Change, GcError, GcEvent, GcOptions, Pin, PinKind, Store, VerifyOptions};
 use holdfast_dag::block::Block;
 use holdfast_dag::cid::{Cid, Version, codec};
 
@@ -298,45 +296,4 @@ fn a_second_collection_waits_for_the_first() {
         both.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(removed, 2000);
-}
-
-/// How it grows: run by hand, `--ignored --nocapture`.
-#[test]
-#[ignore = "takes minutes; prints figures"]
-fn figures_at_a_million_blocks() {
-    let counts = std::env::var("GC_BLOCKS").map_or(1_000_000, |count| count.parse().unwrap());
-    for count in [10_000_u64, 100_000, 1_000_000].into_iter().filter(|count| *count <= counts) {
-        let repo = tempfile::tempdir().unwrap();
-        let store =
-            Store::open(repo.path(), StoreConfig { memory_bytes_max: 96 << 20, ..process() }).unwrap();
-        let mut kept = Vec::new();
-        for seed in 0..count / 101 {
-            let tree = tree(seed + 1, 100, 100);
-            let writer = store.writer();
-            writer.put(&tree).unwrap();
-            if seed % 2 == 0 {
-                writer.commit(&[pin(root_of(&tree))]).unwrap();
-                kept.push(root_of(&tree));
-            }
-        }
-        store.flush().unwrap();
-        let begin = Instant::now();
-        let report = collect_with(&store, &GcOptions { no_compaction: true, ..GcOptions::default() }, |_| {});
-        let full = begin.elapsed();
-        let begin = Instant::now();
-        let compacted = collect(&store).compaction;
-        let compaction = begin.elapsed();
-        store.writer().commit(&[unpin(kept[0])]).unwrap();
-        let begin = Instant::now();
-        let unpinned = store.collect_unpinned(&kept[..1], &mut |_| ControlFlow::Continue(())).unwrap();
-        println!(
-            "{count} blocks: {} removed in {full:?}, held {:?}, marks {} bytes; second run with compaction {compaction:?} \
-             {compacted:?}; {} unpinned in {:?}",
-            report.removed_blocks,
-            report.longest_hold,
-            report.mark_memory_bytes,
-            unpinned.removed_blocks,
-            begin.elapsed()
-        );
-    }
 }

@@ -183,9 +183,13 @@ fn errors_come_after_what_was_answered_before() {
         err.starts_with("Error: no IPFS repo found in ") && err.ends_with(".\nplease run: 'ipfs init'\n"),
         "{err}"
     );
-    let (code, _, err) = shaped(&["needy", "--api=/ip4/127.0.0.1/tcp/5001"]);
+    // Port 1 is nobody's; with an address that was asked for, nothing is run here instead.
+    let (code, _, err) = shaped(&["needy", "--api=/ip4/127.0.0.1/tcp/1"]);
     assert_eq!(code, 1);
-    assert!(err.starts_with("Error: option \"api\" is not supported"), "{err}");
+    assert!(err.starts_with("Error: cannot connect to the api. Is the daemon running?"), "{err}");
+    let (code, _, err) = shaped(&["needy", "--api=127.0.0.1:5001"]);
+    assert_eq!(code, 1);
+    assert!(err.starts_with("Error: --api: \"127.0.0.1:5001\" is not a multiaddr"), "{err}");
 }
 
 #[test]

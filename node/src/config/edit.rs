@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Config, document, schema};
+use super::{Config, document, redact, schema};
 use crate::go_text::{go_quote, json_error};
 use crate::keys::parse_peer_id;
 
@@ -22,6 +22,11 @@ pub enum ConfigError {
     /// The key is unknown, or the value has the wrong type.
     #[error("failed to set config value: {0} (maybe use --json?)")]
     Set(String),
+    /// The value is what is shown in the place of a secret.
+    #[error(
+        "the secrets of API.Authorizations are not shown: give the secret itself, or set another key of the entry"
+    )]
+    Hidden,
     /// The new peer ID is not that of the private key.
     #[error(
         "cannot set Identity.PeerID to a value that does not match the node's private key; use 'ipfs key rotate' to \
@@ -97,11 +102,13 @@ fn check_store(spec: &Value) -> Result<(), ConfigError> {
 }
 
 impl Config {
-    /// The value at a dotted key: `Addresses.API`, `DNS.Resolvers["."]`. Secrets are refused.
+    /// The value at a dotted key: `Addresses.API`, `DNS.Resolvers["."]`. Secrets are refused, those of `API.Authorizations`
+    /// are left out of what is shown.
     pub fn get(&self, key: &str) -> Result<Value, ConfigError> {
         let parts = document::split_key(key);
         check_secret(&parts)?;
-        document::get(&self.document, &parts).cloned().map_err(ConfigError::Get)
+        let value = document::get(&self.document, &parts).cloned().map_err(ConfigError::Get)?;
+        Ok(redact::redacted(&parts, value))
     }
 
     /// Sets the value at a dotted key, and returns what is there now. The key must be one that Kubo's config knows (or one
@@ -111,6 +118,9 @@ impl Config {
     pub fn set(&mut self, key: &str, value: Value) -> Result<Value, ConfigError> {
         let parts = document::split_key(key);
         check_secret(&parts)?;
+        if redact::is_placeholder(&parts, &value) {
+            return Err(ConfigError::Hidden);
+        }
         let value = if is_peer_id(&parts) { self.own_peer_id(&value)? } else { value };
         schema::check_key(&parts).map_err(ConfigError::Set)?;
         schema::check_value(&parts, &value).map_err(ConfigError::Set)?;
@@ -288,6 +298,18 @@ mod tests {
         let toggle = "Pinning.RemoteServices[\"svc\"].Policies.MFS.Enable";
         assert_eq!(config.set(toggle, json!(true)), Ok(json!(true)));
         assert!(!config.show().to_string().contains("secret"));
+        for key in
+            ["API", "api.authorizations", "API.Authorizations.alice", "API.Authorizations.alice.AuthSecret"]
+        {
+            if let Ok(shown) = config.get(key) {
+                assert!(!shown.to_string().contains("\"secret\""), "{key}: {shown}");
+            }
+        }
+        let shown = config.get("API.Authorizations").unwrap();
+        assert_eq!(config.set("API.Authorizations", shown), Err(ConfigError::Hidden));
+        let secret = "API.Authorizations.alice.AuthSecret";
+        assert_eq!(config.set(secret, json!("new")), Ok(json!("<hidden>")));
+        assert_eq!(config.document.pointer("/API/Authorizations/alice/AuthSecret"), Some(&json!("new")));
     }
 
     #[test]

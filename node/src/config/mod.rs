@@ -11,6 +11,7 @@ mod document;
 mod edit;
 mod import;
 mod profiles;
+mod redact;
 mod remote_services;
 mod resolve;
 mod schema;

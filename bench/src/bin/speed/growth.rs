@@ -26,26 +26,38 @@ use crate::embedded::fresh_node;
 
 const SIZES: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
 /// Leaves below one branch.
-const FANOUT: u32 = 100;
+pub(crate) const FANOUT: u32 = 100;
 /// Random leaves that are asked for.
 const SAMPLES: usize = 3000;
 
 /// What was measured at one size, in seconds and bytes: name and value.
-type Figures = Vec<(&'static str, f64)>;
+pub(crate) type Figures = Vec<(&'static str, f64)>;
 
 /// Growth from 1,000 to 1,000,000 blocks and pins.
 pub(crate) fn growth(bed: &Bed) -> Res<()> {
-    let most = std::env::var("GROWTH_MAX").map_or(Ok(u32::MAX), |text| text.parse())?;
     let mut measured: Vec<(u32, Figures)> = Vec::new();
-    for size in SIZES.into_iter().filter(|size| *size <= most) {
+    for size in sizes()? {
         let repo = bed.path(&format!("growth-{size}"));
         fill_and_kill(&repo, size)?;
         measured.push((size, measure(&repo, size)?));
         fs::remove_dir_all(&repo)?;
     }
-    println!("\ngrowth with the number of blocks and pins (medians; slope 0 is flat, 1 is linear)");
+    print_growth("growth with the number of blocks and pins (medians", &measured);
+    Ok(())
+}
+
+/// The sizes that are measured: all up to `GROWTH_MAX`.
+pub(crate) fn sizes() -> Res<Vec<u32>> {
+    let most = std::env::var("GROWTH_MAX").map_or(Ok(u32::MAX), |text| text.parse())?;
+    Ok(SIZES.into_iter().filter(|size| *size <= most).collect())
+}
+
+/// Prints a row a figure: its value at each size, how many times the first the last is, and the slope between them in a
+/// plot with logarithmic axes.
+pub(crate) fn print_growth(title: &str, measured: &[(u32, Figures)]) {
+    println!("\n{title}; slope 0 is flat, 1 is linear)");
     print!("  {:<34}", "");
-    for (size, _) in &measured {
+    for (size, _) in measured {
         print!("{size:>12}");
     }
     println!("{:>9}{:>8}", "ratio", "slope");
@@ -64,11 +76,14 @@ pub(crate) fn growth(bed: &Bed) -> Res<()> {
         let decades = values.len().saturating_sub(1).max(1) as f64;
         println!("{:>9.2}{:>8.2}", last / first, (last / first).log10() / decades);
     }
-    Ok(())
 }
 
 fn figure(name: &str, value: f64) -> String {
-    if name.contains("MiB") { format!("{value:.1}") } else { format!("{:.1} us", value * 1e6) }
+    if name.contains("MiB") || name.contains("bytes") {
+        format!("{value:.1}")
+    } else {
+        format!("{:.1} us", value * 1e6)
+    }
 }
 
 fn fill_and_kill(repo: &Path, size: u32) -> Res<()> {
@@ -89,13 +104,13 @@ fn builder() -> CidBuilder {
     CidBuilder { version: Version::V1, hash: HashKind::Sha2_256 }
 }
 
-fn leaf(number: u32) -> Block {
+pub(crate) fn leaf(number: u32) -> Block {
     let bytes = format!("leaf {number:0>64}").into_bytes();
     Block::trusted(builder().cid_of(codec::RAW, &[&bytes]), bytes)
 }
 
 /// A dag-cbor list of links.
-fn branch(leaves: &[Block]) -> Block {
+pub(crate) fn branch(leaves: &[Block]) -> Block {
     let mut bytes = vec![0x98, u8::try_from(leaves.len()).unwrap_or(u8::MAX)];
     for leaf in leaves {
         bytes.extend([0xd8, 0x2a, 0x58, 37, 0]);

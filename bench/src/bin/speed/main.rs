@@ -4,6 +4,7 @@
 //! machine are noise. Run: `make bench`, or `ROWS="only-hash add" make bench`.
 
 mod bed;
+mod collection;
 mod embedded;
 mod growth;
 mod rows;
@@ -31,6 +32,7 @@ const ROWS: &[Row] = &[
     ("rpc-connections", rpc::connections),
     ("after-kill", embedded::after_kill),
     ("growth", growth::growth),
+    ("gc", collection::gc),
     ("dirs", rows::directories),
     ("memory", rows::memory),
 ];

@@ -72,14 +72,17 @@ fn text(_call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandErr
     }
     if let Some(removed) = value.get("Removed") {
         let number = |name: &str| removed.get(name).and_then(Value::as_u64).unwrap_or_default();
-        let mut line = format!("removed {} blocks of {}", number("Blocks"), human_bytes(number("Bytes")));
-        if number("Kept") > 0 {
-            line.push_str(&format!(", {} are kept by something else", number("Kept")));
-        }
-        if number("Left") > 0 {
-            line.push_str(&format!(", {} are left to 'repo gc'", number("Left")));
-        }
-        line.push('\n');
+        let of = |name: &str, what: &str| match number(name) {
+            0 => String::new(),
+            blocks => format!(", {blocks} {what}"),
+        };
+        let line = format!(
+            "removed {} blocks of {}{}{}\n",
+            number("Blocks"),
+            human_bytes(number("Bytes")),
+            of("Kept", "are kept by something else"),
+            of("Left", "are left to 'repo gc'"),
+        );
         out.extend_from_slice(line.as_bytes());
     }
     Ok(())

@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn pax_records_hold_anything() {
         let mut extension = Extension::default();
-        extension.read_pax(b"14 path=a\nb=\"c\n12 size=123\n20 mtime=1.000000005\n13 other=abc\n").unwrap();
+        extension.read_pax(b"15 path=a\nb=\"c\n12 size=123\n21 mtime=1.000000005\n13 other=abc\n").unwrap();
         assert_eq!(extension.path.unwrap(), b"a\nb=\"c");
         assert_eq!(extension.size, Some(123));
         assert_eq!(extension.mtime, Some(Mtime { seconds: 1, nanos: Some(5) }));
