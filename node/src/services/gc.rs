@@ -7,6 +7,7 @@ use holdfast_dag::cid::{Cid, codec};
 
 use crate::node::Node;
 use crate::pool::{OperationStream, Output, PoolError};
+use crate::services::files::forget_previous;
 
 /// Steps that may wait for their reader.
 const BUFFERED: usize = 1024;
@@ -68,6 +69,12 @@ impl Node {
     pub fn repo_gc(&self, options: GcOptions) -> GcStream {
         let node = self.clone();
         self.pool().stream(BUFFERED, move |output| {
+            if !options.dry_run
+                && let Err(error) = forget_previous(&node)
+            {
+                // A collection is what helps where nothing can be written.
+                tracing::warn!("what was last removed from 'files' is kept this time: {error}");
+            }
             let report = node.store().collect(&options, &mut |event| tell(output, &event))?;
             tracing::info!(
                 removed_blocks = report.removed_blocks,

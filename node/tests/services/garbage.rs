@@ -34,6 +34,25 @@ async fn what_is_not_pinned_is_collected_on_request() {
     assert_eq!(test.cat(kept, holdfast::services::unixfs::CatOptions::default()).await, noise(900_000, 1));
 }
 
+/// The root before is kept for the case that the root is damaged; a collection asked for takes what only that one holds.
+#[tokio::test]
+async fn what_was_removed_from_files_is_collected_on_request() {
+    let test = TestNode::new().await;
+    put_file(&test.node, "/kept", &noise(300_000, 1)).await;
+    put_file(&test.node, "/gone", &noise(300_000, 2)).await;
+    let removed = test.node.files().resolve(mfs("/gone")).await.unwrap();
+    test.node.files().remove(vec![mfs("/gone")], false, false).await.unwrap().remove(0).unwrap();
+    let root = test.node.files().resolve(mfs("/")).await.unwrap();
+    let dry = GcOptions { dry_run: true, ..GcOptions::default() };
+    let _: Vec<GcStep> = test.node.repo_gc(dry).try_collect().await.unwrap();
+    assert!(test.node.store().has(removed.hash()).unwrap());
+    let _: Vec<GcStep> = test.node.repo_gc(GcOptions::default()).try_collect().await.unwrap();
+    assert!(!test.node.store().has(removed.hash()).unwrap());
+    let roots = test.node.files().recorded().await.unwrap();
+    assert_eq!((roots.current, roots.previous), (Some(root), Some(root)));
+    assert_eq!(get_file(&test.node, "/kept").await, noise(300_000, 1));
+}
+
 /// Collections run one after the other, sparing nothing by its age, while files are written that nobody flushes, and
 /// while adds that pin nothing are linked into files. All of it is there in the end, and what nobody keeps went.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -34,7 +34,7 @@ pub use roots::RootChange;
 pub use write::WriteOptions;
 
 pub(crate) use added::{AddedRoot, ToFiles};
-pub(crate) use roots::recorded_fault;
+pub(crate) use roots::{forget_previous, recorded_fault};
 pub(crate) use state::State;
 pub(crate) use write::now;
 

@@ -1,6 +1,6 @@
 //! The root in the store: finding one to go on with, and what a commit has to expect and replace.
 
-use holdfast_blockstore::{Change, FilesRoots, ReadError};
+use holdfast_blockstore::{Change, FilesRoots, ReadError, WriteError};
 use holdfast_dag::cid::{Cid, codec};
 use holdfast_dag::edit::{Overlay, dir};
 use holdfast_dag::read::NodeInfo;
@@ -58,6 +58,19 @@ pub(super) fn load(node: &Node) -> Result<(Cid, Record, Option<String>), FilesEr
     match root {
         Some(root) => Ok((root, record, fault)),
         None => Ok((empty(node)?, record, fault)),
+    }
+}
+
+/// Makes the root before the same as the root, so that a collection asked for keeps nothing that the tree no longer
+/// holds. Does nothing where the recorded root cannot be read, as the one before is all there is then, nor where the
+/// tree is changed at the same time, as that change has moved the root before itself.
+pub(crate) fn forget_previous(node: &Node) -> Result<(), FilesError> {
+    let recorded = node.store().files_roots()?;
+    let sound = recorded.current.filter(|root| recorded.damage.is_none() && is_directory(node, root));
+    let Some(root) = sound.filter(|_| recorded.previous != recorded.current) else { return Ok(()) };
+    match node.store().writer().commit(&[Change::ExpectFilesRoot(Some(root)), Change::FilesRoot(root)]) {
+        Ok(_) | Err(WriteError::Changed) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
