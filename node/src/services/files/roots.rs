@@ -69,7 +69,7 @@ pub(crate) fn forget_previous(node: &Node) -> Result<(), FilesError> {
     let sound = recorded.current.filter(|root| recorded.damage.is_none() && is_directory(node, root));
     let Some(root) = sound.filter(|_| recorded.previous != recorded.current) else { return Ok(()) };
     match node.store().writer().commit(&[Change::ExpectFilesRoot(Some(root)), Change::FilesRoot(root)]) {
-        Ok(_) | Err(WriteError::Changed) => Ok(()),
+        Ok(()) | Err(WriteError::Changed) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
