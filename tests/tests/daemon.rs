@@ -437,7 +437,7 @@ fn a_second_signal_does_not_wait_for_the_first() {
     assert_eq!(answer.signal, None);
     let forced = answer.out().contains("Received another interrupt before graceful shutdown, terminating...");
     // It may have been done with the orderly way by then.
-    assert_eq!(answer.code, Some(if forced { 1 } else { 0 }), "{}", answer.out());
+    assert_eq!(answer.code, Some(i32::from(forced)), "{}", answer.out());
     node.run(["repo", "verify"]).ok();
     assert!(Path::new(node.repo()).join("config").exists());
 }

@@ -68,7 +68,7 @@ fn a_scrape_moves_with_what_the_daemon_does() {
         assert!(grew(name) >= least, "{name} grew by {} only:\n{after:#?}", grew(name));
     }
     assert!(grew("ipfs_cache_misses_total") >= 1.0, "{after:#?}");
-    assert_eq!(after["holdfast_requests_active"], 0.0);
+    assert!(after["holdfast_requests_active"] < 0.5, "none runs any more");
     daemon.stop();
 }
 

@@ -207,6 +207,8 @@ fn fifty_uploads_that_have_not_ended_do_not_stop_another() {
     let dir = temporary("time-limits");
     let daemon = Daemon::start(&Node::init(&dir.path().join("repo")), &["--offline"]);
     let (to, host) = (daemon.api(), daemon.api().to_string());
+    let large = Multipart::new().file("large", &noise(2, 24 << 20));
+    let large = Ask::command("add").parts(&large).send(to).ok().value()["Hash"].as_str().unwrap().to_owned();
     let body = Multipart::new().file("slow", &noise(1, 100_000));
     let whole = body.whole();
     let (first, rest) = whole.split_at(50_000);
@@ -217,20 +219,30 @@ fn fifty_uploads_that_have_not_ended_do_not_stop_another() {
         wire.send(&head);
         wire.send(first);
     }
+    // A byte for each after every step: they are slow, not silent.
+    let mut rest = rest;
+    let mut nudge = |slow: &mut Vec<Wire>| {
+        let (byte, after) = rest.split_at(1);
+        for wire in slow {
+            wire.send(byte);
+        }
+        rest = after;
+    };
     // Readers that have begun to read a long answer, and do not go on.
-    let large = Multipart::new().file("large", &noise(2, 24 << 20));
-    let hash = Ask::command("add").parts(&large).send(to).ok().value()["Hash"].as_str().unwrap().to_owned();
     let mut readers: Vec<Wire> = (0..100).map(|_| Wire::tcp(to)).collect();
     for wire in &mut readers {
-        wire.send(&Ask::with_args("cat", &[&hash]).bytes(&host));
+        wire.send(&Ask::with_args("cat", &[&large]).bytes(&host));
         assert_eq!(wire.head().unwrap().status, 200);
+        nudge(&mut slow);
     }
     // All of these are in the middle; whoever comes now is served, whatever they ask.
     let added = Ask::command("add").parts(&Multipart::new().file("f", b"served")).send(to).ok().value();
     let hash = added["Hash"].as_str().unwrap();
     for command in ["cat", "pin/ls", "refs", "block/stat", "dag/stat"] {
+        nudge(&mut slow);
         Ask::with_args(command, &[hash]).send(to).ok();
     }
+    nudge(&mut slow);
     Ask::command("files/ls").send(to).ok();
     drop(readers);
     for wire in &mut slow {
