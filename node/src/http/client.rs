@@ -18,7 +18,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::Endpoint;
-use super::incoming::{Framing, Incoming};
+use super::framing::Framing;
+use super::incoming::Incoming;
 
 /// Bytes of a response's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -302,7 +303,7 @@ fn take_head(buffer: &mut BytesMut) -> Result<Option<Response<()>>, ClientError>
 }
 
 /// Headers, or trailers.
-pub(super) fn headers_of(parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, ClientError> {
+fn headers_of(parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, ClientError> {
     let mut headers = HeaderMap::with_capacity(parsed.len());
     for header in parsed {
         let name = HeaderName::from_bytes(header.name.as_bytes());

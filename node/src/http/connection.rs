@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::body::{Activity, Framing, Rest, Source};
+use super::body::{Activity, Rest, Source};
+use super::framing::Framing;
 use super::head::{self, BadHead, Head};
 use super::write::{Length, Sink};
 use super::{Body, Handler, Limits, Peer, Piece, ResponseBody};

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use memchr::memmem;
 
 use super::Limits;
-use super::body::{Chunk, Framing};
+use super::framing::Framing;
 
 /// The head of a request, and what it says about the connection.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ fn framing(headers: &HeaderMap, is_new: bool) -> Result<Framing, BadHead> {
     if let Some(encoding) = encodings.next() {
         let only = encodings.next().is_none() && lengths.next().is_none();
         return if only && is_new && encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            Ok(Framing::Chunked(Chunk::Size))
+            Ok(Framing::CHUNKED)
         } else {
             Err(FRAMING)
         };
@@ -155,7 +155,7 @@ mod tests {
         };
         assert_eq!(framing("Content-Length: 5\r\n"), Ok(Framing::Length(5)));
         assert_eq!(framing("Content-Length: 0\r\n"), Ok(Framing::Done));
-        assert_eq!(framing("Transfer-Encoding: Chunked\r\n"), Ok(Framing::Chunked(Chunk::Size)));
+        assert_eq!(framing("Transfer-Encoding: Chunked\r\n"), Ok(Framing::CHUNKED));
         for lines in [
             "Content-Length: 5\r\nContent-Length: 5\r\n",
             "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",

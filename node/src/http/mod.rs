@@ -12,6 +12,7 @@ pub mod client;
 mod client_tests;
 mod connection;
 mod endpoint;
+mod framing;
 mod head;
 mod incoming;
 mod limits;
