@@ -23,7 +23,7 @@ setup: ## install what the build needs (libclang, a C++ compiler)
 build: setup ## build the binary
 	$(CARGO) build --release --locked -p holdfast
 
-run: build ## make a repo, add DIR (default: docs), read it back, say what to try next
+run: build ## make a repo, add DIR (default: docs), read it back, say what to try next, run a node
 	@scripts/first-run.sh $(BIN) "$(or $(DIR),$(CURDIR)/docs)"
 
 test: setup ## all tests; suites that lack Python, Node or root say so, and fail with REQUIRE_ALL=1

@@ -2,13 +2,15 @@
 //!
 //! It walks down from what was unpinned, parents before their children. Each node goes through the guarded delete, which
 //! climbs to see whether a root still holds it; the children of a node that went are looked at next, those of one that
-//! stayed are held through it. So the cost is that of what goes, and its border.
+//! stayed are held through it. So the cost is that of what goes, its border, and the nodes of the mutable file system, which
+//! are walked first.
 
 use std::collections::{HashSet, VecDeque};
 use std::ops::ControlFlow;
 
 use holdfast_dag::cid::{Cid, codec, identity_data};
 
+use super::walk::{Promise, Walk};
 use super::{GcError, GcEvent, Unprovable};
 use crate::changes::files_roots;
 use crate::delete::{CHUNK, Counting, Look};
@@ -49,9 +51,9 @@ impl Store {
     ) -> Result<UnpinnedReport, GcError> {
         let inner = self.inner();
         let _one_at_a_time = lock(&inner.maintenance);
-        let mut report = UnpinnedReport::default();
-        if let Some(damage) = files_roots(&*inner.index.get()?)?.damage {
-            report.unprovable = Some(Unprovable::FilesRoot(damage));
+        let mut report =
+            UnpinnedReport { unprovable: inner.learn_links_of_files()?, ..UnpinnedReport::default() };
+        if report.unprovable.is_some() {
             return Ok(report);
         }
         let mut seen = HashSet::new();
@@ -114,6 +116,27 @@ fn push(open: &mut VecDeque<Cid>, seen: &mut HashSet<Vec<u8>>, report: &mut Unpi
 }
 
 impl Inner {
+    /// Sees to it that whatever lies under the files roots and what is held is known to its children: the climb from a block
+    /// goes by these rows, and nodes that were put as plain bytes, linked and never read have none. Says what stands
+    /// against removing anything.
+    fn learn_links_of_files(&self) -> Result<Option<Unprovable>, GcError> {
+        let files = files_roots(&*self.index.get()?)?;
+        if let Some(damage) = files.damage {
+            return Ok(Some(Unprovable::FilesRoot(damage)));
+        }
+        let mut tell_nobody = |_: GcEvent<'_>| ControlFlow::Continue(());
+        let mut walk = Walk::new(self, &mut tell_nobody);
+        for root in files.current.into_iter().chain(files.previous).chain(self.roots.held()) {
+            walk.root(&root, Promise::BestEffort)?;
+        }
+        walk.recover_lost()?;
+        if let Some((cid, root)) = walk.lost.hopeless() {
+            return Ok(Some(Unprovable::Node { cid: Box::new(cid), root: Box::new(root) }));
+        }
+        self.barrier_to_remove()?;
+        Ok(None)
+    }
+
     /// The children of a block, if its links row or its value tells them; none if it is not here.
     fn known_children(&self, cid: &Cid) -> Option<Vec<Cid>> {
         if cid.codec() == codec::RAW {

@@ -57,6 +57,26 @@ fn files_and_what_is_held_count_as_roots() {
     assert_eq!(collect_unpinned(&store, &roots).removed_blocks, 5);
 }
 
+/// A node that was put as plain bytes and linked into the files is known to none of its children. They are also below a pin,
+/// which is removed with what only it held.
+#[test]
+fn what_a_files_root_reaches_through_nodes_that_were_never_decoded_is_kept() {
+    let repo = tempfile::tempdir().unwrap();
+    let store = open(repo.path());
+    let shared = tree(1, 4, 300);
+    let (top, leaves) = shared.split_last().unwrap();
+    let files = node(&[top.cid]);
+    let mut pinned: Vec<Block> = leaves.to_vec();
+    pinned.push(node(&leaves.iter().rev().map(|leaf| leaf.cid).collect::<Vec<_>>()));
+    put(&store, &pinned);
+    put(&store, &[raw(top.data.to_bytes().to_vec()), raw(files.data.to_bytes().to_vec())]);
+    store.writer().commit(&[Change::FilesRoot(files.cid), pin(root_of(&pinned))]).unwrap();
+    store.writer().commit(&[unpin(root_of(&pinned))]).unwrap();
+    let report = collect_unpinned(&store, &[root_of(&pinned)]);
+    assert_eq!((report.removed_blocks, report.kept_blocks), (1, leaves.len() as u64));
+    assert!(is_whole(&store, &shared) && is_whole(&store, &[files]));
+}
+
 /// The cost is that of what goes: beside a store of 20,000 blocks, 11 are looked at.
 #[test]
 fn the_cost_is_that_of_what_goes() {

@@ -1,6 +1,6 @@
 //! What a node tells of itself: metrics, health, the table of requests, and logs.
 //!
-//! - [`Metrics`]: one registry for the process, written out in Prometheus's text format by [`text`].
+//! - [`Metrics`]: one registry for the process, written out in Prometheus's text format by `text`.
 //! - [`Requests`]: what runs now and ran a moment ago (`diag cmds`); a door calls [`Requests::begin`] for each request.
 //! - [`health`]: whether the node is well, from what it really counts.
 //! - [`Logs`]: levels that change at run time, readers that follow (`log tail`). Only the process that is a daemon installs
