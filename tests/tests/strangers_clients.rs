@@ -126,7 +126,8 @@ fn ipfsspec_reads_through_the_gateway_or_hears_that_there_is_none() {
     let gateway = running.lines().iter().find_map(|line| line.strip_prefix(said).map(str::to_owned));
     let Some(gateway) = gateway else {
         // ipfsspec speaks to nothing but a gateway.
-        assert!(running.stderr().contains("no gateway"), "{}", running.stderr());
+        let ended = running.stop().ok();
+        assert!(ended.err().contains("no gateway"), "{}", ended.err());
         say("strangers: ipfsspec 0.6.0 waits: this version has no gateway, and its daemon says so");
         return;
     };

@@ -293,7 +293,12 @@ async fn linger(sink: &mut Sink, rest: &mut Rest, limits: &Limits) {
     let ending = async {
         // A client that is gone needs no goodbye.
         if sink.shut_down().await.is_ok() {
-            rest.drain(limits.drain_bytes_max).await;
+            let whole = rest.drain(limits.drain_bytes_max).await;
+            if !whole && !rest.failed {
+                // It sends on, and would learn of a closed socket before it reads the response: it is let stand, with
+                // nothing more read, until the time is over.
+                std::future::pending::<()>().await;
+            }
             if rest.framing == Framing::Done && !rest.failed {
                 // Then it is the client's turn to close.
                 while matches!(rest.source.fill(IDLE_READ_BYTES).await, Ok(1..)) {

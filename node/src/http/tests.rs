@@ -258,6 +258,28 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
     assert!(text.starts_with("HTTP/1.1 408"), "{text}");
 }
 
+/// Many clients read the response only when their upload has ended or stalls, and take an upload that is cut off for the
+/// failure of the whole.
+#[tokio::test]
+async fn a_client_that_sends_more_than_is_wanted_can_read_its_answer() {
+    let bed = bed(Limits::default()).await;
+    let (mut reader, mut writer) = bed.connect().await.into_split();
+    writer.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 268435456\r\n\r\n").await.unwrap();
+    let piece = vec![0; 1 << 20];
+    let upload = async {
+        loop {
+            if let Err(error) = writer.write_all(&piece).await {
+                return error;
+            }
+        }
+    };
+    let stalled = tokio::time::timeout(Duration::from_millis(300), upload).await;
+    assert!(stalled.is_err(), "the upload was cut off: {stalled:?}");
+    let mut response = vec![0; 17];
+    reader.read_exact(&mut response).await.unwrap();
+    assert_eq!(response, b"HTTP/1.1 200 OK\r\n");
+}
+
 #[tokio::test]
 async fn bad_heads_are_refused_and_the_connection_ends() {
     let bed = bed(Limits::default()).await;
