@@ -20,7 +20,7 @@ const READ_BYTES_MAX: u64 = 1 << 20;
 const DUMP_LINE_BYTES: usize = 16;
 
 pub(super) fn command() -> Command {
-    Command::new("inspect", "Inspects an IPNS Record")
+    Command::new("inspect", "Inspect an IPNS record.")
         .help(
             "Prints what is in a record.\n\n  $ {program} name get <name> | {program} name inspect --verify <name>\n\n\
              --verify checks the signature against the key of a name, and whether the record is still valid.",
