@@ -221,7 +221,7 @@ fn path_text(_call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), Comma
 /// `name pubsub`: what Kubo answers where it was not switched on.
 fn pubsub() -> Command {
     let fails = |_: Context, _: Request| std::future::ready(Err(CommandError::client(NO_PUBSUB)));
-    Command::new("pubsub", "IPNS pubsub management")
+    Command::new("pubsub", "Manage IPNS pubsub.")
         .needs(Needs::Config)
         .status(Status::Experimental)
         .subcommand(
