@@ -77,7 +77,7 @@ impl Connection {
                     // Nothing more can be told to a client that does not read.
                     let _ = self.refuse(bad).await;
                     let mut rest = Rest { source, framing: Framing::Length(u64::MAX), failed: false };
-                    linger(&mut self.sink, &mut rest, &self.limits).await;
+                    dismiss(&mut self.sink, &mut rest, &self.limits).await;
                     return;
                 }
             };
@@ -305,6 +305,17 @@ async fn linger(sink: &mut Sink, rest: &mut Rest, limits: &Limits) {
                     rest.source.buffer.clear();
                 }
             }
+        }
+    };
+    let _ = timeout(LINGER_MAX, ending).await;
+}
+
+/// Ends a connection whose head was none: it is read on a little, so that the client sees why, and nothing is owed to one
+/// that goes on sending.
+async fn dismiss(sink: &mut Sink, rest: &mut Rest, limits: &Limits) {
+    let ending = async {
+        if sink.shut_down().await.is_ok() {
+            rest.drain(limits.drain_bytes_max).await;
         }
     };
     let _ = timeout(LINGER_MAX, ending).await;

@@ -70,6 +70,8 @@ fn api_file(repo: &FilePath) -> Result<Option<Endpoint>, CommandError> {
     match read {
         Err((io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, _)) => Ok(None),
         Err((_, words)) => Err(failed(words)),
+        // A power cut left the name without the bytes: no daemon survived it.
+        Ok(_) if text.trim_matches(['\0', ' ', '\n']).is_empty() => Ok(None),
         Ok(_) => Endpoint::parse(&text).map(Some).map_err(|error| failed(error.to_string())),
     }
 }
@@ -105,6 +107,10 @@ mod tests {
         assert_eq!(api_file(&repo.path().join("nowhere")), Ok(None));
         std::fs::write(repo.path().join("api"), "/ip4/127.0.0.1/tcp/5001\n").unwrap();
         assert_eq!(api_file(repo.path()).unwrap().unwrap().to_string(), "/ip4/127.0.0.1/tcp/5001");
+        for cut_off in ["", "\n", "\0\0\0"] {
+            std::fs::write(repo.path().join("api"), cut_off).unwrap();
+            assert_eq!(api_file(repo.path()), Ok(None), "{cut_off:?}");
+        }
         std::fs::write(repo.path().join("api"), "nonsense").unwrap();
         let words = api_file(repo.path()).unwrap_err().message;
         assert!(words.contains("nonsense") && words.contains("remove the file"), "{words}");
