@@ -39,8 +39,8 @@ pub struct UnpinnedReport {
 }
 
 impl Store {
-    /// Deletes what was held by roots that are none any more, as far as nothing else holds it. The cost is that of what
-    /// goes, not that of what is stored. Files are not rewritten: [`Store::collect`] does that.
+    /// Deletes what was held by roots that are none any more, as far as nothing else holds it. The cost is that of
+    /// what goes and of the nodes of the mutable file system, not that of what is stored. Files are not rewritten: [`Store::collect`] does that.
     ///
     /// A root is read by its codec: the CID of a block with the codec raw stands for that block alone, whatever it links to.
     /// Blocks of any age go, but for those that an operation in flight has found or put.

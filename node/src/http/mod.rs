@@ -1,4 +1,5 @@
-//! A small HTTP/1.1 server: framing, time limits and bounds; what is served is a [`Handler`]'s.
+//! A small HTTP/1.1 server: framing, time limits and bounds; what is served is a [`Handler`]'s. Beside it the client that
+//! the command line speaks to a daemon with.
 //!
 //! It exists because Kubo's clients need three things that the common servers do not do: trailers for clients that
 //! send no `TE` header, answers that stream while the request still does, and an end of a connection that says "this
