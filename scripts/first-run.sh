@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # What `make run` ends with: a repo, a directory added, one file read back, what to try next, and a node that runs until
-# it is interrupted. Usage: first-run.sh BINARY DIRECTORY
+# it is interrupted. Usage: first-run.sh BINARY DIRECTORY. IPFS_PROFILE, if set, is the profile of a new repo.
 set -euo pipefail
 bin=$1 dir=$2
 export IPFS_PATH=${IPFS_PATH:-$HOME/.holdfast}
 
 [ -d "$dir" ] || { echo "DIR=$dir is not a directory" >&2; exit 1; }
-[ -f "$IPFS_PATH/config" ] || "$bin" init
+[ -f "$IPFS_PATH/config" ] || "$bin" init ${IPFS_PROFILE:+--profile="$IPFS_PROFILE"}
 echo
 echo "adding $dir"
 "$bin" add -r "$dir"
