@@ -239,6 +239,16 @@ pub enum WriteError {
     /// The index could not be read or written.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// A row of a side table is larger than rows may be.
+    #[error(
+        "a row with a key of {key_bytes} bytes and a value of {value_bytes} bytes is too large to be kept"
+    )]
+    SideRow {
+        /// Size of its key.
+        key_bytes: usize,
+        /// Size of its value.
+        value_bytes: usize,
+    },
     /// The block is larger than a record may be.
     #[error("block {cid} has {bytes} bytes, the store takes at most {}", crate::VALUE_BYTES_MAX)]
     TooLarge {

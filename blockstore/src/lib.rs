@@ -42,7 +42,8 @@
 //!
 //! # Map
 //! [`repo`] is the folder, its lock and its version. `segment`, `segments`, `tail`: values. `rows`, `index`,
-//! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`: the way out. `protect`,
+//! `options`: the index. `writer`, `committer`, `changes`, `pending`: the way in. `read`, `links`: the way out.
+//! `side`: what other parts keep here. `protect`,
 //! `roots`, `holder`, `delete`, `gc`, `compact`: the way of all flesh. `witness`, `recover`, `rebuild`, `salvage`, `wal`,
 //! `table`, `verify`, `dropped`, `scrub`, `check`, `space`, `reserve`, `quota`: when things go wrong.
 
@@ -79,6 +80,7 @@ mod salvage;
 mod scrub;
 mod segment;
 mod segments;
+mod side;
 mod space;
 mod stat;
 mod store;
@@ -108,6 +110,7 @@ pub use recover::OpenReport;
 pub use roots::Held;
 pub use scrub::{ScrubFigures, ScrubState};
 pub use segment::VALUE_BYTES_MAX;
+pub use side::{SIDE_KEY_BYTES_MAX, SIDE_VALUE_BYTES_MAX, SideChange, SideRows, SideTable};
 pub use stat::{Blocks, StoreStat};
 pub use store::Store;
 pub use through::{ANCESTORS_MAX, Standing, Through};

@@ -17,7 +17,12 @@ pub(crate) mod family {
     pub(crate) const FILES: &str = "mfs";
     pub(crate) const NAMES: &str = "names";
     pub(crate) const STATS: &str = "stats";
-    pub(crate) const ALL: [&str; 7] = [META, LINKS, RLINKS, PINS, FILES, NAMES, STATS];
+    pub(crate) const PROVIDERS: &str = "providers";
+    pub(crate) const VALUES: &str = "values";
+    pub(crate) const PEERS: &str = "peers";
+    pub(crate) const PROVIDES: &str = "provides";
+    pub(crate) const ALL: [&str; 11] =
+        [META, LINKS, RLINKS, PINS, FILES, NAMES, STATS, PROVIDERS, VALUES, PEERS, PROVIDES];
 }
 
 pub(crate) const ROW_VERSION: u8 = 1;

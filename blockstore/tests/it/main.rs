@@ -40,6 +40,7 @@ mod model;
 mod names;
 #[cfg(test)]
 mod quota;
+mod side;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
