@@ -1,0 +1,143 @@
+//! When buckets are refreshed: every interval with jitter, and a second after the table began to fill.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use crate::kad::{BUCKET_PEERS_MAX, KadId, Key, Prefix, preimage};
+
+/// Deepest bucket that is refreshed: a key for one that shares 12 bits takes 8,192 hashes, about 1 ms; a network of 10,000
+/// servers is not deeper, and the search for the node itself fills what is.
+const BITS_MAX: u32 = 12;
+
+/// How soon after the first newcomers the table is filled.
+const SOON: Duration = Duration::from_secs(1);
+
+/// A table that was filled so long ago is not filled again because of newcomers.
+const PAUSE: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct Refresh {
+    interval: Duration,
+    next: Option<Instant>,
+    last: Option<Instant>,
+    waiting: VecDeque<(u32, Key)>,
+    is_running: bool,
+    rng: SmallRng,
+}
+
+impl Refresh {
+    pub(super) fn new(interval: Duration, seed: u64, now: Instant) -> Self {
+        let mut refresh = Self {
+            interval,
+            next: None,
+            last: None,
+            waiting: VecDeque::new(),
+            is_running: false,
+            rng: SmallRng::seed_from_u64(seed),
+        };
+        refresh.schedule(now);
+        refresh
+    }
+
+    fn schedule(&mut self, now: Instant) {
+        let jitter = self.rng.random_range(0.8..1.2);
+        self.next = (!self.interval.is_zero()).then(|| now + self.interval.mul_f64(jitter));
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// A peer came into the table, which holds so many now.
+    pub(super) fn on_newcomer(&mut self, table_len: usize, now: Instant) {
+        let is_recent = self.last.is_some_and(|last| now.saturating_duration_since(last) < PAUSE);
+        if table_len <= BUCKET_PEERS_MAX && !is_recent {
+            let soon = now + SOON;
+            self.next = self.next.map(|next| next.min(soon));
+        }
+    }
+
+    /// If it is time: the buckets to refresh and a key in each, that of the node itself first.
+    pub(super) fn due(
+        &mut self,
+        local: &KadId,
+        depth: Option<u32>,
+        now: Instant,
+    ) -> Option<VecDeque<(u32, Key)>> {
+        if self.next.is_none_or(|next| next > now) {
+            return None;
+        }
+        self.schedule(now);
+        let depth = depth?;
+        self.last = Some(now);
+        let near = preimage(&Prefix::of(local, depth.min(BITS_MAX)), self.rng.random());
+        let mut keys: VecDeque<(u32, Key)> = near.map(|key| (depth, key)).into_iter().collect();
+        for bits in 0..=depth.min(BITS_MAX) {
+            let prefix = Prefix::of(local, bits + 1).sibling()?;
+            keys.extend(preimage(&prefix, self.rng.random()).map(|key| (bits, key)));
+        }
+        Some(keys)
+    }
+
+    pub(super) fn enqueue(&mut self, keys: VecDeque<(u32, Key)>) {
+        self.waiting = keys;
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.is_running
+    }
+
+    pub(super) fn begin(&mut self) -> Option<(u32, Key)> {
+        let next = self.waiting.pop_front()?;
+        self.is_running = true;
+        Some(next)
+    }
+
+    pub(super) fn ended(&mut self) {
+        self.is_running = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_refreshed_every_ten_minutes_give_or_take_a_fifth() {
+        let (local, start) = (KadId::of(b"local"), Instant::now());
+        let interval = Duration::from_secs(600);
+        let mut refresh = Refresh::new(interval, 7, start);
+        let mut now = start;
+        for _ in 0..20 {
+            let next = refresh.next().unwrap();
+            let wait = next - now;
+            assert!(wait >= interval.mul_f64(0.8) && wait <= interval.mul_f64(1.2), "{wait:?}");
+            assert!(
+                refresh.due(&local, Some(3), next.checked_sub(Duration::from_secs(1)).unwrap()).is_none()
+            );
+            let keys = refresh.due(&local, Some(3), next).unwrap();
+            assert_eq!(keys.len(), 5);
+            for (bits, key) in keys.iter().skip(1) {
+                assert_eq!(local.common_prefix_bits(&key.id()), *bits);
+            }
+            now = next;
+        }
+    }
+
+    #[test]
+    fn the_first_peers_fill_the_table_soon() {
+        let start = Instant::now();
+        let mut refresh = Refresh::new(Duration::from_secs(600), 7, start);
+        refresh.on_newcomer(1, start);
+        assert_eq!(refresh.next(), Some(start + SOON));
+        assert!(refresh.due(&KadId::of(b"local"), Some(0), start + SOON).is_some());
+        refresh.on_newcomer(2, start + SOON * 2);
+        assert!(refresh.next().unwrap() > start + PAUSE, "once is enough");
+        let mut never = Refresh::new(Duration::ZERO, 7, start);
+        never.on_newcomer(1, start);
+        assert_eq!(never.next(), None);
+    }
+}

@@ -1,0 +1,222 @@
+//! The sweep at work: a task that reads keys from a [`Keystore`] and asks the network through a [`Handle`].
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use libp2p::futures::StreamExt as _;
+use libp2p::futures::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{JobId, SavedState, SweepAction, SweepConfig, SweepStats, Sweeper};
+use crate::Handle;
+use crate::ipns::Timestamp;
+use crate::kad::{KadId, Key, PeerInfo, QueryError};
+use crate::records::StoreError;
+
+/// Orders that may wait for the task.
+const ORDERS_MAX: usize = 64;
+
+/// How often the state is saved, and the size of the network asked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+
+/// Keys that come later.
+pub type Keys = Pin<Box<dyn Future<Output = Result<Vec<Key>, StoreError>> + Send>>;
+
+/// The keys that a node announces, in the order of their places, and what the sweep remembers.
+///
+/// Rows, as proposed: family `keystore_by_prefix`, key `place: 32 bytes` (the SHA-256 of the multihash), row the multihash;
+/// about 70 bytes a key. So a region is one range, read from its first place on.
+pub trait Keystore: Send + Sync + 'static {
+    /// Keys whose place is in `from..=last`, in the order of their places, at most `max` (16,384). The future may take its
+    /// time but must not block.
+    fn keys(&self, from: KadId, last: KadId, max: usize) -> Keys;
+
+    /// Remembers 41 bytes, about once a minute; losing the last minute is harmless. They are given back to
+    /// [`Reprovider::start`].
+    fn save(&self, state: &[u8]);
+}
+
+/// Why an order was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the announcing of keys has been shut down")]
+pub struct ReproviderError;
+
+enum Order {
+    Provide(Vec<Key>, oneshot::Sender<usize>),
+    Clear(oneshot::Sender<usize>),
+    Stats(oneshot::Sender<SweepStats>),
+}
+
+/// Gives orders to a running sweep; cheap to clone. The task ends when the last one is dropped.
+#[derive(Debug, Clone)]
+pub struct Reprovider {
+    orders: mpsc::Sender<Order>,
+}
+
+/// The task of a sweep: spawn it.
+pub type SweepTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Reprovider {
+    /// A sweep over `keystore`, and its task. `saved` is what [`Keystore::save`] was last told; what cannot be read counts as
+    /// nothing, and then all keys are announced at once.
+    pub fn start(
+        dht: Handle,
+        keystore: Arc<dyn Keystore>,
+        config: SweepConfig,
+        saved: Option<&[u8]>,
+    ) -> (Self, SweepTask) {
+        let (orders, receiver) = mpsc::channel(ORDERS_MAX);
+        let saved = saved.and_then(|saved| SavedState::decode(saved).ok());
+        let task = Box::pin(async move {
+            let sweeper = Sweeper::new(config, saved, wall());
+            let driver =
+                Driver { dht, keystore, sweeper, running: FuturesUnordered::new(), orders: receiver };
+            driver.run().await;
+        });
+        (Self { orders }, task)
+    }
+
+    /// Announces new keys as soon as a worker is free; how many found room (262,144 may wait).
+    pub async fn provide(&self, keys: Vec<Key>) -> Result<usize, ReproviderError> {
+        self.order(|reply| Order::Provide(keys, reply)).await
+    }
+
+    /// Forgets the new keys that wait; how many there were.
+    pub async fn clear(&self) -> Result<usize, ReproviderError> {
+        self.order(Order::Clear).await
+    }
+
+    /// What `provide stat` shows.
+    pub async fn stats(&self) -> Result<SweepStats, ReproviderError> {
+        self.order(Order::Stats).await
+    }
+
+    async fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, ReproviderError> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(order(reply)).await.map_err(|_| ReproviderError)?;
+        answer.await.map_err(|_| ReproviderError)
+    }
+}
+
+/// What something that ran gave.
+enum Ran {
+    Keys(JobId, Option<Vec<Key>>),
+    Closest(JobId, Key, Result<Vec<PeerInfo>, QueryError>),
+    Announced(JobId, PeerInfo, Vec<Key>, usize),
+}
+
+type Running = Pin<Box<dyn Future<Output = Ran> + Send>>;
+
+struct Driver {
+    dht: Handle,
+    keystore: Arc<dyn Keystore>,
+    sweeper: Sweeper,
+    /// At most one thing a worker, or 20 announcements.
+    running: FuturesUnordered<Running>,
+    orders: mpsc::Receiver<Order>,
+}
+
+fn wall() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_nanos())
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        self.sweeper.set_online(false, wall());
+        let mut was_measured = false;
+        loop {
+            self.sweeper.on_timeout(wall());
+            while let Some(action) = self.sweeper.poll_action() {
+                self.act(action);
+            }
+            let wait = self.sweeper.wait(wall()).unwrap_or(HOUSEKEEPING).max(Duration::from_millis(100));
+            tokio::select! {
+                order = self.orders.recv() => match order {
+                    Some(order) => self.on_order(order),
+                    None => break,
+                },
+                Some(ran) = self.running.next(), if !self.running.is_empty() => self.on_ran(ran),
+                _ = housekeeping.tick() => was_measured = self.keep_house(was_measured).await,
+                () = tokio::time::sleep(wait) => {
+                    if self.dht.table_len() > 0 && !was_measured {
+                        was_measured = self.keep_house(false).await;
+                    }
+                }
+            }
+        }
+        self.keystore.save(&self.sweeper.saved_state().encode());
+    }
+
+    /// Looks who is there, and saves the state. Before the first region the size of the network is measured by a few
+    /// lookups, for regions are cut by it. Whether it has been.
+    async fn keep_house(&mut self, was_measured: bool) -> bool {
+        self.keystore.save(&self.sweeper.saved_state().encode());
+        if self.dht.table_len() == 0 {
+            self.sweeper.set_online(false, wall());
+            return was_measured;
+        }
+        if !was_measured {
+            for number in 0..4_u8 {
+                if let Ok(key) = Key::new(&[b'n', number]) {
+                    let _only_measured = self.dht.closest_peers(key, None).await;
+                }
+            }
+        }
+        if let Ok(stats) = self.dht.stats().await {
+            self.sweeper.set_network_size(stats.network_size);
+        }
+        self.sweeper.set_online(true, wall());
+        true
+    }
+
+    fn on_order(&mut self, order: Order) {
+        match order {
+            Order::Provide(keys, reply) => {
+                let _is_heard = reply.send(self.sweeper.provide(keys));
+            }
+            Order::Clear(reply) => {
+                let _is_heard = reply.send(self.sweeper.clear());
+            }
+            Order::Stats(reply) => {
+                let _is_heard = reply.send(self.sweeper.stats(wall()));
+            }
+        }
+    }
+
+    fn act(&mut self, action: SweepAction) {
+        let dht = self.dht.clone();
+        self.running.push(match action {
+            SweepAction::Keys { job, from, last, max } => {
+                let keys = self.keystore.keys(from, last, max);
+                Box::pin(async move { Ran::Keys(job, keys.await.ok()) })
+            }
+            SweepAction::Lookup { job, key } => Box::pin(async move {
+                let closest = dht.closest_peers(key.clone(), None).await;
+                Ran::Closest(job, key, closest)
+            }),
+            SweepAction::Announce { job, peer, keys } => Box::pin(async move {
+                let sent = dht.announce(peer.clone(), keys.clone()).await.unwrap_or(0);
+                Ran::Announced(job, peer, keys, sent)
+            }),
+        });
+    }
+
+    fn on_ran(&mut self, ran: Ran) {
+        match ran {
+            Ran::Keys(job, keys) => self.sweeper.on_keys(job, keys, wall()),
+            Ran::Closest(job, key, closest) => {
+                if matches!(closest, Err(QueryError::NoPeers)) {
+                    self.sweeper.set_online(false, wall());
+                }
+                self.sweeper.on_closest(job, &key, closest.ok(), wall());
+            }
+            Ran::Announced(job, peer, keys, sent) => {
+                self.sweeper.on_announced(job, &peer.id, &keys, sent, wall());
+            }
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! The state machine: regions in turn and new keys at once, with a bounded number of workers.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use libp2p::PeerId;
+
+use super::job::{Job, Origin, Step};
+use super::schedule::{SavedState, Schedule};
+use super::stats::{Past, SweepStats};
+use crate::ipns::Timestamp;
+use crate::kad::{BUCKET_PEERS_MAX, KadId, Key, PeerInfo, Prefix};
+
+/// New keys that wait at most: 262,144, about 30 MB. [`Sweeper::provide`] takes no more until some are out.
+const PENDING_MAX: usize = 262_144;
+
+/// Regions hold at least so many servers on average, so that most hold 20.
+const REGION_PEERS_MIN: f64 = 40.0;
+
+/// Finest cut of the key space, in bits: 65,536 regions, for 2.6 million servers.
+const REGION_BITS_MAX: u32 = 16;
+
+/// A region that failed is tried again after a minute.
+const RETRY_DELAY: Duration = Duration::from_secs(60);
+
+/// Regions that wait to be tried again.
+const RETRIES_MAX: usize = 1 << REGION_BITS_MAX;
+
+/// Settings. The defaults are Kubo's (`Provide.DHT`).
+#[derive(Debug, Clone)]
+pub struct SweepConfig {
+    /// How often each key is announced. Default: 22 hours; records live 48.
+    pub interval: Duration,
+    /// Regions at work at a time. Default: 16.
+    pub workers_max: usize,
+    /// Workers kept free for the schedule. Default: 2.
+    pub dedicated_periodic: usize,
+    /// Workers kept free for new keys. Default: 1.
+    pub dedicated_burst: usize,
+    /// Servers that one worker tells at a time. Default: 20.
+    pub connections_per_worker: usize,
+    /// Keys read at a time. Default: 16,384, about 2 MB.
+    pub batch_keys: usize,
+}
+
+impl Default for SweepConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(22 * 3600),
+            workers_max: 16,
+            dedicated_periodic: 2,
+            dedicated_burst: 1,
+            connections_per_worker: 20,
+            batch_keys: 16_384,
+        }
+    }
+}
+
+/// A region at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobId(u64);
+
+/// What the sweep wants to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SweepAction {
+    /// Read keys whose place is in `from..=last`, in the order of their places, at most `max`; tell
+    /// [`Sweeper::on_keys`].
+    Keys {
+        /// For whom.
+        job: JobId,
+        /// First place.
+        from: KadId,
+        /// Last place.
+        last: KadId,
+        /// How many at most.
+        max: usize,
+    },
+    /// Find the closest peers of a key; tell [`Sweeper::on_closest`].
+    Lookup {
+        /// For whom.
+        job: JobId,
+        /// The key.
+        key: Key,
+    },
+    /// Tell a server of keys; tell [`Sweeper::on_announced`] how many.
+    Announce {
+        /// For whom.
+        job: JobId,
+        /// The server.
+        peer: PeerInfo,
+        /// The keys.
+        keys: Vec<Key>,
+    },
+}
+
+/// The sweep of one DHT. Times are the wall clock's, for the schedule lasts over restarts.
+#[derive(Debug)]
+pub struct Sweeper {
+    config: SweepConfig,
+    schedule: Schedule,
+    network_size: Option<f64>,
+    jobs: BTreeMap<JobId, Job>,
+    next_job: u64,
+    /// New keys by place.
+    pending: BTreeMap<KadId, Key>,
+    retries: VecDeque<(Timestamp, Prefix)>,
+    actions: VecDeque<SweepAction>,
+    started_at: Timestamp,
+    status_since: Timestamp,
+    is_online: bool,
+    past: Past,
+    cycle: Cycle,
+    last_cycle: Cycle,
+}
+
+/// Figures of one cycle.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cycle {
+    keys: u64,
+    regions: u64,
+    peers: u64,
+    reachable: u64,
+    failed_regions: u64,
+}
+
+impl Sweeper {
+    /// A sweep that goes on where `saved` was. Without it, all keys are announced at once, and in turn from then on.
+    pub fn new(config: SweepConfig, saved: Option<SavedState>, now: Timestamp) -> Self {
+        Self {
+            schedule: Schedule::new(config.interval, saved, now),
+            config,
+            network_size: None,
+            jobs: BTreeMap::new(),
+            next_job: 0,
+            pending: BTreeMap::new(),
+            retries: VecDeque::new(),
+            actions: VecDeque::new(),
+            started_at: now,
+            status_since: now,
+            is_online: true,
+            past: Past::default(),
+            cycle: Cycle::default(),
+            last_cycle: Cycle::default(),
+        }
+    }
+
+    /// Tells how many servers there are, as far as is known: regions are cut by it.
+    pub fn set_network_size(&mut self, size: Option<f64>) {
+        self.network_size = size;
+    }
+
+    /// Tells whether anybody can be reached. Nothing is begun while nobody can.
+    pub fn set_online(&mut self, is_online: bool, now: Timestamp) {
+        if self.is_online != is_online {
+            self.is_online = is_online;
+            self.status_since = now;
+        }
+    }
+
+    /// Takes new keys, which are announced as soon as a worker is free; how many found room.
+    pub fn provide(&mut self, keys: impl IntoIterator<Item = Key>) -> usize {
+        let mut taken = 0;
+        for key in keys {
+            if self.pending.len() >= PENDING_MAX {
+                break;
+            }
+            self.pending.insert(key.id(), key);
+            taken += 1;
+        }
+        taken
+    }
+
+    /// Forgets the new keys that wait (`provide clear`); how many there were.
+    pub fn clear(&mut self) -> usize {
+        let cleared = self.pending.len();
+        self.pending.clear();
+        cleared
+    }
+
+    /// What to remember over a restart: 41 bytes once encoded. Regions at work count as not done.
+    pub fn saved_state(&self) -> SavedState {
+        let working = self.jobs.values().filter(|job| job.origin == Origin::Periodic);
+        let retried = self.retries.iter().map(|(_, region)| region.first());
+        let first = working.map(|job| job.region.first()).chain(retried).min();
+        // A region of the cycle before is begun again: its first place lies behind the place of this one.
+        let place = self.schedule.place();
+        let (place, is_before) = match first {
+            Some(first) if first < place => (first, false),
+            Some(first) if self.jobs.values().any(|job| job.origin == Origin::Periodic) => (first, true),
+            _ => (place, false),
+        };
+        let start = self.schedule.cycle_start();
+        let interval = i64::try_from(self.config.interval.as_secs()).unwrap_or(i64::MAX);
+        let cycle_start = if is_before {
+            Timestamp::from_unix(start.unix_seconds().saturating_sub(interval), 0)
+        } else {
+            start
+        };
+        SavedState { cycle_start, place }
+    }
+
+    /// Begins what is due. Call it at [`Sweeper::wait`], and after every other call.
+    pub fn on_timeout(&mut self, now: Timestamp) {
+        if self.is_online {
+            while self.has_worker(Origin::Burst) && self.begin_burst(now) {}
+            while self.has_worker(Origin::Periodic) && self.begin_periodic(now) {}
+        }
+    }
+
+    /// How long until the next region is due, if nothing else happens; `None` while all workers are busy or nobody can be
+    /// reached.
+    pub fn wait(&mut self, now: Timestamp) -> Option<Duration> {
+        if !self.is_online || !self.has_worker(Origin::Periodic) {
+            return None;
+        }
+        let retry = self.retries.front().map(|(at, _)| at.since(now));
+        let due = self.schedule.wait(now);
+        Some(retry.map_or(due, |retry| retry.min(due)))
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<SweepAction> {
+        self.actions.pop_front()
+    }
+
+    /// Keys that were read; `None` if the store failed.
+    pub fn on_keys(&mut self, job: JobId, keys: Option<Vec<Key>>, now: Timestamp) {
+        let max = self.config.batch_keys;
+        self.with_job(job, now, |job| job.on_keys(keys, max));
+    }
+
+    /// The closest peers of a key; `None` if the search failed.
+    pub fn on_closest(&mut self, job: JobId, key: &Key, closest: Option<Vec<PeerInfo>>, now: Timestamp) {
+        let place = key.id();
+        self.past.lookups += 1;
+        self.with_job(job, now, |job| job.on_closest(&place, closest));
+    }
+
+    /// A server was told of the first `sent` keys.
+    pub fn on_announced(&mut self, job: JobId, peer: &PeerId, keys: &[Key], sent: usize, now: Timestamp) {
+        self.with_job(job, now, |job| job.on_announced(peer, keys, sent));
+    }
+
+    fn with_job(&mut self, id: JobId, now: Timestamp, go_on: impl FnOnce(&mut Job)) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            go_on(job);
+            self.pump(id, now);
+        }
+    }
+
+    /// Lets a job go on as far as it can.
+    fn pump(&mut self, id: JobId, now: Timestamp) {
+        let max = self.config.batch_keys;
+        while let Some(job) = self.jobs.get_mut(&id) {
+            let action = match job.step() {
+                Step::Keys { from, last } => SweepAction::Keys { job: id, from, last, max },
+                Step::Lookup(key) => SweepAction::Lookup { job: id, key },
+                Step::Announce(peer, keys) => SweepAction::Announce { job: id, peer, keys },
+                Step::Wait => return,
+                Step::Over => return self.end(id, now),
+            };
+            self.actions.push_back(action);
+        }
+    }
+
+    fn end(&mut self, id: JobId, now: Timestamp) {
+        let Some(job) = self.jobs.remove(&id) else { return };
+        let (counts, took) = (job.counts, now.since(job.started_at));
+        self.past.records_provided += counts.records;
+        self.past.keys_provided += counts.keys_provided;
+        self.past.keys_failed += counts.keys_failed;
+        self.past.busy += took;
+        let minutes = (took.as_secs_f64() / 60.0).max(1.0 / 60.0);
+        let per_minute = counts.keys_provided as f64 / minutes;
+        if job.origin == Origin::Burst {
+            self.past.keys_provided_per_minute = mix(self.past.keys_provided_per_minute, per_minute);
+            return;
+        }
+        if counts.is_failed {
+            self.cycle.failed_regions += 1;
+            if self.retries.len() < RETRIES_MAX {
+                self.retries.push_back((now.after(RETRY_DELAY), job.region));
+            }
+            return;
+        }
+        if counts.keys > 0 {
+            self.past.keys_reprovided_per_minute = mix(self.past.keys_reprovided_per_minute, per_minute);
+            self.past.keys_per_region = mix(self.past.keys_per_region, counts.keys as f64);
+            let duration = mix(self.past.region_duration.as_secs_f64(), took.as_secs_f64());
+            self.past.region_duration = Duration::from_secs_f64(duration.max(0.0));
+            self.cycle.regions += 1;
+            self.cycle.keys += counts.keys;
+            self.cycle.peers += counts.peers;
+            self.cycle.reachable += counts.reachable;
+        }
+    }
+
+    fn active(&self, origin: Origin) -> usize {
+        self.jobs.values().filter(|job| job.origin == origin).count()
+    }
+
+    /// Whether a worker is free for this queue: those kept for the other one are not.
+    fn has_worker(&self, origin: Origin) -> bool {
+        let (periodic, burst) = (self.active(Origin::Periodic), self.active(Origin::Burst));
+        let kept = match origin {
+            Origin::Periodic => self.config.dedicated_burst.saturating_sub(burst),
+            Origin::Burst => self.config.dedicated_periodic.saturating_sub(periodic),
+        };
+        periodic + burst + kept < self.config.workers_max.max(1)
+    }
+
+    /// Bits of a region.
+    fn region_bits(&self) -> u32 {
+        let regions = self.network_size.unwrap_or(1.0) / REGION_PEERS_MIN;
+        (0..REGION_BITS_MAX).take_while(|bits| f64::from(2_u32 << bits) <= regions).count() as u32
+    }
+
+    fn begin(&mut self, job: Job, now: Timestamp) {
+        self.next_job += 1;
+        let id = JobId(self.next_job);
+        self.jobs.insert(id, job);
+        self.pump(id, now);
+    }
+
+    /// Begins with the first new key and all others of its region, at most one batch.
+    fn begin_burst(&mut self, now: Timestamp) -> bool {
+        let Some(first) = self.pending.keys().next().copied() else { return false };
+        let region = Prefix::of(&first, self.region_bits());
+        let within = self.pending.range(region.first()..=region.last());
+        let places: Vec<KadId> = within.take(self.config.batch_keys).map(|(place, _)| *place).collect();
+        let keys = places.iter().filter_map(|place| self.pending.remove(place)).collect();
+        let salt = self.next_job << 20;
+        self.begin(Job::burst(region, keys, self.config.connections_per_worker, salt, now), now);
+        true
+    }
+
+    /// Begins with a region that failed before, or with the next one that is due.
+    fn begin_periodic(&mut self, now: Timestamp) -> bool {
+        let salt = self.next_job << 20;
+        let connections = self.config.connections_per_worker;
+        if self.retries.front().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, region)) = self.retries.pop_front()
+        {
+            self.begin(Job::periodic(region, connections, salt, now), now);
+            return true;
+        }
+        if !self.schedule.wait(now).is_zero() {
+            return false;
+        }
+        let region = Prefix::of(&self.schedule.place(), self.region_bits());
+        if self.schedule.begin(&region) {
+            self.last_cycle = self.cycle;
+            self.cycle = Cycle::default();
+        }
+        self.begin(Job::periodic(region, connections, salt, now), now);
+        true
+    }
+
+    /// What `provide stat` shows.
+    pub fn stats(&mut self, now: Timestamp) -> SweepStats {
+        let bits = self.region_bits();
+        let regions: HashSet<Prefix> = self.pending.keys().map(|place| Prefix::of(place, bits)).collect();
+        let ongoing = |origin| {
+            let jobs = self.jobs.values().filter(|job| job.origin == origin);
+            jobs.fold((0, 0), |(regions, keys), job| (regions + 1, keys + job.keys_len()))
+        };
+        let (ongoing_provides, ongoing_reprovides) = (ongoing(Origin::Burst), ongoing(Origin::Periodic));
+        let cycle = if self.last_cycle.regions > 0 { self.last_cycle } else { self.cycle };
+        let per = |sum: u64, count: u64| sum as f64 / count.max(1) as f64;
+        let wait = self.schedule.wait(now);
+        SweepStats {
+            status: if self.is_online { "online" } else { "offline" },
+            since: self.status_since,
+            pending_key_provides: self.pending.len(),
+            pending_region_provides: regions.len(),
+            pending_region_reprovides: self.retries.len(),
+            scheduled_keys: cycle.keys,
+            scheduled_regions: cycle.regions,
+            average_prefix_bits: f64::from(bits),
+            next_reprovide_at: now.after(wait),
+            next_reprovide_prefix: Prefix::of(&self.schedule.place(), bits),
+            workers_max: self.config.workers_max,
+            active_periodic: self.active(Origin::Periodic),
+            active_burst: self.active(Origin::Burst),
+            dedicated_periodic: self.config.dedicated_periodic,
+            dedicated_burst: self.config.dedicated_burst,
+            queued_periodic: self.retries.len(),
+            queued_burst: regions.len(),
+            connections_per_worker: self.config.connections_per_worker,
+            uptime: now.since(self.started_at),
+            interval: self.schedule.interval(),
+            cycle_start: self.schedule.cycle_start(),
+            offset: now.since(self.schedule.cycle_start()),
+            reprovide_delay_max: RETRY_DELAY,
+            ongoing_provides,
+            ongoing_reprovides,
+            past: Past { regions_last_cycle: self.last_cycle.regions, ..self.past },
+            peers: cycle.peers,
+            reachable: cycle.reachable.min(cycle.peers),
+            is_complete: cycle.regions > 0 && cycle.failed_regions == 0,
+            average_holders: per(self.past.records_provided, self.past.keys_provided),
+            average_region_peers: per(cycle.peers, cycle.regions),
+            replication: BUCKET_PEERS_MAX,
+        }
+    }
+}
+
+/// A moving average in which the newest counts a fifth.
+fn mix(average: f64, newest: f64) -> f64 {
+    if average == 0.0 { newest } else { average * 0.8 + newest * 0.2 }
+}
+
+#[cfg(test)]
+mod tests;

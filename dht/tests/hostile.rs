@@ -1,0 +1,317 @@
+//! What hostile or broken peers answer, one engine against them: searches end, tables stay clean, nothing is believed that
+//! cannot be.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use holdfast_dht::ipns::{Draft, Name, Timestamp};
+use holdfast_dht::kad::{
+    Action, Config, Engine, Goal, InboundId, Key, Kind, Message, Mode, Now, Outcome, PeerInfo, QueryError,
+    RequestFailure, Response, Scope, ValueRecord,
+};
+use holdfast_dht::records::{MemoryStore, StoreRequest};
+use libp2p::{Multiaddr, PeerId};
+use libp2p_identity::Keypair;
+
+fn address(text: &str) -> Multiaddr {
+    text.parse().unwrap()
+}
+
+fn public() -> Multiaddr {
+    address("/ip4/1.2.3.4/tcp/4001")
+}
+
+fn now() -> Now {
+    Now { at: Instant::now(), wall: Timestamp::from_unix(1_700_000_000, 0) }
+}
+
+fn key() -> Key {
+    Key::new(&[&[0x12, 0x20][..], &[7; 32]].concat()).unwrap()
+}
+
+/// An engine that knows one server.
+fn engine() -> (Engine, PeerId, PeerId) {
+    let (local, server) = (PeerId::random(), PeerId::random());
+    let mut engine = Engine::new(local, Config::new(Scope::Wan), 1, now().at);
+    engine.set_mode(Mode::Server);
+    engine.set_own_addresses(&[public()]);
+    engine.on_identified(server, true, &[public()], now());
+    (engine, local, server)
+}
+
+/// Lets `reply` answer what a query asks until it ends; how it ended, and how many were asked.
+fn drive(
+    engine: &mut Engine,
+    goal: Goal,
+    mut reply: impl FnMut(&PeerInfo, &Message) -> Result<Option<Message>, RequestFailure>,
+) -> (Result<Outcome, QueryError>, usize, Vec<PeerInfo>) {
+    let (store, mut asked, mut providers) = (MemoryStore::default(), 0, Vec::new());
+    engine.start(goal, now()).unwrap();
+    for _ in 0..100_000 {
+        match engine.poll_action().expect("a query that waits for nothing is over") {
+            Action::Send { request, peer, message } => {
+                asked += 1;
+                let answer = reply(&peer, &message);
+                engine.on_response(request, answer, now());
+            }
+            Action::Store { id, request } => {
+                let answer = store.handle_now(request, now().wall);
+                engine.on_stored(id, Ok(answer), now());
+            }
+            Action::Provider { provider, .. } => providers.push(provider),
+            Action::Done { result, .. } => return (result, asked, providers),
+            _ => {}
+        }
+    }
+    panic!("the query does not end");
+}
+
+fn answer(message: &Message, closer: Vec<PeerInfo>) -> Message {
+    Message { closer, ..Message::request(message.kind, &message.key) }
+}
+
+#[test]
+fn peers_without_end_end_the_search_at_its_bound() {
+    let (mut engine, _, _) = engine();
+    let (result, asked, _) = drive(&mut engine, Goal::ClosestPeers { key: key() }, |_, message| {
+        let invented = || PeerInfo { id: PeerId::random(), addresses: vec![public()] };
+        Ok(Some(answer(message, std::iter::repeat_with(invented).take(32).collect())))
+    });
+    assert!(matches!(result, Ok(Outcome::Peers(peers)) if peers.len() == 20));
+    assert!(asked <= 256, "{asked}");
+}
+
+#[test]
+fn closer_and_closer_peers_that_fail_end_it_too() {
+    let (mut engine, _, server) = engine();
+    let (result, asked, _) = drive(&mut engine, Goal::ClosestPeers { key: key() }, |peer, message| {
+        if peer.id != server {
+            return Err(RequestFailure::Dial);
+        }
+        let invented = || PeerInfo { id: PeerId::random(), addresses: vec![public()] };
+        Ok(Some(answer(message, std::iter::repeat_with(invented).take(32).collect())))
+    });
+    assert_eq!(result.map(|_| ()), Ok(()), "the one that answers is found");
+    assert!(asked <= 33, "{asked}");
+}
+
+#[test]
+fn who_names_this_node_itself_or_addresses_of_another_scope_is_not_followed() {
+    let (mut engine, local, server) = engine();
+    let stranger = PeerId::random();
+    let mut asked_peers = HashSet::new();
+    let (result, ..) = drive(&mut engine, Goal::ClosestPeers { key: key() }, |peer, message| {
+        asked_peers.insert(peer.id);
+        assert!(peer.addresses.iter().all(|known| *known == public()), "{:?}", peer.addresses);
+        let closer = vec![
+            PeerInfo { id: local, addresses: vec![public()] },
+            PeerInfo {
+                id: stranger,
+                addresses: vec![address("/ip4/10.0.0.1/tcp/1"), address("/ip4/127.0.0.1/tcp/1")],
+            },
+            PeerInfo { id: PeerId::random(), addresses: vec![] },
+        ];
+        Ok(Some(answer(message, closer)))
+    });
+    assert!(matches!(result, Ok(Outcome::Peers(peers)) if peers.len() == 1));
+    assert_eq!(asked_peers, HashSet::from([server]));
+}
+
+#[test]
+fn an_answer_of_another_kind_counts_as_none_and_three_cost_the_place() {
+    let (mut engine, _, server) = engine();
+    for _ in 0..3 {
+        assert!(engine.is_in_table(&server));
+        let (result, ..) = drive(&mut engine, Goal::ClosestPeers { key: key() }, |_, _| {
+            Ok(Some(Message::request(Kind::Ping, b"")))
+        });
+        assert_eq!(result, Err(QueryError::NotFound));
+    }
+    assert!(!engine.is_in_table(&server));
+}
+
+fn record(keypair: &Keypair, sequence: u64) -> Vec<u8> {
+    let draft = Draft {
+        value: "/ipfs/bafkqaaa".to_owned(),
+        sequence,
+        end_of_life: now().wall.after(Duration::from_secs(60)),
+        ttl: Duration::from_secs(60),
+        v1_compatible: true,
+    };
+    draft.sign(keypair).unwrap().as_bytes().to_vec()
+}
+
+fn name(keypair: &Keypair) -> Key {
+    Key::new(&Name::from(keypair.public().to_peer_id()).routing_key()).unwrap()
+}
+
+#[test]
+fn forged_records_and_records_of_other_keys_are_not_believed() {
+    let (mut engine, ..) = engine();
+    let (keypair, other) = (Keypair::generate_ed25519(), Keypair::generate_ed25519());
+    let goal = Goal::GetValue { key: name(&keypair), quorum: 1 };
+    for (under, value) in [
+        (name(&keypair), b"junk".to_vec()),
+        (name(&keypair), record(&other, 9)),
+        (name(&other), record(&keypair, 9)),
+        (name(&keypair), vec![0; 2 << 20]),
+    ] {
+        let (result, ..) = drive(&mut engine, goal.clone(), |_, message| {
+            let record = ValueRecord {
+                key: under.as_bytes().to_vec(),
+                value: value.clone(),
+                time_received: String::new(),
+            };
+            Ok(Some(Message { record: Some(record), ..answer(message, Vec::new()) }))
+        });
+        assert_eq!(result, Err(QueryError::NotFound));
+    }
+}
+
+#[test]
+fn providers_come_once_and_with_addresses_of_the_scope_only() {
+    let (mut engine, ..) = engine();
+    let provider = PeerId::random();
+    let (result, _, providers) =
+        drive(&mut engine, Goal::Providers { key: key(), count: 100 }, |_, message| {
+            let lying =
+                PeerInfo { id: provider, addresses: vec![address("/ip4/192.168.0.1/tcp/1"), public()] };
+            Ok(Some(Message { providers: vec![lying; 50], ..answer(message, Vec::new()) }))
+        });
+    assert_eq!(result, Ok(Outcome::Searched { providers: 1 }));
+    assert_eq!(providers, [PeerInfo { id: provider, addresses: vec![public()] }]);
+}
+
+/// What the engine answers a message, with a store behind it.
+fn serve(engine: &mut Engine, store: &MemoryStore, from: PeerId, message: Message) -> Response {
+    engine.on_request(InboundId(1), from, message, now());
+    loop {
+        match engine.poll_action().expect("every message gets something") {
+            Action::Respond { response, .. } => return response,
+            Action::Store { id, request } => {
+                let reply = store.handle_now(request, now().wall);
+                engine.on_stored(id, Ok(reply), now());
+            }
+            _ => {}
+        }
+    }
+}
+
+fn providers_kept(store: &MemoryStore) -> Vec<PeerInfo> {
+    let request = StoreRequest::Providers { key: key(), max: 100 };
+    match store.handle_now(request, now().wall) {
+        holdfast_dht::records::StoreReply::Providers(kept) => kept,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_peer_provides_only_itself_and_only_where_it_can_be_reached() {
+    let ((mut engine, ..), store) = (engine(), MemoryStore::default());
+    let (from, other) = (PeerId::random(), PeerId::random());
+    let announce = |providers| Message { providers, ..Message::request(Kind::AddProvider, key().as_bytes()) };
+    let at = |id, text| PeerInfo { id, addresses: vec![address(text)] };
+    for refused in [
+        vec![at(other, "/ip4/1.2.3.4/tcp/1")],
+        vec![at(from, "/ip4/10.0.0.1/tcp/1")],
+        vec![PeerInfo { id: from, addresses: vec![] }],
+        vec![],
+    ] {
+        assert_eq!(serve(&mut engine, &store, from, announce(refused)), Response::Nothing);
+        assert_eq!(providers_kept(&store), []);
+    }
+    let mixed = PeerInfo { id: from, addresses: vec![address("/ip4/10.0.0.1/tcp/1"), public()] };
+    assert_eq!(
+        serve(&mut engine, &store, from, announce(vec![at(other, "/ip4/1.2.3.4/tcp/1"), mixed])),
+        Response::Nothing
+    );
+    assert_eq!(providers_kept(&store), [PeerInfo { id: from, addresses: vec![public()] }]);
+    let long =
+        Message { key: vec![1; 81], ..announce(vec![PeerInfo { id: from, addresses: vec![public()] }]) };
+    assert_eq!(serve(&mut engine, &store, from, long), Response::Reset);
+}
+
+#[test]
+fn a_value_that_is_invalid_older_or_under_another_key_resets_the_stream() {
+    let ((mut engine, ..), store) = (engine(), MemoryStore::default());
+    let (keypair, from) = (Keypair::generate_ed25519(), PeerId::random());
+    let put = |under: &Key, record_key: &Key, value: Vec<u8>| {
+        let record = ValueRecord { key: record_key.as_bytes().to_vec(), value, time_received: String::new() };
+        Message { record: Some(record), ..Message::request(Kind::PutValue, under.as_bytes()) }
+    };
+    let name = name(&keypair);
+    let good = put(&name, &name, record(&keypair, 5));
+    assert_eq!(serve(&mut engine, &store, from, good.clone()), Response::Message(good.clone()));
+    assert_eq!(serve(&mut engine, &store, from, good.clone()), Response::Message(good), "again is fine");
+    for bad in [
+        put(&name, &name, record(&keypair, 4)),
+        put(&name, &name, b"junk".to_vec()),
+        put(&name, &key(), record(&keypair, 6)),
+        put(&key(), &key(), record(&keypair, 6)),
+        Message::request(Kind::PutValue, name.as_bytes()),
+        Message::request(Kind::GetValue, b""),
+        Message::request(Kind::FindNode, b""),
+    ] {
+        assert_eq!(serve(&mut engine, &store, from, bad), Response::Reset);
+    }
+    let got = serve(&mut engine, &store, from, Message::request(Kind::GetValue, name.as_bytes()));
+    let Response::Message(got) = got else { panic!("{got:?}") };
+    assert_eq!(got.record.map(|record| record.value), Some(record(&keypair, 5)));
+}
+
+#[test]
+fn the_target_comes_first_in_an_answer_and_the_asker_never() {
+    let ((mut engine, local, server), store) = (engine(), MemoryStore::default());
+    let (client, asker) = (PeerId::random(), PeerId::random());
+    for _ in 0..40 {
+        engine.on_identified(PeerId::random(), true, &[public()], now());
+    }
+    engine.on_identified(asker, true, &[public()], now());
+    // A client: in no table, but its addresses are known.
+    engine.on_identified(client, false, &[public(), address("/ip4/10.0.0.1/tcp/1")], now());
+    let mut find = |target: PeerId| {
+        let request = Message::request(Kind::FindNode, &target.to_bytes());
+        match serve(&mut engine, &store, asker, request) {
+            Response::Message(answer) => answer.closer,
+            other => panic!("{other:?}"),
+        }
+    };
+    let closer = find(client);
+    assert_eq!(closer.len(), 20);
+    assert_eq!(closer[0], PeerInfo { id: client, addresses: vec![public()] });
+    assert_eq!(find(server)[0].id, server);
+    assert_eq!(find(local), [PeerInfo { id: local, addresses: vec![public()] }]);
+    assert!(find(asker).iter().skip(1).all(|peer| peer.id != asker));
+}
+
+#[test]
+fn a_peer_that_never_answers_costs_its_time_and_no_more() {
+    let (mut engine, _, server) = engine();
+    let start = now();
+    let query = engine.start(Goal::ClosestPeers { key: key() }, start).unwrap();
+    let later = Now { at: start.at + Duration::from_secs(16), wall: start.wall };
+    assert!(engine.next_timeout().unwrap() <= later.at);
+    engine.on_timeout(later);
+    let ended = std::iter::from_fn(|| engine.poll_action()).find_map(|action| match action {
+        Action::Done { query: of, result } if of == query => Some(result),
+        _ => None,
+    });
+    assert_eq!(ended, Some(Err(QueryError::NotFound)));
+    assert!(engine.is_in_table(&server), "once is forgiven");
+}
+
+#[test]
+fn queries_are_bounded_and_a_client_serves_nobody() {
+    let (mut engine, _, server) = engine();
+    let max = Config::new(Scope::Wan).queries_max;
+    for _ in 0..max {
+        engine.start(Goal::ClosestPeers { key: key() }, now()).unwrap();
+    }
+    assert_eq!(engine.start(Goal::ClosestPeers { key: key() }, now()), Err(QueryError::Busy));
+    while engine.poll_action().is_some() {}
+    engine.set_mode(Mode::Client);
+    let ping = Message::request(Kind::Ping, b"");
+    assert_eq!(serve(&mut engine, &MemoryStore::default(), server, ping), Response::Reset);
+}
