@@ -1,0 +1,212 @@
+//! The one stream that we open on a connection: it stays open, and carries wants and answers.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, Bytes};
+use futures_util::AsyncWrite as _;
+use tokio::time::Sleep;
+
+use crate::inbox::Sending;
+use crate::message::{Message, Version, encode};
+
+/// After a stream was lost the next is opened after this long, and twice as long each time it is lost again.
+const BACK_OFF_START: Duration = Duration::from_millis(100);
+
+/// Failures to open a stream after which the peer counts as one that does not speak Bitswap (boxo: three tries).
+const FAILURES_MAX: u32 = 3;
+
+/// What the handler has to do.
+pub(super) enum Event {
+    /// Ask for a stream.
+    Open,
+    /// A message is in the stream.
+    Sent(Sending),
+    /// The stream is gone, and with it these.
+    Lost(Vec<Sending>),
+    /// There will be no stream.
+    Refused(Vec<Sending>),
+}
+
+enum State {
+    Closed,
+    Waiting(Pin<Box<Sleep>>),
+    Opening,
+    Open(libp2p::Stream, Version),
+    Refused,
+}
+
+/// Stream and queue. The queue is bounded by what client and server let be on its way.
+pub(super) struct Outbound {
+    state: State,
+    queue: VecDeque<(Message, Sending)>,
+    /// Pieces of the message that is being written.
+    pieces: VecDeque<Bytes>,
+    writing: Option<Sending>,
+    needs_flush: bool,
+    failures: u32,
+    idle_max: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    last_write: Instant,
+    events: VecDeque<Event>,
+}
+
+impl Outbound {
+    pub(super) fn new(idle_max: Duration) -> Self {
+        Self {
+            state: State::Closed,
+            queue: VecDeque::new(),
+            pieces: VecDeque::new(),
+            writing: None,
+            needs_flush: false,
+            failures: 0,
+            idle_max,
+            timer: None,
+            last_write: Instant::now(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Queues a message. Wants go before blocks that are not begun: they are small, and the peer can work on them meanwhile.
+    pub(super) fn push(&mut self, message: Message, sending: Sending) {
+        match sending {
+            Sending::Wants => {
+                let wants = self.queue.iter().take_while(|(_, other)| *other == Sending::Wants).count();
+                self.queue.insert(wants, (message, sending));
+            }
+            Sending::Answer(_) => self.queue.push_back((message, sending)),
+        }
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        !self.queue.is_empty() || self.writing.is_some()
+    }
+
+    pub(super) fn opened(&mut self, mut stream: libp2p::Stream, version: Version) {
+        stream.ignore_for_keep_alive();
+        self.failures = 0;
+        self.state = State::Open(stream, version);
+    }
+
+    /// The stream could not be opened; `refused` if the peer said that it does not speak Bitswap.
+    pub(super) fn open_failed(&mut self, refused: bool) {
+        self.failures += 1;
+        let lost = self.drain();
+        if refused || self.failures >= FAILURES_MAX {
+            self.state = State::Refused;
+            self.events.push_back(Event::Refused(lost));
+        } else {
+            self.wait();
+            self.events.push_back(Event::Lost(lost));
+        }
+    }
+
+    fn drain(&mut self) -> Vec<Sending> {
+        self.pieces.clear();
+        self.needs_flush = false;
+        self.writing.take().into_iter().chain(self.queue.drain(..).map(|(_, sending)| sending)).collect()
+    }
+
+    fn wait(&mut self) {
+        let delay = BACK_OFF_START * 2_u32.pow(self.failures.min(6));
+        self.state = State::Waiting(Box::pin(tokio::time::sleep(delay)));
+    }
+
+    fn lost(&mut self) {
+        self.failures += 1;
+        let lost = self.drain();
+        if self.failures >= FAILURES_MAX * 10 {
+            self.state = State::Refused;
+            self.events.push_back(Event::Refused(lost));
+        } else {
+            self.wait();
+            self.events.push_back(Event::Lost(lost));
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Poll::Ready(event);
+            }
+            match &mut self.state {
+                State::Closed | State::Refused if self.queue.is_empty() => return Poll::Pending,
+                State::Closed => {
+                    self.state = State::Opening;
+                    return Poll::Ready(Event::Open);
+                }
+                State::Waiting(timer) => {
+                    if timer.as_mut().poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.state = State::Closed;
+                }
+                State::Opening => return Poll::Pending,
+                State::Refused => {
+                    let lost = self.drain();
+                    return Poll::Ready(Event::Refused(lost));
+                }
+                State::Open(..) => match self.poll_write(cx) {
+                    Poll::Ready(Ok(sent)) => return Poll::Ready(Event::Sent(sent)),
+                    Poll::Ready(Err(_)) => self.lost(),
+                    Poll::Pending => return Poll::Pending,
+                },
+            }
+        }
+    }
+
+    /// Writes until a message is in the stream.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<Sending>> {
+        let State::Open(stream, version) = &mut self.state else { return Poll::Pending };
+        loop {
+            if let Some(piece) = self.pieces.front_mut() {
+                match Pin::new(&mut *stream).poll_write(cx, piece) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(count)) => {
+                        piece.advance(count);
+                        if piece.is_empty() {
+                            self.pieces.pop_front();
+                        }
+                        self.last_write = Instant::now();
+                        self.needs_flush = true;
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => return self.poll_stuck(cx),
+                }
+            } else if let Some(sent) = self.writing.take() {
+                self.timer = None;
+                self.failures = 0;
+                return Poll::Ready(Ok(sent));
+            } else if let Some((message, sending)) = self.queue.pop_front() {
+                self.pieces = encode(&message, *version).into();
+                self.writing = Some(sending);
+                self.last_write = Instant::now();
+            } else if self.needs_flush {
+                match Pin::new(&mut *stream).poll_flush(cx) {
+                    Poll::Ready(Ok(())) => self.needs_flush = false,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => return Poll::Pending,
+                }
+            } else {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// The peer takes nothing: for so long, and no longer.
+    fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<Sending>> {
+        loop {
+            let until = self.last_write + self.idle_max;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if Instant::now() >= until {
+                return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
+            }
+            timer.as_mut().reset(until.into());
+        }
+    }
+}
