@@ -18,6 +18,12 @@ use crate::sync::{read, write};
 const TRIES: usize = 3;
 
 impl Store {
+    /// Removes a block whose stored copy is known to be damaged, whatever holds it; what it links to stays known. Where
+    /// the disk is full, it may use the reserve.
+    pub fn remove_damaged(&self, cid: &Cid) -> Result<Result<(), DeleteError>, WriteError> {
+        self.inner().with_reserve(|| self.drop_damaged(cid))
+    }
+
     /// Removes a block whose stored copy is known to be damaged. It is checked and removed under the key's stripe, as
     /// every deletion is; one that was healed meanwhile is `NotFound`, and one that a writer uses stays.
     pub(crate) fn drop_damaged(&self, cid: &Cid) -> Result<Result<(), DeleteError>, WriteError> {

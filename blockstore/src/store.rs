@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock};
 use std::thread::JoinHandle;
 
+use holdfast_dag::cid::Cid;
 use rocksdb::WriteBatch;
 
 use crate::buffers::BufferPool;
@@ -71,7 +72,12 @@ pub(crate) struct Inner {
     pub(crate) maintenance: Mutex<()>,
     pub(crate) reserve: u64,
     pub(crate) reserve_file: Reserve,
+    /// Told of blocks that became readable.
+    pub(crate) listener: OnceLock<Listener>,
 }
+
+/// Takes CIDs and sizes in bytes.
+pub(crate) type Listener = Box<dyn Fn(&[(Cid, u64)]) + Send + Sync>;
 
 impl Store {
     /// Opens the store in a repo folder (`db/` and `segments/` in it), and creates it if there is none.
@@ -110,6 +116,7 @@ impl Store {
             buffers: BufferPool::new(config.budget().read_buffers),
             reserve: config.reserve(),
             reserve_file,
+            listener: OnceLock::new(),
             config,
             index,
             segments,
@@ -145,6 +152,15 @@ impl Store {
     /// Makes everything that was put so far durable, whoever put it. Closing does the same but cannot say how it went.
     pub fn flush(&self) -> Result<(), WriteError> {
         self.inner().barrier(self.inner().generation(), Vec::new())
+    }
+
+    /// Has `listener` told of every block that was put and was not there before, with its size in bytes, once it can be
+    /// read; whether it is durable by then is another matter. Only the first listener of a store is told.
+    ///
+    /// It is called on the threads of those who put, in batches: it must be quick and must not put.
+    pub fn on_stored(&self, listener: impl Fn(&[(Cid, u64)]) + Send + Sync + 'static) {
+        // A second one is left out, as documented.
+        drop(self.inner().listener.set(Box::new(listener)));
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

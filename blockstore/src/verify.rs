@@ -183,7 +183,7 @@ impl Run<'_> {
         if !self.options.drop_damaged || !matches!(error, ReadError::Damaged { .. }) {
             return Ok(Some(VerifyEvent::Damaged(hash, error)));
         }
-        Ok(match self.store.inner().with_reserve(|| self.store.drop_damaged(cid))? {
+        Ok(match self.store.remove_damaged(cid)? {
             Ok(()) => Some(VerifyEvent::Removed(hash, error)),
             Err(DeleteError::NotFound(_)) => None,
             Err(why) => Some(VerifyEvent::Stayed(hash, error, why)),

@@ -222,7 +222,7 @@ impl Writer {
         );
         let mut places = places.into_iter();
         let mut rows = Vec::with_capacity(batch.len());
-        for candidate in batch {
+        for candidate in batch.iter_mut() {
             let replaces = match candidate.seen {
                 Seen::Present => None,
                 Seen::Absent => Some(None),
@@ -251,6 +251,14 @@ impl Writer {
         drop(tail);
         if wake {
             inner.work.notify_one();
+        }
+        if let Some(listener) = inner.listener.get() {
+            let new = batch.iter().filter(|candidate| !matches!(candidate.seen, Seen::Present));
+            let new: Vec<(Cid, u64)> =
+                new.map(|candidate| (candidate.block.cid, candidate.block.data.len() as u64)).collect();
+            if !new.is_empty() {
+                listener(&new);
+            }
         }
         Ok(())
     }

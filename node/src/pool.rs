@@ -5,6 +5,7 @@
 //! its caller does and waits on it (an `add` that reads an upload, an extraction that writes to a slow disk): a
 //! thread of its own, of which there is a bounded number, so that it never starves the short lane.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -12,8 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Instant;
 
 use futures_util::Stream;
+use futures_util::task::AtomicWaker;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Short jobs that may wait per thread before their callers do.
@@ -102,15 +105,20 @@ impl Pool {
     }
 
     /// Runs a long operation on a thread of its own and waits for its end.
+    ///
+    /// If the future is dropped the operation goes on, unless it waits for what comes from elsewhere (`wait_for`).
     pub async fn operation<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolError> {
         let permit = Arc::clone(&self.operations).acquire_owned().await.map_err(|_| PoolError::NoThread)?;
         let (done, result) = oneshot::channel();
+        let caller = CallerGuard::default();
+        let gone = Arc::clone(&caller.0);
         thread::Builder::new()
             .name("operation".to_owned())
             .spawn(move || {
+                CALLER.set(Some(gone));
                 let outcome = catch_unwind(AssertUnwindSafe(work));
                 drop(permit);
                 if let Ok(value) = outcome {
@@ -118,7 +126,9 @@ impl Pool {
                 }
             })
             .map_err(|_| PoolError::NoThread)?;
-        result.await.map_err(|_| PoolError::Panicked)
+        let result = result.await.map_err(|_| PoolError::Panicked);
+        drop(caller);
+        result
     }
 
     /// Waits until no long operation runs. Those that begin meanwhile are waited for too.
@@ -156,6 +166,11 @@ pub struct Task<T> {
 }
 
 impl<T> Task<T> {
+    /// Whether it waits for room in the queue, which it gets only while it is polled.
+    pub(crate) fn is_queueing(&self) -> bool {
+        self.queueing.is_some()
+    }
+
     /// Goes on queueing work that found the queue full; whether it still waits for room.
     pub(crate) fn poll_queueing(&mut self, context: &mut Context<'_>) -> bool {
         if let Some(queueing) = &mut self.queueing {
@@ -244,24 +259,69 @@ impl<T, E> Drop for OperationStream<T, E> {
     }
 }
 
-/// Waits for a future on a thread of an operation, which has no async context.
-///
-/// Only for futures that this crate's pool drives: nothing here turns a reactor.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
+/// Whether the caller of an operation has gone away, and how to tell the operation.
+#[derive(Debug, Default)]
+struct Caller {
+    gone: AtomicBool,
+    waker: AtomicWaker,
+}
+
+thread_local! {
+    /// Whoever waits for the operation that runs on this thread.
+    static CALLER: RefCell<Option<Arc<Caller>>> = const { RefCell::new(None) };
+}
+
+/// Held by the caller.
+#[derive(Debug, Default)]
+struct CallerGuard(Arc<Caller>);
+
+impl Drop for CallerGuard {
+    fn drop(&mut self) {
+        self.0.gone.store(true, Ordering::Release);
+        self.0.waker.wake();
     }
+}
+
+/// Why a wait ended without a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfinished {
+    /// Whoever waited for this operation went away.
+    Gone,
+    /// The deadline passed.
+    Late,
+}
+
+/// Waits on the thread of an operation for what comes from elsewhere and may never come: until the caller goes away, or to
+/// the deadline. It turns no reactor.
+pub(crate) fn wait_for<F: Future>(future: F, deadline: Option<Instant>) -> Result<F::Output, Unfinished> {
+    let caller = CALLER.with_borrow(Clone::clone);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::park(),
+        if let Some(caller) = &caller {
+            caller.waker.register(&waker);
+            if caller.gone.load(Ordering::Acquire) {
+                return Err(Unfinished::Gone);
+            }
         }
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return Ok(value);
+        }
+        match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            None => thread::park(),
+            Some(left) if left.is_zero() => return Err(Unfinished::Late),
+            Some(left) => thread::park_timeout(left),
+        }
+    }
+}
+
+/// Wakes a thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
@@ -323,6 +383,28 @@ mod tests {
     #[test]
     fn blocking_wait_needs_no_runtime() {
         let pool = Pool::new(1, 1).unwrap();
-        assert_eq!(block_on(pool.run(|| 3)), Ok(3));
+        assert_eq!(wait_for(pool.run(|| 3), None), Ok(Ok(3)));
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_waits_for_ever_ends_when_its_caller_goes_away() {
+        let pool = Pool::new(1, 1).unwrap();
+        let (began, begun) = oneshot::channel();
+        let (said, heard) = oneshot::channel();
+        let waiting = pool.operation(move || {
+            began.send(()).unwrap();
+            said.send(wait_for(std::future::pending::<()>(), None)).unwrap();
+        });
+        tokio::select! {
+            _ = waiting => panic!("it ended by itself"),
+            begun = begun => begun.unwrap(),
+        }
+        assert_eq!(heard.await, Ok(Err(Unfinished::Gone)));
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_deadline() {
+        assert_eq!(wait_for(std::future::pending::<()>(), Some(Instant::now())), Err(Unfinished::Late));
+        assert_eq!(wait_for(std::future::ready(1), Some(Instant::now())), Ok(1));
     }
 }

@@ -7,8 +7,9 @@ fn put(key: &str, value: &str) -> SideChange {
 }
 
 fn keys(store: &Store, table: SideTable, prefix: &str, behind: Option<&str>, max: usize) -> Vec<String> {
-    let rows = store.side_page(table, prefix.as_bytes(), behind.map(str::as_bytes), max).unwrap();
-    rows.into_iter().map(|(key, _)| String::from_utf8(key.into_vec()).unwrap()).collect()
+    let rows = store.side_page(table, prefix.as_bytes(), behind.map(str::as_bytes), max);
+    let rows = rows.expect("a page").into_iter();
+    rows.map(|(key, _)| String::from_utf8_lossy(&key).into_owned()).collect()
 }
 
 #[test]

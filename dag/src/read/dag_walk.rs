@@ -37,6 +37,13 @@ impl DagWalk {
         self
     }
 
+    /// Gives a block as often as it occurs. The output of a DAG of few blocks can then be of any length.
+    #[must_use]
+    pub fn with_duplicates(mut self) -> Self {
+        self.walk.plan_mut().duplicates = true;
+        self
+    }
+
     /// Leaves out a block that was asked for and that nobody has, with all that only it leads to.
     pub fn supply_missing(&mut self, cid: &Cid) {
         self.walk.supply_missing(cid);
@@ -70,6 +77,7 @@ struct DagPlan {
     visited: Visited,
     typical: TypicalSize,
     identity: bool,
+    duplicates: bool,
 }
 
 impl Plan for DagPlan {
@@ -101,11 +109,13 @@ impl Plan for DagPlan {
     }
 
     fn passes_over(&self, node: &DagNode) -> bool {
-        self.visited.contains(&node.cid)
+        !self.duplicates && self.visited.contains(&node.cid)
     }
 
     fn admit(&mut self, node: &DagNode, block: &Bytes) -> Admission<(Cid, Bytes)> {
-        self.visited.insert(&node.cid);
+        if !self.duplicates {
+            self.visited.insert(&node.cid);
+        }
         let given = self.identity || identity_data(&node.cid).is_none();
         Admission { item: given.then(|| (node.cid, block.clone())), descend: true }
     }

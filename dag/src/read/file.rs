@@ -73,6 +73,11 @@ pub(super) struct FileRange {
 impl FileRange {
     pub(super) const ALL: Self = Self { start: 0, end: u64::MAX };
 
+    /// Whether all of `size` bytes at `position` are in the range.
+    pub(super) fn covers(self, position: u64, size: u64) -> bool {
+        self.start <= position && position.saturating_add(size) <= self.end
+    }
+
     /// Whether any of `size` bytes at `position` are in the range.
     fn touches(self, position: u64, size: u64) -> bool {
         size > 0 && position < self.end && position.saturating_add(size) > self.start
@@ -99,6 +104,11 @@ pub(super) struct FileNode {
 impl FileNode {
     pub(super) fn root(cid: Cid) -> Self {
         Self { cid, position: 0, size: None, depth: 0 }
+    }
+
+    /// Whether all of it lies in the range, as far as its parent says where it is.
+    pub(super) fn is_within(&self, range: FileRange) -> bool {
+        self.size.is_some_and(|size| range.covers(self.position, size))
     }
 
     pub(super) fn estimate(&self) -> u64 {

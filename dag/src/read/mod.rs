@@ -1,7 +1,7 @@
 //! Reading DAGs: what blocks say about themselves, and walkers that turn them into files, listings and archives.
 //!
 //! All readers are sans-IO [`Walker`](crate::walk::Walker)s. [`FileReader`] gives bytes, [`DirReader`] entries,
-//! [`Resolver`] follows a path, [`Refs`] lists links, [`DagWalk`] gives every block once, [`TarReader`] an archive.
+//! [`Resolver`] follows a path, [`Refs`] lists links, [`DagWalk`] gives every block once, [`FileBlocks`] and [`ShardBlocks`] those of one file or directory, [`TarReader`] an archive.
 //! [`NodeInfo`] describes one block.
 //!
 //! # Limits
@@ -11,6 +11,7 @@
 
 mod dag_walk;
 mod dir;
+mod entity;
 mod error;
 mod file;
 mod info;
@@ -29,6 +30,7 @@ mod tests;
 
 pub use dag_walk::DagWalk;
 pub use dir::{DirEntry, DirReader};
+pub use entity::{FileBlocks, ShardBlocks};
 pub use error::ReadError;
 pub use file::{FILE_DEPTH_MAX, FileReader};
 pub(crate) use info::UnixFsNode;

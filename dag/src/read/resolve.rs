@@ -50,6 +50,7 @@ pub struct Resolver {
     parent: Option<ShardLevel>,
     asked: bool,
     block: Option<Bytes>,
+    trail: Vec<Cid>,
     end: End,
 }
 
@@ -64,10 +65,16 @@ impl Resolver {
     pub fn new(namespace: Namespace, root: Cid, segments: impl IntoIterator<Item = String>) -> Self {
         let mut rest: Vec<String> = segments.into_iter().collect();
         rest.reverse();
-        let (asked, block, end) = (false, None, End::Open);
-        let mut resolver = Self { namespace, rest, node: root, at: root, parent: None, asked, block, end };
+        let (asked, block, trail, end) = (false, None, Vec::new(), End::Open);
+        let mut resolver =
+            Self { namespace, rest, node: root, at: root, parent: None, asked, block, trail, end };
         resolver.go_to(root, None);
         resolver
+    }
+
+    /// The nodes that the path has led through so far: the root first, and a sharded directory once, without its shards.
+    pub fn trail(&self) -> &[Cid] {
+        &self.trail
     }
 
     fn go_to(&mut self, cid: Cid, parent: Option<ShardLevel>) {
@@ -75,6 +82,7 @@ impl Resolver {
         self.parent = parent;
         if parent.is_none() {
             self.node = cid;
+            self.trail.push(cid);
         }
         self.block = identity_data(&cid).map(Bytes::copy_from_slice);
         self.asked = self.block.is_some();

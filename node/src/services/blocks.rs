@@ -128,7 +128,7 @@ impl Blocks {
         self.node.fetch().get(cid).await
     }
 
-    /// The length of a block, without reading it.
+    /// The length of a block, without reading it if it is here.
     pub async fn stat(&self, cid: &Cid) -> Result<BlockStat, FetchError> {
         if let Some(known) = known_block(cid) {
             return Ok(BlockStat { cid: *cid, size: known.len() as u64 });
@@ -136,7 +136,10 @@ impl Blocks {
         check_policy(cid)?;
         let (node, cid) = (self.node.clone(), *cid);
         let size = self.node.pool().run(move || node.store().size(cid.hash())).await??;
-        let size = size.ok_or_else(|| FetchError::NotFound { cid: Box::new(cid) })?;
+        let size = match size {
+            Some(size) => size,
+            None => self.node.fetch().get(&cid).await?.len() as u64,
+        };
         Ok(BlockStat { cid, size })
     }
 

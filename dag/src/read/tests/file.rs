@@ -11,14 +11,14 @@ use crate::walk::{Step, Walker as _};
 
 /// A file's tree.
 #[derive(Debug, Clone)]
-enum Tree {
+pub(super) enum Tree {
     Raw(Vec<u8>),
     Leaf(Vec<u8>),
     Identity(Vec<u8>),
     Inner(Vec<u8>, Vec<Tree>),
 }
 
-fn tree() -> impl Strategy<Value = Tree> {
+pub(super) fn tree() -> impl Strategy<Value = Tree> {
     // Few byte values, so that the same leaf occurs several times.
     let data = || prop::collection::vec(0..2_u8, 0..24);
     let leaf =
@@ -29,7 +29,7 @@ fn tree() -> impl Strategy<Value = Tree> {
     })
 }
 
-fn build(blocks: &mut Blocks, tree: &Tree, content: &mut Vec<u8>) -> Cid {
+pub(super) fn build(blocks: &mut Blocks, tree: &Tree, content: &mut Vec<u8>) -> Cid {
     match tree {
         Tree::Raw(data) | Tree::Leaf(data) | Tree::Identity(data) => {
             content.extend_from_slice(data);

@@ -3,6 +3,7 @@
 mod blocks;
 mod dag;
 mod dir;
+mod entity;
 mod file;
 mod fixtures;
 mod resolve;

@@ -27,9 +27,12 @@ pub struct ExportOptions {
 /// Why an export ends early.
 pub type ExportError = WalkError<ReadError>;
 
-/// The bytes of an archive.
-pub struct Export {
-    walk: Walk<DagWalk>,
+/// The bytes of the archive of a DAG.
+pub type Export = Archive<Walk<DagWalk>>;
+
+/// The bytes of an archive, version 1, of the blocks of a stream.
+pub struct Archive<S> {
+    blocks: S,
     gathered: BytesMut,
     /// A large block whose head was gathered.
     block: Option<Bytes>,
@@ -41,17 +44,26 @@ pub struct Export {
 impl Dag {
     /// The archive of the DAG below `root`. Fails at once if the root cannot be had.
     pub async fn export(&self, root: &Cid, options: ExportOptions) -> Result<Export, FetchError> {
-        self.node.fetch().get(root).await?;
-        let mut walk = self.node.fetch().walk(DagWalk::new([*root]), WINDOW_BYTES);
+        let fetch = self.node.fetch();
+        let fetch = if options.local_only { fetch.offline() } else { fetch.together() };
+        fetch.get(root).await?;
+        let mut walk = fetch.walk(DagWalk::new([*root]), WINDOW_BYTES);
         if options.local_only {
             walk = walk.without_missing(DagWalk::supply_missing);
         }
-        let gathered = BytesMut::from(&encode_header(&[*root])[..]);
-        Ok(Export { walk, gathered, block: None, ended: false, failed: None })
+        Ok(Archive::new(&[*root], walk))
     }
 }
 
-impl Stream for Export {
+impl<S> Archive<S> {
+    /// An archive that names these roots.
+    pub fn new(roots: &[Cid], blocks: S) -> Self {
+        let gathered = BytesMut::from(&encode_header(roots)[..]);
+        Self { blocks, gathered, block: None, ended: false, failed: None }
+    }
+}
+
+impl<S: Stream<Item = Result<(Cid, Bytes), ExportError>> + Unpin> Stream for Archive<S> {
     type Item = Result<Bytes, ExportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -67,7 +79,7 @@ impl Stream for Export {
             if this.ended {
                 return Poll::Ready(this.failed.take().map(Err));
             }
-            match Pin::new(&mut this.walk).poll_next(context) {
+            match Pin::new(&mut this.blocks).poll_next(context) {
                 Poll::Ready(Some(Ok((cid, block)))) => {
                     this.gathered.extend_from_slice(&encode_section_head(&cid, block.len()));
                     if block.len() < SMALL_BLOCK_BYTES {

@@ -162,7 +162,7 @@ fn run(
     let roots = if options.pin_roots { read.roots } else { Vec::new() };
     let job = Job::cancelled_by(output.cancel_flag());
     let checked: Vec<(Cid, Result<(), CompleteError>)> = {
-        let mut complete = Complete::new(node.store(), &writer, &job, node.repo_path());
+        let mut complete = Complete::new(node, &writer, &job);
         roots.into_iter().map(|root| (root, complete.dag(&root))).collect()
     };
     if output.is_cancelled() {

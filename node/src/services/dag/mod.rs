@@ -10,7 +10,7 @@ use crate::node::Node;
 
 pub use complete::IncompleteError;
 pub(crate) use complete::why_missing;
-pub use export::{Export, ExportError, ExportOptions};
+pub use export::{Archive, Export, ExportError, ExportOptions};
 pub use import::{DagImportError, ImportEvent, ImportOptions, ImportStream};
 pub use stat::{DagStat, DagStatError, DagStatStream, DagStats};
 pub use value::{DagGetError, DagPutError, DagPutOptions};

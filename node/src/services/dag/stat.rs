@@ -4,7 +4,9 @@ use holdfast_dag::cid::Cid;
 
 use super::Dag;
 use super::complete::{IncompleteError, Seen, links_of, size_of};
-use crate::pool::{Cancelled, OperationStream, PoolError};
+use crate::node::Node;
+use crate::pool::{Cancelled, OperationStream, Output, PoolError};
+use crate::services::pins::{Complete, CompleteError, Job};
 
 /// Blocks between two reports of progress.
 const BLOCKS_PER_REPORT: u64 = 1 << 16;
@@ -54,6 +56,9 @@ pub enum DagStatError {
     /// A block is missing or bad.
     #[error(transparent)]
     Incomplete(#[from] IncompleteError),
+    /// A block is missing, and could not be had from others or not be kept.
+    #[error(transparent)]
+    Fetch(CompleteError),
     /// The consumer went away.
     #[error("dag stat was cancelled")]
     Cancelled,
@@ -72,39 +77,57 @@ impl From<Cancelled> for DagStatError {
 pub type DagStatStream = OperationStream<DagStats, DagStatError>;
 
 impl Dag {
-    /// Counts blocks and bytes of DAGs by the index alone. Memory: about 180 bytes a block.
+    /// Counts blocks and bytes of DAGs by the index alone, once they are here: what is missing is fetched first. Memory: about 180 bytes a block.
     pub fn stat(&self, roots: Vec<Cid>) -> DagStatStream {
         let node = self.node.clone();
         self.node.pool().stream(1, move |output| {
-            let (store, mut stats) = (node.store(), DagStats::default());
-            let mut all = Seen::default();
-            for root in roots {
-                let mut dag = DagStat { cid: root, size: 0, blocks: 0 };
-                let (mut seen, mut waiting) = (Seen::default(), vec![root]);
-                while let Some(cid) = waiting.pop() {
-                    if !seen.first(&cid) {
-                        continue;
-                    }
-                    let missing = || IncompleteError::NotFound { cid: Box::new(cid) };
-                    let size = size_of(store, &cid)?.ok_or_else(missing)?;
-                    (dag.size, dag.blocks) = (dag.size + size, dag.blocks + 1);
-                    if all.first(&cid) {
-                        stats.total_size += size;
-                        stats.unique_blocks += 1;
-                    } else {
-                        stats.shared_size += size;
-                    }
-                    waiting.extend(links_of(store, &cid)?.ok_or_else(missing)?);
-                    if dag.blocks.is_multiple_of(BLOCKS_PER_REPORT) {
-                        let mut report = stats.clone();
-                        report.dags.push(dag);
-                        output.send(report)?;
-                    }
-                }
-                stats.dags.push(dag);
+            match count(&node, &roots, output) {
+                Err(DagStatError::Incomplete(IncompleteError::NotFound { .. }))
+                    if node.fetch().is_online() => {}
+                counted => return counted,
             }
-            stats.is_final = true;
-            Ok(output.send(stats)?)
+            // What is missing is fetched, and kept until it is counted.
+            let (writer, job) = (node.store().writer(), Job::cancelled_by(output.cancel_flag()));
+            let mut complete = Complete::new(&node, &writer, &job);
+            roots.iter().try_for_each(|root| complete.dag(root)).map_err(|error| match error {
+                CompleteError::Incomplete(error) => DagStatError::Incomplete(error),
+                CompleteError::Cancelled => DagStatError::Cancelled,
+                error => DagStatError::Fetch(error),
+            })?;
+            count(&node, &roots, output)
         })
     }
+}
+
+/// Counts by the index.
+fn count(node: &Node, roots: &[Cid], output: &Output<DagStats>) -> Result<(), DagStatError> {
+    let (store, mut stats) = (node.store(), DagStats::default());
+    let mut all = Seen::default();
+    for root in roots {
+        let mut dag = DagStat { cid: *root, size: 0, blocks: 0 };
+        let (mut seen, mut waiting) = (Seen::default(), vec![*root]);
+        while let Some(cid) = waiting.pop() {
+            if !seen.first(&cid) {
+                continue;
+            }
+            let missing = || IncompleteError::NotFound { cid: Box::new(cid) };
+            let size = size_of(store, &cid)?.ok_or_else(missing)?;
+            (dag.size, dag.blocks) = (dag.size + size, dag.blocks + 1);
+            if all.first(&cid) {
+                stats.total_size += size;
+                stats.unique_blocks += 1;
+            } else {
+                stats.shared_size += size;
+            }
+            waiting.extend(links_of(store, &cid)?.ok_or_else(missing)?);
+            if dag.blocks.is_multiple_of(BLOCKS_PER_REPORT) {
+                let mut report = stats.clone();
+                report.dags.push(dag);
+                output.send(report)?;
+            }
+        }
+        stats.dags.push(dag);
+    }
+    stats.is_final = true;
+    Ok(output.send(stats)?)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use holdfast_dag::block::Block;
 use holdfast_dag::cid::{Cid, CidBuilder, codec};
 use holdfast_dag::edit::meta::{self, Field};
 use holdfast_dag::edit::{Found, Link, Tree, dir};
@@ -10,6 +11,7 @@ use holdfast_dag::unixfs::Mtime;
 use super::change::How;
 use super::source::Fetched;
 use super::{Files, FilesError, MfsPath, rules};
+use crate::fetch::known_block;
 
 /// How a directory is made.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,14 +49,18 @@ impl Files {
     pub async fn link(&self, cid: Cid, path: MfsPath, options: CopyOptions) -> Result<(), FilesError> {
         let builder = self.builder(options.cid)?;
         let mut fetched = Fetched::default();
-        fetched.insert(cid, self.node.fetch().get(&cid).await?)?;
-        // Found by a writer, the root stays until the tree holds it.
+        let block = self.node.fetch().get(&cid).await?;
+        fetched.insert(cid, block.clone())?;
+        // Found or put by a writer, the root stays until the tree holds it.
         let node = self.node.clone();
         let find = move || {
             let writer = node.store().writer();
-            writer.find(&cid).map(|_| Arc::new(writer))
+            if writer.find(&cid)?.is_none() && known_block(&cid).is_none() {
+                writer.put([Block::trusted(cid, block)])?;
+            }
+            Ok::<_, FilesError>(Arc::new(writer))
         };
-        let own = self.node.pool().run(find).await??;
+        let own = self.node.pool().operation(find).await??;
         let how = How::new(!options.unflushed).with_blocks(fetched).with_writer(own);
         self.change(how, move |tree| {
             let link = dir::link_to(tree.overlay(), &cid)?;

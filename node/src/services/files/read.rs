@@ -172,7 +172,7 @@ fn leaf(node: &Node, cid: &Cid) -> Result<Locality, FilesError> {
 }
 
 fn open(node: &Node, cid: Cid) -> Result<Option<Open>, FilesError> {
-    let block = match node.fetch().get_blocking(&cid) {
+    let block = match node.fetch().get_local_blocking(&cid) {
         Err(FetchError::NotFound { .. }) => return Ok(None),
         block => block?,
     };

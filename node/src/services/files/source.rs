@@ -9,7 +9,7 @@ use holdfast_dag::edit::BlockSource;
 use holdfast_dag::import::SinkError;
 
 use super::FilesError;
-use crate::fetch::{Fetch, FetchError, known_block};
+use crate::fetch::{Fetch, known_block};
 
 /// Blocks that one operation may fetch before it gives up, and their bytes.
 const FETCHED_MAX: usize = 1024;
@@ -55,7 +55,7 @@ impl BlockSource for Anywhere<'_> {
     fn block(&self, cid: &Cid) -> Result<Option<Bytes>, SinkError> {
         match self.0.get_blocking(cid) {
             Ok(block) => Ok(Some(block)),
-            Err(FetchError::NotFound { .. }) => Ok(None),
+            Err(error) if error.is_absence() => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -1,11 +1,12 @@
 //! Names (IPNS): publishing, keeping and following them, with the records that lie in this repo.
 //!
-//! There is no network yet: what nobody published or put here is not found. The rules are `holdfast_dht`'s; this module
-//! gives them keys, a clock, a store that syncs, and threads.
+//! Online, what nobody published or put here is asked of the DHT. The rules are `holdfast_dht`'s; this module gives them
+//! keys, a clock, a store that syncs, and threads.
 
 mod fixed;
 mod keep;
 mod keys;
+mod network;
 mod resolve;
 
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +17,7 @@ use holdfast_dht::ipns::{self, Name, Publish, PublishError, PutError, Record, St
 pub use fixed::{FixedNames, FixedNamesError};
 pub use keep::KeepError;
 pub use keys::{KeyLookupError, find_key};
+pub use network::NameNetworkError;
 pub use resolve::{NameResolveError, ResolveDepth};
 
 use crate::node::Node;

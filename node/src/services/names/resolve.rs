@@ -11,6 +11,7 @@ use holdfast_dht::ipns::{
 };
 
 use super::keep::{KeepError, Kept};
+use super::network::{Asked, NameNetworkError};
 use super::{Names, State, now};
 use crate::pool::PoolError;
 
@@ -31,6 +32,17 @@ pub enum NameResolveError {
     /// No record is kept, and nobody can be asked.
     #[error("could not resolve name: there is no record of {0} here, and this node is not online")]
     Missing(Name),
+    /// No record is kept, and none was found.
+    #[error("could not resolve name: {reason}")]
+    NotFound {
+        /// The name.
+        name: Name,
+        /// What came of the search.
+        reason: Box<NameNetworkError>,
+    },
+    /// The record that is kept is to be asked for again. It is not told to anybody else.
+    #[error("could not resolve name: the record of {0} is being asked for again")]
+    Stale(Name),
     /// The record that is kept cannot be relied on, and nobody can be asked for another.
     #[error("could not resolve name: {0}")]
     Stored(Box<StoredError<KeepError>>),
@@ -69,11 +81,39 @@ impl Names {
         if path.immutable().is_some() {
             return Ok(Resolution { path: path.clone(), ttl: None });
         }
+        // Each name is asked for once, so that this ends; one that is fixed or fresh is not asked for at all.
+        let mut asked = Asked::new();
+        loop {
+            match self.follow(path, depth, asked.clone()).await {
+                Err(NameResolveError::Missing(name)) if self.can_ask() && asked.insert(name) => {
+                    let found = self.ask(name).await;
+                    found.map_err(|reason| NameResolveError::NotFound { name, reason: Box::new(reason) })?;
+                }
+                Err(NameResolveError::Stale(name)) => {
+                    asked.insert(name);
+                    if let Err(error) = self.ask(name).await {
+                        tracing::debug!("the record of {name} that is kept is used: {error}");
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Follows a path by the records that are kept here.
+    async fn follow(
+        &self,
+        path: &ContentPath,
+        depth: ResolveDepth,
+        asked: Asked,
+    ) -> Result<Resolution, NameResolveError> {
         let (state, store) = (Arc::clone(self.node.names_state()), self.node.store().clone());
-        let path = path.clone();
+        let (path, can_ask) = (path.clone(), self.can_ask());
         let follow = move || {
             let (now, one_hop) = (now(), depth == ResolveDepth::OneHop);
-            ipns::resolve(&path, HOPS_MAX, one_hop, |name| look_up(&state, &store, name, now))
+            let is_fresh =
+                |name: &Name| !can_ask || asked.contains(name) || !Names::is_stale(&store, name, now);
+            ipns::resolve(&path, HOPS_MAX, one_hop, |name| look_up(&state, &store, name, now, &is_fresh))
         };
         self.node.pool().run(follow).await?.map_err(|error| match error {
             ipns::ResolveError::Lookup(error) => error,
@@ -85,11 +125,20 @@ impl Names {
 }
 
 /// What one name points at: by the operator's word, or by its record.
-fn look_up(state: &State, store: &Store, text: &str, now: Timestamp) -> Result<Hop, NameResolveError> {
+fn look_up(
+    state: &State,
+    store: &Store,
+    text: &str,
+    now: Timestamp,
+    is_fresh: &dyn Fn(&Name) -> bool,
+) -> Result<Hop, NameResolveError> {
     if let Some(path) = state.fixed.get(text) {
         return Ok(Hop { path: path.clone(), ttl: None });
     }
     let Ok(name) = text.parse::<Name>() else { return Err(not_a_name(text)) };
+    if !is_fresh(&name) {
+        return Err(NameResolveError::Stale(name));
+    }
     let record = ipns::stored(&Kept::to_read(store), &name, now).map_err(|error| match error {
         StoredError::Missing(name) => NameResolveError::Missing(name),
         error => NameResolveError::Stored(Box::new(error)),

@@ -4,7 +4,7 @@ use holdfast_blockstore::{Change, PIN_NAME_BYTES_MAX, Pin, PinKind, WriteError};
 use holdfast_dag::cid::Cid;
 
 use super::complete::{Complete, CompleteError, check_codec};
-use super::{CancelOnDrop, Job, PinProgress, Pins, TRIES, is_retried, recursive_pin};
+use super::{CancelOnDrop, Job, PinProgress, Pins, TRIES, is_retried, recursive_pin, retried};
 use crate::node::Node;
 use crate::pool::PoolError;
 
@@ -81,17 +81,22 @@ fn add(node: &Node, cid: Cid, options: &PinOptions, job: &Job) -> Result<(), Pin
     for _ in 0..TRIES {
         job.progress.reset();
         let writer = node.store().writer();
-        let mut complete = Complete::new(node.store(), &writer, job, node.repo_path());
+        let mut complete = Complete::new(node, &writer, job);
         if lean {
             complete = complete.lean_on_pins();
         }
-        let changes = if options.recursive {
+        if options.recursive {
             check_codec(&cid).map_err(CompleteError::from)?;
-            complete.dag(&cid)?;
+        }
+        let found = if options.recursive { complete.dag(&cid) } else { complete.obtain(&[cid]).map(drop) };
+        if let Err(error) = found {
+            last = retried(error)?;
+            continue;
+        }
+        let changes = if options.recursive {
             let expected = complete.into_covers().into_iter().map(expect_recursive);
             expected.chain(recursive_pin(cid, &options.name)).collect()
         } else {
-            complete.find(&[cid])?;
             drop(complete);
             let recursive = node.store().pins().get_kind(&cid, PinKind::Recursive);
             if recursive.map_err(|error| CompleteError::Walk(error.into()))?.is_some() {

@@ -7,6 +7,7 @@
 mod add;
 mod complete;
 mod list;
+mod missing;
 mod remove;
 mod seen;
 mod update;
@@ -51,6 +52,7 @@ impl Node {
 #[derive(Debug, Clone, Default)]
 pub struct PinProgress {
     counts: Arc<(AtomicU64, AtomicU64)>,
+    missing: Arc<AtomicU64>,
 }
 
 impl PinProgress {
@@ -64,6 +66,15 @@ impl PinProgress {
         self.counts.1.load(Ordering::Relaxed)
     }
 
+    /// Blocks that are known to be missing here and have not come yet.
+    pub fn missing(&self) -> u64 {
+        self.missing.load(Ordering::Relaxed)
+    }
+
+    fn set_missing(&self, nodes: u64) {
+        self.missing.store(nodes, Ordering::Relaxed);
+    }
+
     fn add(&self, nodes: u64, bytes: u64) {
         self.counts.0.fetch_add(nodes, Ordering::Relaxed);
         self.counts.1.fetch_add(bytes, Ordering::Relaxed);
@@ -72,6 +83,7 @@ impl PinProgress {
     fn reset(&self) {
         self.counts.0.store(0, Ordering::Relaxed);
         self.counts.1.store(0, Ordering::Relaxed);
+        self.set_missing(0);
     }
 }
 
@@ -105,6 +117,14 @@ impl Drop for CancelOnDrop {
 /// The changes that pin a DAG: as in Kubo, a recursive pin takes the place of whatever pin the CID had, name included.
 pub(crate) fn recursive_pin(cid: Cid, name: &str) -> [Change; 2] {
     [Change::Unpin { cid, kind: PinKind::Direct }, Change::Pin(Pin::new(cid, PinKind::Recursive, name))]
+}
+
+/// The failed write behind an error that is to be tried again from the beginning.
+fn retried(error: CompleteError) -> Result<WriteError, CompleteError> {
+    match error {
+        CompleteError::Write(error) if is_retried(&error) => Ok(error),
+        error => Err(error),
+    }
 }
 
 /// Whether a commit that failed so is to be prepared again.

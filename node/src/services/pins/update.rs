@@ -7,7 +7,7 @@ use holdfast_dag::cid::{Cid, codec};
 
 use super::complete::{Complete, CompleteError, check_codec};
 use super::walk::WalkFault;
-use super::{CancelOnDrop, Job, PinProgress, Pins, TRIES, is_retried};
+use super::{CancelOnDrop, Job, PinProgress, Pins, TRIES, is_retried, retried};
 use crate::node::Node;
 use crate::pool::PoolError;
 use crate::services::dag::IncompleteError;
@@ -74,8 +74,15 @@ fn update(node: &Node, from: Cid, to: Cid, unpin: bool, job: &Job) -> Result<(),
             [Some(old), None] => old,
         };
         let writer = store.writer();
-        let mut complete = Complete::new(store, &writer, job, node.repo_path());
-        difference(node, &mut complete, from, to)?;
+        let mut complete = Complete::new(node, &writer, job);
+        match difference(node, &mut complete, from, to) {
+            Err(PinUpdateError::Incomplete(error) | PinUpdateError::Root { error, .. }) if matches!(&error, CompleteError::Write(error) if is_retried(error)) =>
+            {
+                last = retried(error)?;
+                continue;
+            }
+            done => done?,
+        }
         drop(complete);
         let mut changes = vec![
             // The very pin: its name goes over to the new one.
@@ -100,7 +107,7 @@ fn update(node: &Node, from: Cid, to: Cid, unpin: bool, job: &Job) -> Result<(),
 fn difference(node: &Node, complete: &mut Complete<'_>, from: Cid, to: Cid) -> Result<(), PinUpdateError> {
     let at_root = |error| PinUpdateError::Root { to: Box::new(to), error };
     check_codec(&to).map_err(|error| at_root(error.into()))?;
-    complete.find(&[to]).map_err(at_root)?;
+    complete.obtain(&[to]).map_err(at_root)?;
     for cid in [from, to] {
         complete.walk.seen.insert(&cid).map_err(|error| CompleteError::Walk(error.into()))?;
     }
@@ -140,12 +147,12 @@ fn compare(
     }
     gone.retain(|link| link.codec() != codec::RAW && !kept.contains(link));
     let mut gone = gone.into_iter();
-    let sizes = complete.find(&fresh)?;
+    let (leaves, inner): (Vec<Cid>, Vec<Cid>) =
+        fresh.into_iter().partition(|link| link.codec() == codec::RAW);
+    complete.find_leaves(&leaves)?;
+    let sizes = complete.obtain(&inner)?;
     let mut pairs = Vec::new();
-    for (link, size) in fresh.into_iter().zip(sizes) {
-        if link.codec() == codec::RAW {
-            continue;
-        }
+    for (link, size) in inner.into_iter().zip(sizes) {
         match gone.next() {
             Some(old) => pairs.push((old, link)),
             None => complete.walk.descend(link, size),

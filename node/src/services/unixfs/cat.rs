@@ -109,7 +109,7 @@ impl Unixfs {
 
     /// The bytes of the files with these roots, one after the other.
     pub async fn cat_cids(&self, roots: &[Cid], options: CatOptions) -> Result<Cat, CatError> {
-        let fetch = self.node.fetch().clone();
+        let fetch = self.node.fetch().together();
         let (mut files, mut length, mut skip) = (VecDeque::new(), 0, options.offset);
         for root in roots {
             if options.length.is_some_and(|limit| length >= limit) {

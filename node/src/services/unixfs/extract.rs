@@ -31,7 +31,7 @@ use super::Unixfs;
 use super::new_entry::{NewEntry, Obstacle, make_way};
 use crate::fetch::{Blocks, Fetch, FetchError, WalkBlocking, WalkError};
 use crate::node::Node;
-use crate::pool::{Cancelled, OperationStream, Output, PoolError, Task, block_on};
+use crate::pool::{Cancelled, OperationStream, Output, PoolError, Task, wait_for};
 use crate::services::resolve::ResolveError;
 
 /// Root blocks of entries are read in jobs of about this many bytes ...
@@ -121,16 +121,16 @@ pub type ExtractStream = OperationStream<u64, ExtractError>;
 impl Unixfs {
     /// Writes the file or tree at `path` to disk.
     pub fn extract(&self, path: &ContentPath, options: ExtractOptions) -> ExtractStream {
-        let (node, path) = (self.node.clone(), path.clone());
+        let (node, path) = (self.node.together(), path.clone());
         self.node.pool().stream(64, move |progress| {
-            let root = block_on(node.resolve_block(&path))?;
+            let root = wait_for(node.resolve_block(&path), None).map_err(|_| ExtractError::Cancelled)??;
             Extraction { node: &node, progress, untold: 0 }.run(&root, &options)
         })
     }
 
     /// Writes the file or tree with this root to disk.
     pub fn extract_cid(&self, root: Cid, options: ExtractOptions) -> ExtractStream {
-        let node = self.node.clone();
+        let node = self.node.together();
         self.node
             .pool()
             .stream(64, move |progress| Extraction { node: &node, progress, untold: 0 }.run(&root, &options))
@@ -187,7 +187,8 @@ impl Level {
                 return Ok(Some(ready));
             }
             let Some((batch, task)) = self.reading.pop_front() else { return Ok(None) };
-            for (entry, (_, block)) in batch.into_iter().zip(block_on(task)?) {
+            let blocks = wait_for(async { fetch.fill(task.await?).await }, None);
+            for (entry, (_, block)) in batch.into_iter().zip(blocks.map_err(FetchError::from)??) {
                 self.ready.push_back((entry, block?));
             }
         }

@@ -96,7 +96,7 @@ impl Unixfs {
         if options.compression.is_some_and(|level| !(1..=9).contains(&level)) {
             return Err(GetError::Level);
         }
-        let fetch = self.node.fetch();
+        let fetch = self.node.fetch().together();
         let info = NodeInfo::of(root, &fetch.get(root).await?)?;
         let size = if info.kind.is_directory() { info.cumulative_bytes } else { info.filesize };
         let archive = || {

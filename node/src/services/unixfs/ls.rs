@@ -103,7 +103,7 @@ impl Unixfs {
 
     /// The entries of the directory with this root, or the parts of such a file.
     pub async fn ls_cid(&self, root: &Cid, options: LsOptions) -> Result<Ls, LsError> {
-        let fetch = self.node.fetch().clone();
+        let fetch = self.node.fetch().together();
         let block = fetch.get(root).await?;
         let is_directory = root.codec() == codec::DAG_PB
             && NodeInfo::of(root, &block).is_ok_and(|info| info.kind.is_directory());
@@ -143,9 +143,9 @@ async fn describe(
 ) -> Vec<Result<LsEntry, LsError>> {
     let looked_at = |entry: &&DirEntry| look && entry.cid.codec() == codec::DAG_PB;
     let cids: Vec<Cid> = entries.iter().flatten().filter(looked_at).map(|entry| entry.cid).collect();
-    let blocks = match fetch.start_many(cids).await {
+    let blocks = match fetch.get_each(cids).await {
         Ok(blocks) => blocks,
-        Err(error) => return vec![Err(FetchError::from(error).into())],
+        Err(error) => return vec![Err(error.into())],
     };
     let mut blocks = blocks.into_iter();
     let mut described = Vec::with_capacity(entries.len());
