@@ -1,0 +1,188 @@
+//! Everything that the swarm speaks, in one struct.
+//!
+//! Where another protocol joins: a field in [`Behaviour`], what it serves in [`Behaviour::protocols`], its events in
+//! `task/events.rs`, and, if it wants to know what peers speak, a line in `Task::identified`.
+
+use std::time::Duration;
+
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{PeerId, autonat, dcutr, relay, upnp};
+use libp2p_identity::Keypair;
+
+use super::autonat_server::ThrottledServer;
+use super::book::Book;
+use super::filters::Filters;
+use super::gate::Gate;
+use super::identify::Identify;
+use super::mdns::Mdns;
+use super::ping::Ping;
+use super::settings::{RelayLimits, ResourceLimits, SwarmSettings};
+
+/// How long after the start reachability is looked at for the first time.
+const AUTONAT_DELAY: Duration = Duration::from_secs(15);
+
+/// All protocols. Those that refuse connections come first.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    limits: connection_limits::Behaviour,
+    gate: Gate,
+    pub(super) identify: Identify,
+    pub(super) ping: Ping,
+    pub(super) autonat_v1: autonat::v1::Behaviour,
+    pub(super) autonat_v2: autonat::v2::client::Behaviour,
+    pub(super) autonat_server: Toggle<ThrottledServer>,
+    pub(super) relay_client: Toggle<relay::client::Behaviour>,
+    pub(super) relay_service: Toggle<relay::Behaviour>,
+    pub(super) dcutr: Toggle<dcutr::Behaviour>,
+    pub(super) upnp: Toggle<upnp::tokio::Behaviour>,
+    pub(super) mdns_v4: Toggle<Mdns>,
+    pub(super) mdns_v6: Toggle<Mdns>,
+    pub(super) bitswap: Toggle<holdfast_bitswap::Behaviour>,
+    pub(super) wan: Toggle<holdfast_dht::Behaviour>,
+    pub(super) lan: Toggle<holdfast_dht::Behaviour>,
+}
+
+/// What is spoken beside what every libp2p node speaks. They are made where blocks and records are kept.
+#[derive(Default)]
+pub struct Protocols {
+    /// Bitswap.
+    pub bitswap: Option<holdfast_bitswap::Behaviour>,
+    /// The DHT of public addresses.
+    pub wan: Option<holdfast_dht::Behaviour>,
+    /// The DHT of a local network.
+    pub lan: Option<holdfast_dht::Behaviour>,
+    /// Whether the DHT of public addresses answers as long as others can reach this node. Otherwise it stays as it was made.
+    pub wan_serves_when_reachable: bool,
+}
+
+impl std::fmt::Debug for Protocols {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { bitswap, wan, lan, wan_serves_when_reachable } = self;
+        let mut shown = f.debug_struct("Protocols");
+        shown.field("bitswap", &bitswap.is_some()).field("wan", &wan.is_some());
+        shown.field("lan", &lan.is_some());
+        shown.field("wan_serves_when_reachable", wan_serves_when_reachable).finish()
+    }
+}
+
+/// What the behaviour is made from.
+pub(super) struct BehaviourParams<'p> {
+    pub(super) key: &'p Keypair,
+    pub(super) agent: String,
+    pub(super) settings: &'p SwarmSettings,
+    pub(super) filters: Filters,
+    pub(super) book: Book,
+    pub(super) relay_client: Option<relay::client::Behaviour>,
+    pub(super) protocols: Protocols,
+}
+
+impl Behaviour {
+    pub(super) fn new(params: BehaviourParams<'_>) -> Self {
+        let BehaviourParams { key, agent, settings, filters, book, relay_client, protocols } = params;
+        let us = key.public().to_peer_id();
+        let mdns = |ipv6: bool| {
+            let made = settings.mdns.map(|interval| Mdns::new(us, ipv6, interval)).transpose();
+            made.unwrap_or_else(|error| {
+                tracing::warn!("no mDNS over {}: {error}", if ipv6 { "IPv6" } else { "IPv4" });
+                None
+            })
+        };
+        Self {
+            limits: connection_limits::Behaviour::new(connection_limits(settings.limits)),
+            gate: Gate::new(filters, book),
+            identify: Identify::new(key, agent),
+            ping: Ping::new(settings.ping),
+            autonat_v1: autonat_v1(us, settings),
+            autonat_v2: autonat::v2::client::Behaviour::default(),
+            autonat_server: settings.autonat_service.map(ThrottledServer::new).into(),
+            dcutr: settings.hole_punching.then(|| dcutr::Behaviour::new(us)).into(),
+            relay_client: relay_client.into(),
+            relay_service: settings.relay_service.map(|limits| relay_service(us, limits)).into(),
+            upnp: settings.upnp.then(upnp::tokio::Behaviour::default).into(),
+            mdns_v4: mdns(false).into(),
+            mdns_v6: mdns(true).into(),
+            bitswap: protocols.bitswap.into(),
+            wan: protocols.wan.into(),
+            lan: protocols.lan.into(),
+        }
+    }
+
+    /// What others can open a stream for, sorted.
+    pub(super) fn protocols(&self) -> Vec<String> {
+        let mut names = vec![
+            "/ipfs/id/1.0.0",
+            "/ipfs/id/push/1.0.0",
+            "/ipfs/ping/1.0.0",
+            "/libp2p/autonat/1.0.0",
+            "/libp2p/autonat/2/dial-back",
+        ];
+        if self.autonat_server.is_enabled() {
+            names.push("/libp2p/autonat/2/dial-request");
+        }
+        if self.relay_client.is_enabled() {
+            names.push("/libp2p/circuit/relay/0.2.0/stop");
+        }
+        if self.relay_service.is_enabled() {
+            names.push("/libp2p/circuit/relay/0.2.0/hop");
+        }
+        if self.dcutr.is_enabled() {
+            names.push("/libp2p/dcutr");
+        }
+        if self.bitswap.is_enabled() {
+            names.extend(
+                holdfast_bitswap::message::Version::ALL.map(holdfast_bitswap::message::Version::name),
+            );
+        }
+        let serves = |dht: &Toggle<holdfast_dht::Behaviour>| {
+            dht.as_ref().is_some_and(|dht| dht.mode() == holdfast_dht::kad::Mode::Server)
+        };
+        if serves(&self.wan) {
+            names.push("/ipfs/kad/1.0.0");
+        }
+        if serves(&self.lan) {
+            names.push("/ipfs/lan/kad/1.0.0");
+        }
+        names.sort_unstable();
+        names.into_iter().map(str::to_owned).collect()
+    }
+}
+
+fn connection_limits(limits: Option<ResourceLimits>) -> ConnectionLimits {
+    let Some(limits) = limits else { return ConnectionLimits::default() };
+    ConnectionLimits::default()
+        .with_max_pending_incoming(Some(limits.pending_inbound))
+        .with_max_pending_outgoing(Some(limits.pending_outbound))
+        .with_max_established_incoming(Some(limits.inbound_connections))
+        .with_max_established_per_peer(Some(limits.connections_per_peer))
+}
+
+/// Client and server in one. Without the service, every request is refused for being one too many.
+fn autonat_v1(us: PeerId, settings: &SwarmSettings) -> autonat::v1::Behaviour {
+    let throttle = settings.autonat_service;
+    let config = autonat::v1::Config {
+        boot_delay: AUTONAT_DELAY,
+        throttle_clients_global_max: throttle.map_or(0, |throttle| throttle.global),
+        throttle_clients_peer_max: throttle.map_or(0, |throttle| throttle.per_peer),
+        throttle_clients_period: throttle.map_or(Duration::from_secs(60), |throttle| throttle.interval),
+        only_global_ips: true,
+        ..autonat::v1::Config::default()
+    };
+    autonat::v1::Behaviour::new(us, config)
+}
+
+fn relay_service(us: PeerId, limits: RelayLimits) -> relay::Behaviour {
+    let config = relay::Config {
+        max_reservations: limits.reservations,
+        max_reservations_per_peer: limits.reservations_per_peer,
+        reservation_duration: limits.reservation,
+        // All circuits together: no more than one for each reservation.
+        max_circuits: limits.reservations,
+        max_circuits_per_peer: limits.circuits_per_peer,
+        max_circuit_duration: limits.circuit,
+        max_circuit_bytes: limits.circuit_bytes,
+        ..relay::Config::default()
+    };
+    relay::Behaviour::new(us, config)
+}

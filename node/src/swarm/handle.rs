@@ -1,0 +1,445 @@
+//! The way to the swarm for everybody else: a handle whose calls are answered, or fail when the swarm is gone.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use super::addresses::split_peer;
+use super::book::{Book, PeerDescription};
+use super::connections::Worth;
+use super::filters::{FilterError, Filters, IpRange};
+use super::meter::{Meter, StreamCounts, Traffic};
+use super::ping::PingFailure;
+use super::resolve::{ResolveError, Resolver};
+use super::settings::ResourceLimits;
+
+/// Commands that wait for the swarm; whoever gives more waits.
+pub(super) const COMMANDS_MAX: usize = 256;
+/// How long a connection may take, from the first name to the last handshake (go-libp2p's `DialPeerTimeout`).
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long an answer to a ping may take, its stream included.
+const PING_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The swarm is gone: it was stopped, or it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node has left the network: its swarm has stopped")]
+pub struct Gone;
+
+/// Why there is no connection. The words are those of go-libp2p where it has some.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The swarm is gone.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// The peer is this node.
+    #[error("failed to dial: dial to self attempted")]
+    Ourselves,
+    /// No address of the peer is known.
+    #[error("failed to dial: failed to dial {0}: no addresses")]
+    NoAddresses(PeerId),
+    /// A name in an address was not resolved.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// No address led to the peer.
+    #[error("failed to dial: failed to dial {peer}: {reason}")]
+    Failed {
+        /// The peer.
+        peer: PeerId,
+        /// What happened at each address.
+        reason: String,
+    },
+    /// It took too long.
+    #[error("failed to dial: failed to dial {0}: no connection within 60 seconds")]
+    Timeout(PeerId),
+}
+
+/// Why no connection was closed. The words are Kubo's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DisconnectError {
+    /// The swarm is gone.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// There is no connection to the peer.
+    #[error("not connected")]
+    NotConnected,
+    /// There is one, but not through this address.
+    #[error("conn not found")]
+    NotFound,
+}
+
+/// Why a ping brought nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PingError {
+    /// The swarm is gone.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// There was no answer.
+    #[error(transparent)]
+    Failed(#[from] PingFailure),
+    /// The connection ended before there was an answer.
+    #[error("the connection ended before there was an answer")]
+    Disconnected,
+}
+
+/// Who opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The peer.
+    Inbound,
+    /// We.
+    Outbound,
+}
+
+/// An open connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// Whom it leads to.
+    pub peer: PeerId,
+    /// The peer's end, without its ID.
+    pub address: Multiaddr,
+    /// Who opened it.
+    pub direction: Direction,
+    /// Time of a ping, a moving average; none before the first.
+    pub latency: Option<Duration>,
+    /// Protocols of its streams, sorted; empty where one is not agreed on yet.
+    pub streams: Vec<String>,
+    /// Whether it goes through a relay.
+    pub relayed: bool,
+}
+
+/// What reachability is assumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reachability {
+    /// Nobody has tried yet.
+    #[default]
+    Unknown,
+    /// Others can dial us from the internet.
+    Public,
+    /// They cannot.
+    Private,
+}
+
+/// What others found out about our addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NatInfo {
+    /// In all.
+    pub reachability: Reachability,
+    /// Addresses that others reached.
+    pub reachable: Vec<Multiaddr>,
+    /// Addresses that others tried in vain.
+    pub unreachable: Vec<Multiaddr>,
+    /// Addresses that nobody tried yet.
+    pub unknown: Vec<Multiaddr>,
+}
+
+/// Our own addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LocalAddresses {
+    /// That we listen on, sorted.
+    pub listening: Vec<Multiaddr>,
+    /// That we announce, those that reach farthest first.
+    pub announced: Vec<Multiaddr>,
+}
+
+/// How much of the limits is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Connections that others opened.
+    pub inbound_connections: usize,
+    /// Connections that we opened.
+    pub outbound_connections: usize,
+    /// Those of them that are not secured yet, opened by others.
+    pub pending_inbound: usize,
+    /// The same, opened by us.
+    pub pending_outbound: usize,
+    /// Streams.
+    pub streams: StreamCounts,
+    /// Peers with a connection.
+    pub peers: usize,
+}
+
+/// What the swarm is asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    Connect {
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        reply: oneshot::Sender<Result<(), ConnectError>>,
+    },
+    Disconnect {
+        peer: PeerId,
+        address: Option<Multiaddr>,
+        reply: oneshot::Sender<Result<(), DisconnectError>>,
+    },
+    Ping {
+        peer: PeerId,
+        reply: oneshot::Sender<Result<Duration, PingError>>,
+    },
+    Connections {
+        reply: oneshot::Sender<Vec<ConnectionInfo>>,
+    },
+    Nat {
+        reply: oneshot::Sender<NatInfo>,
+    },
+    Usage {
+        reply: oneshot::Sender<Usage>,
+    },
+    PeeringAdd {
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        reply: oneshot::Sender<()>,
+    },
+    PeeringRemove {
+        peer: PeerId,
+        reply: oneshot::Sender<()>,
+    },
+    PeeringList {
+        reply: oneshot::Sender<Vec<(PeerId, Vec<Multiaddr>)>>,
+    },
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// What the handle and the task share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) us: PeerId,
+    pub(super) agent: String,
+    /// Those that are served now, sorted.
+    pub(super) protocols: Mutex<Vec<String>>,
+    /// Fingerprint of the key of a private network.
+    pub(super) fingerprint: Option<String>,
+    pub(super) limits: Option<ResourceLimits>,
+    pub(super) meter: Meter,
+    pub(super) filters: Filters,
+    pub(super) book: Book,
+    pub(super) worth: Worth,
+    pub(super) resolver: Resolver,
+    pub(super) local: watch::Receiver<LocalAddresses>,
+    pub(super) warnings: Mutex<Vec<String>>,
+}
+
+/// A handle on the swarm. Cheap to clone; when the last is dropped, the swarm ends.
+#[derive(Debug, Clone)]
+pub struct SwarmHandle {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl SwarmHandle {
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| Gone)?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// This node's ID.
+    pub fn peer_id(&self) -> PeerId {
+        self.shared.us
+    }
+
+    /// How it calls itself.
+    pub fn agent(&self) -> &str {
+        &self.shared.agent
+    }
+
+    /// The protocols that it serves, sorted.
+    pub fn protocols(&self) -> Vec<String> {
+        self.shared.protocols.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The fingerprint of its private network's key, as Kubo prints it; none in the public network.
+    pub fn private_network(&self) -> Option<&str> {
+        self.shared.fingerprint.as_deref()
+    }
+
+    /// Its addresses now.
+    pub fn local_addresses(&self) -> LocalAddresses {
+        self.shared.local.borrow().clone()
+    }
+
+    /// Its addresses, as they change.
+    pub fn watch_addresses(&self) -> watch::Receiver<LocalAddresses> {
+        self.shared.local.clone()
+    }
+
+    /// What was passed over when it started: one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        self.shared.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is known of other peers.
+    pub fn book(&self) -> &Book {
+        &self.shared.book
+    }
+
+    /// Where it is said which peers are worth keeping.
+    pub fn worth(&self) -> &Worth {
+        &self.shared.worth
+    }
+
+    /// Who resolves names in addresses.
+    pub fn resolver(&self) -> &Resolver {
+        &self.shared.resolver
+    }
+
+    /// Sees to it that there is a connection to `peer`, and that it has said who it is. Names in `addresses` are
+    /// resolved first; addresses that are known from elsewhere are tried too. At most 60 seconds.
+    pub async fn connect(&self, peer: PeerId, addresses: &[Multiaddr]) -> Result<(), ConnectError> {
+        if peer == self.shared.us {
+            return Err(ConnectError::Ourselves);
+        }
+        let connecting = async {
+            let addresses = self.resolved(peer, addresses).await?;
+            self.ask(|reply| Command::Connect { peer, addresses, reply }).await?
+        };
+        timeout(CONNECT_TIME_MAX, connecting).await.unwrap_or(Err(ConnectError::Timeout(peer)))
+    }
+
+    /// The addresses without names. It fails only where none is left.
+    async fn resolved(&self, peer: PeerId, addresses: &[Multiaddr]) -> Result<Vec<Multiaddr>, ResolveError> {
+        resolve_all(&self.shared.resolver, peer, addresses).await
+    }
+
+    /// Closes the connections to a peer; with `address`, only those through it.
+    pub async fn disconnect(&self, peer: PeerId, address: Option<Multiaddr>) -> Result<(), DisconnectError> {
+        self.ask(|reply| Command::Disconnect { peer, address, reply }).await?
+    }
+
+    /// Sends one ping, on a stream of its own, and says how long it took. Connects first where there is no connection.
+    pub async fn ping(&self, peer: PeerId) -> Result<Duration, PingError> {
+        self.connect(peer, &[]).await?;
+        let asking = self.ask(|reply| Command::Ping { peer, reply });
+        match timeout(PING_TIME_MAX, asking).await {
+            Ok(Ok(result)) => result,
+            // The task drops what it can no longer answer.
+            Ok(Err(Gone)) if !self.commands.is_closed() => Err(PingError::Disconnected),
+            Ok(Err(gone)) => Err(gone.into()),
+            Err(_) => Err(PingFailure::Timeout(PING_TIME_MAX).into()),
+        }
+    }
+
+    /// The open connections, sorted by address.
+    pub async fn connections(&self) -> Result<Vec<ConnectionInfo>, Gone> {
+        self.ask(|reply| Command::Connections { reply }).await
+    }
+
+    /// What others found out about our addresses.
+    pub async fn nat(&self) -> Result<NatInfo, Gone> {
+        self.ask(|reply| Command::Nat { reply }).await
+    }
+
+    /// How much of the limits is used.
+    pub async fn usage(&self) -> Result<Usage, Gone> {
+        self.ask(|reply| Command::Usage { reply }).await
+    }
+
+    /// The limits; none where `Swarm.ResourceMgr.Enabled` is false.
+    pub fn limits(&self) -> Option<ResourceLimits> {
+        self.shared.limits
+    }
+
+    /// Keeps a peer connected from now on. It is not written to the config.
+    pub async fn peering_add(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<(), Gone> {
+        self.ask(|reply| Command::PeeringAdd { peer, addresses, reply }).await
+    }
+
+    /// No longer keeps a peer connected.
+    pub async fn peering_remove(&self, peer: PeerId) -> Result<(), Gone> {
+        self.ask(|reply| Command::PeeringRemove { peer, reply }).await
+    }
+
+    /// The peers that are kept connected, by ID.
+    pub async fn peering_list(&self) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, Gone> {
+        self.ask(|reply| Command::PeeringList { reply }).await
+    }
+
+    /// The ranges that nothing is dialled in or accepted from.
+    pub fn filters(&self) -> Vec<IpRange> {
+        self.shared.filters.list()
+    }
+
+    /// Adds a range. Connections that are open stay.
+    pub fn filter_add(&self, range: IpRange) -> Result<(), FilterError> {
+        self.shared.filters.add(range)
+    }
+
+    /// Removes a range, if it is there.
+    pub fn filter_remove(&self, range: IpRange) {
+        self.shared.filters.remove(range);
+    }
+
+    /// Removes all ranges.
+    pub fn filters_clear(&self) {
+        self.shared.filters.clear();
+    }
+
+    /// What all protocols sent and received.
+    pub fn traffic(&self) -> Traffic {
+        self.shared.meter.total()
+    }
+
+    /// What was exchanged with a peer.
+    pub fn traffic_of_peer(&self, peer: &PeerId) -> Traffic {
+        self.shared.meter.of_peer(peer)
+    }
+
+    /// What a protocol sent and received.
+    pub fn traffic_of_protocol(&self, protocol: &str) -> Traffic {
+        self.shared.meter.of_protocol(protocol)
+    }
+
+    /// What every protocol sent and received, by name.
+    pub fn traffic_by_protocol(&self) -> Vec<(String, Traffic)> {
+        self.shared.meter.by_protocol()
+    }
+
+    /// What a peer said of itself.
+    pub fn description(&self, peer: &PeerId) -> Option<PeerDescription> {
+        self.shared.book.description(peer)
+    }
+
+    /// Ends the swarm: connections are closed, and the peer book is written. It is over when this returns.
+    pub async fn stop(&self) {
+        // An error says that it is over already.
+        let _ = self.ask(|reply| Command::Stop { reply }).await;
+        self.commands.closed().await;
+    }
+}
+
+/// Addresses without names, each once. It fails only where none is left, and something was given.
+pub(super) async fn resolve_all(
+    resolver: &Resolver,
+    peer: PeerId,
+    addresses: &[Multiaddr],
+) -> Result<Vec<Multiaddr>, ResolveError> {
+    let mut found: Vec<Multiaddr> = Vec::new();
+    let mut last_error = None;
+    for address in addresses {
+        // With the peer at its end, a dnsaddr gives only that peer's addresses.
+        let mut address = split_peer(address).0;
+        address.push(multiaddr::Protocol::P2p(peer));
+        match resolver.resolve(&address).await {
+            Ok(resolved) => {
+                let transports = resolved.iter().map(|address| split_peer(address).0);
+                found.extend(transports.filter(|transport| !transport.is_empty()));
+            }
+            Err(error) => last_error = Some(error),
+        }
+    }
+    found.dedup();
+    match last_error {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
+}

@@ -1,0 +1,45 @@
+//! The swarm: this node among its peers.
+//!
+//! One task owns libp2p's swarm and everything that is decided about connections; the rest of the program holds a
+//! [`SwarmHandle`]. What is decided without I/O lies in files of its own and is tested there: which connections are closed
+//! ([`connections`]), when lost peers are dialled again (`redial`), what is announced ([`addresses`]), what is remembered
+//! ([`book`]).
+//!
+//! # Map
+//! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes; [`meter`] counts them; `behaviour` names
+//! the protocols, of which `identify`, `ping`, `mdns`, `autonat_server` and `gate` are wrapped or made here; `task` runs it all.
+
+pub mod addresses;
+mod autonat_server;
+mod behaviour;
+pub mod book;
+pub mod connections;
+pub mod filters;
+mod gate;
+mod handle;
+mod identify;
+mod mdns;
+pub mod meter;
+mod ping;
+mod psk;
+mod redial;
+pub mod resolve;
+mod security;
+mod settings;
+mod task;
+#[cfg(test)]
+mod tests;
+mod transport;
+mod yamux;
+
+pub use behaviour::Protocols;
+pub use handle::{
+    ConnectError, ConnectionInfo, Direction, DisconnectError, Gone, LocalAddresses, NatInfo, PingError,
+    Reachability, SwarmHandle, Usage,
+};
+pub use ping::{PingFailure, PingTimes};
+pub use psk::{PskError, parse as parse_psk};
+pub use security::{SecurityError, SecurityOrder};
+pub use settings::{AutonatThrottle, RelayLimits, ResourceLimits, SettingsError, SwarmSettings};
+pub use task::{StartError, SwarmParams, start};
+pub use transport::{TransportBuildError, TransportChoice};

@@ -1,0 +1,160 @@
+//! Peers that are always to be connected: when to dial them again. It does no I/O and knows no clock.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use libp2p::{Multiaddr, PeerId};
+
+/// Longest wait between two attempts, before the jitter.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
+/// Wait after the first failure.
+const WAIT_MIN: Duration = Duration::from_millis(500);
+/// Peers in the list, at most.
+const PEERS_MAX: usize = 4096;
+
+/// Why a peer is in the list. One that is there for several reasons stays until the last is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// `Peering.Peers`, `swarm peering add`.
+    Peered,
+    /// It was found in the local network.
+    Mdns,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    peered: bool,
+    mdns: bool,
+    /// As they were given; names in them are resolved anew for each attempt.
+    addresses: Vec<Multiaddr>,
+    attempts: u32,
+    /// None while it is connected or being dialled.
+    next: Option<Instant>,
+}
+
+/// The list.
+#[derive(Debug, Default)]
+pub(super) struct Redial {
+    peers: HashMap<PeerId, Entry>,
+}
+
+impl Redial {
+    /// Puts a peer into the list, or adds to what is known of it. It is due at once unless it is `connected`.
+    pub(super) fn add(
+        &mut self,
+        peer: PeerId,
+        reason: Reason,
+        addresses: Vec<Multiaddr>,
+        connected: bool,
+        now: Instant,
+    ) {
+        if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&peer) {
+            return;
+        }
+        let new = !self.peers.contains_key(&peer);
+        let entry = self.peers.entry(peer).or_default();
+        match reason {
+            Reason::Peered => {
+                entry.peered = true;
+                entry.addresses = addresses;
+            }
+            Reason::Mdns => entry.mdns = true,
+        }
+        if new && !connected {
+            entry.next = Some(now);
+        }
+    }
+
+    /// Takes a reason away; true if the peer left the list.
+    pub(super) fn remove(&mut self, peer: &PeerId, reason: Reason) -> bool {
+        let Some(entry) = self.peers.get_mut(peer) else { return false };
+        match reason {
+            Reason::Peered => (entry.peered, entry.addresses) = (false, Vec::new()),
+            Reason::Mdns => entry.mdns = false,
+        }
+        if entry.peered || entry.mdns {
+            return false;
+        }
+        self.peers.remove(peer).is_some()
+    }
+
+    pub(super) fn connected(&mut self, peer: &PeerId) {
+        if let Some(entry) = self.peers.get_mut(peer) {
+            (entry.attempts, entry.next) = (0, None);
+        }
+    }
+
+    /// A connection ended, or an attempt failed. `jitter` is a random number from 0 to 1.
+    pub(super) fn lost(&mut self, peer: &PeerId, now: Instant, jitter: f64) {
+        if let Some(entry) = self.peers.get_mut(peer) {
+            let wait = WAIT_MIN.saturating_mul(1 << entry.attempts.min(10)).min(WAIT_MAX);
+            entry.attempts = entry.attempts.saturating_add(1);
+            // From half of it to all of it: two that lost each other do not keep meeting half-way.
+            entry.next = Some(now + wait.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0));
+        }
+    }
+
+    /// The peers to dial now, each until it is heard of again, and the addresses that they were given; with `peered_only`
+    /// those found in the local network wait.
+    pub(super) fn due(&mut self, now: Instant, peered_only: bool) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let due = self.peers.iter_mut().filter(|(_, entry)| entry.next.is_some_and(|next| next <= now));
+        due.filter(|(_, entry)| entry.peered || !peered_only)
+            .map(|(peer, entry)| {
+                entry.next = None;
+                (*peer, entry.addresses.clone())
+            })
+            .collect()
+    }
+
+    /// The peered ones, by ID.
+    pub(super) fn peered(&self) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let peered = self.peers.iter().filter(|(_, entry)| entry.peered);
+        let mut all: Vec<_> = peered.map(|(peer, entry)| (*peer, entry.addresses.clone())).collect();
+        all.sort_by_key(|(peer, _)| peer.to_base58());
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_stays_away_is_tried_ever_less_often_but_at_least_every_ten_seconds() {
+        let (mut now, mut redial, peer) = (Instant::now(), Redial::default(), PeerId::random());
+        redial.add(peer, Reason::Peered, Vec::new(), false, now);
+        let mut waits = Vec::new();
+        for _ in 0..50 {
+            assert_eq!(redial.due(now, false).len(), 1);
+            assert!(redial.due(now, false).is_empty(), "it is being dialled");
+            redial.lost(&peer, now, 1.0);
+            let wait = (1..=400).map(|tenths| Duration::from_millis(100 * tenths));
+            let wait = wait
+                .into_iter()
+                .find(|wait| redial.peers[&peer].next.is_some_and(|next| next <= now + *wait));
+            waits.push(wait.unwrap());
+            now += wait.unwrap();
+        }
+        assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "{waits:?}");
+        assert_eq!((waits[0], waits[49]), (WAIT_MIN, WAIT_MAX));
+        redial.due(now, false);
+        redial.connected(&peer);
+        assert!(redial.due(now + WAIT_MAX, false).is_empty(), "it is connected");
+        redial.lost(&peer, now, 0.0);
+        assert_eq!(redial.due(now + WAIT_MIN / 2, false).len(), 1, "the count begins anew");
+    }
+
+    #[test]
+    fn a_peer_leaves_with_its_last_reason() {
+        let (now, mut redial, peer) = (Instant::now(), Redial::default(), PeerId::random());
+        redial.add(peer, Reason::Peered, Vec::new(), false, now);
+        redial.add(peer, Reason::Mdns, Vec::new(), false, now);
+        assert!(!redial.remove(&peer, Reason::Peered));
+        assert!(redial.peered().is_empty());
+        assert!(redial.due(now, true).is_empty(), "a neighbour can wait");
+        assert_eq!(redial.due(now, false).len(), 1);
+        assert!(redial.remove(&peer, Reason::Mdns));
+        redial.lost(&peer, now, 0.0);
+        assert!(redial.due(now + WAIT_MAX, false).is_empty());
+    }
+}

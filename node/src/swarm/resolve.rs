@@ -1,0 +1,241 @@
+//! Names in multiaddrs, resolved before dialling: `/dns4`, `/dns6`, `/dns` to addresses, `/dnsaddr` to whole multiaddrs.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use libp2p::Multiaddr;
+use multiaddr::Protocol;
+use tokio::time::timeout;
+
+/// Names inside names that are followed, as go-multiaddr-dns.
+const DEPTH_MAX: usize = 32;
+/// Queries that one address may cost.
+const QUERIES_MAX: usize = 64;
+/// Addresses that one may turn into.
+const ADDRESSES_MAX: usize = 100;
+/// How long all of it may take (Kubo's `dnsResolveTimeout`).
+const TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Why a name was not resolved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// The config leaves no resolver.
+    #[error("{0} holds a name, and this node asks no resolver (DNS.Resolvers in the config)")]
+    NoResolver(Multiaddr),
+    /// The resolver gave no answer.
+    #[error("resolving {name}: {reason}")]
+    Lookup {
+        /// The name.
+        name: String,
+        /// What the resolver said.
+        reason: String,
+    },
+    /// It took too long.
+    #[error("resolving {0}: no answer within 10 seconds")]
+    Timeout(Multiaddr),
+}
+
+/// Who is asked for names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DnsChoice {
+    /// Nobody: names are not resolved.
+    Nobody,
+    /// Whom the system asks.
+    System,
+    /// This server, over UDP and TCP.
+    Server(SocketAddr),
+}
+
+/// Resolves names. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Resolver {
+    inner: Option<TokioResolver>,
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolver").field("asks", &self.inner.is_some()).finish()
+    }
+}
+
+impl Resolver {
+    /// One that asks as `choice` says; where the system names no server, it asks nobody.
+    pub fn new(choice: &DnsChoice) -> Self {
+        let builder = match choice {
+            DnsChoice::Nobody => return Self::default(),
+            DnsChoice::System => TokioResolver::builder_tokio(),
+            DnsChoice::Server(address) => {
+                let mut server = NameServerConfig::udp_and_tcp(address.ip());
+                for connection in &mut server.connections {
+                    connection.port = address.port();
+                }
+                let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+                Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
+            }
+        };
+        let built = builder.and_then(hickory_resolver::ResolverBuilder::build);
+        match built {
+            Ok(resolver) => Self { inner: Some(resolver) },
+            Err(error) => {
+                tracing::warn!("names cannot be resolved: {error}");
+                Self::default()
+            }
+        }
+    }
+
+    /// Every address that `address` stands for: itself where it holds no name. At most 100, each once.
+    pub async fn resolve(&self, address: &Multiaddr) -> Result<Vec<Multiaddr>, ResolveError> {
+        if name_in(address).is_none() {
+            return Ok(vec![address.clone()]);
+        }
+        let Some(resolver) = &self.inner else { return Err(ResolveError::NoResolver(address.clone())) };
+        let resolving = resolve(resolver, address);
+        timeout(TIME_MAX, resolving).await.unwrap_or_else(|_| Err(ResolveError::Timeout(address.clone())))
+    }
+}
+
+/// The first name in an address, and where it stands.
+fn name_in(address: &Multiaddr) -> Option<(usize, Protocol<'static>)> {
+    let names = address.iter().enumerate().map(|(place, part)| (place, part.acquire()));
+    let mut names = names.filter(|(_, part)| {
+        matches!(part, Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_))
+    });
+    names.next()
+}
+
+async fn resolve(resolver: &TokioResolver, address: &Multiaddr) -> Result<Vec<Multiaddr>, ResolveError> {
+    let mut open = vec![(address.clone(), 0_usize)];
+    let mut done = Vec::new();
+    let mut last_error = None;
+    for _ in 0..QUERIES_MAX {
+        let Some((next, depth)) = open.pop() else { break };
+        let Some((place, name)) = name_in(&next) else {
+            if done.len() < ADDRESSES_MAX && !done.contains(&next) {
+                done.push(next);
+            }
+            continue;
+        };
+        if depth >= DEPTH_MAX {
+            continue;
+        }
+        match answers(resolver, &next, place, &name).await {
+            Ok(found) => {
+                let room = ADDRESSES_MAX.saturating_sub(open.len());
+                open.extend(found.into_iter().take(room).map(|found| (found, depth + 1)));
+            }
+            Err(error) => last_error = Some(error),
+        }
+    }
+    // What is still open beyond the bounds is left, unless it is whole already.
+    let whole = open.into_iter().map(|(address, _)| address).filter(|address| name_in(address).is_none());
+    for address in whole {
+        if done.len() < ADDRESSES_MAX && !done.contains(&address) {
+            done.push(address);
+        }
+    }
+    match last_error {
+        Some(error) if done.is_empty() => Err(error),
+        _ => Ok(done),
+    }
+}
+
+/// What one name in an address stands for.
+async fn answers(
+    resolver: &TokioResolver,
+    address: &Multiaddr,
+    place: usize,
+    name: &Protocol<'static>,
+) -> Result<Vec<Multiaddr>, ResolveError> {
+    let lookup = |name: &str, error: &dyn std::fmt::Display| ResolveError::Lookup {
+        name: name.to_owned(),
+        reason: error.to_string(),
+    };
+    let with = |part: Protocol<'static>| address.replace(place, |_| Some(part));
+    match name {
+        Protocol::Dnsaddr(host) => {
+            let query = format!("_dnsaddr.{host}");
+            let records =
+                resolver.txt_lookup(query.as_str()).await.map_err(|error| lookup(&query, &error))?;
+            let suffix: Multiaddr = address.iter().skip(place + 1).collect();
+            let prefix: Multiaddr = address.iter().take(place).collect();
+            let texts = records.answers().iter().filter_map(|record| match &record.data {
+                RData::TXT(text) => Some(text.txt_data.concat()),
+                _ => None,
+            });
+            Ok(texts.filter_map(|text| from_txt(&text, &prefix, &suffix)).collect())
+        }
+        Protocol::Dns4(host) => {
+            let found =
+                resolver.lookup(host.as_ref(), RecordType::A).await.map_err(|error| lookup(host, &error))?;
+            Ok(ips(found.answers())
+                .filter(|part| matches!(part, Protocol::Ip4(_)))
+                .filter_map(with)
+                .collect())
+        }
+        Protocol::Dns6(host) => {
+            let found = resolver
+                .lookup(host.as_ref(), RecordType::AAAA)
+                .await
+                .map_err(|error| lookup(host, &error))?;
+            Ok(ips(found.answers())
+                .filter(|part| matches!(part, Protocol::Ip6(_)))
+                .filter_map(with)
+                .collect())
+        }
+        Protocol::Dns(host) => {
+            let found = resolver.lookup_ip(host.as_ref()).await.map_err(|error| lookup(host, &error))?;
+            Ok(found.iter().map(Protocol::from).filter_map(with).collect())
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn ips(records: &[hickory_resolver::proto::rr::Record]) -> impl Iterator<Item = Protocol<'static>> + '_ {
+    records.iter().filter_map(|record| match &record.data {
+        RData::A(a) => Some(Protocol::Ip4(a.0)),
+        RData::AAAA(aaaa) => Some(Protocol::Ip6(aaaa.0)),
+        _ => None,
+    })
+}
+
+/// The address in a `dnsaddr=` record, if it is for the peer that was asked for.
+fn from_txt(text: &[u8], prefix: &Multiaddr, suffix: &Multiaddr) -> Option<Multiaddr> {
+    let text = std::str::from_utf8(text).ok()?.strip_prefix("dnsaddr=")?;
+    let address: Multiaddr = text.parse().ok()?;
+    if !address.ends_with(suffix) {
+        return None;
+    }
+    Some(prefix.iter().chain(address.iter()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dnsaddr_record_counts_only_for_the_peer_that_was_asked_for() {
+        let peer = "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5";
+        let suffix: Multiaddr = format!("/p2p/{peer}").parse().unwrap();
+        let whole = format!("/ip4/192.0.2.1/tcp/4001/p2p/{peer}");
+        let from = |text: String, suffix: &Multiaddr| from_txt(text.as_bytes(), &Multiaddr::empty(), suffix);
+        assert_eq!(from(format!("dnsaddr={whole}"), &suffix), Some(whole.parse().unwrap()));
+        assert_eq!(from(format!("dnsaddr={whole}"), &Multiaddr::empty()), Some(whole.parse().unwrap()));
+        assert_eq!(from("dnsaddr=/ip4/192.0.2.1/tcp/4001".to_owned(), &suffix), None);
+        assert_eq!(from(whole, &suffix), None);
+        assert_eq!(from("dnsaddr=nonsense".to_owned(), &suffix), None);
+    }
+
+    #[tokio::test]
+    async fn without_a_resolver_only_names_fail() {
+        let resolver = Resolver::new(&DnsChoice::Nobody);
+        let plain: Multiaddr = "/ip4/192.0.2.1/tcp/1".parse().unwrap();
+        assert_eq!(resolver.resolve(&plain).await, Ok(vec![plain]));
+        let named: Multiaddr = "/dns4/example.net/tcp/1".parse().unwrap();
+        assert_eq!(resolver.resolve(&named).await, Err(ResolveError::NoResolver(named)));
+    }
+}

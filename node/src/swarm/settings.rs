@@ -1,0 +1,570 @@
+//! What the config says of the swarm, read and checked before anything is opened.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use holdfast_blockstore::repo::RepoPaths;
+use libp2p::pnet::PreSharedKey;
+use libp2p::{Multiaddr, PeerId};
+use serde_json::Value;
+
+use super::addresses::{AnnounceRules, NeverAnnounce, split_peer};
+use super::connections::Watermarks;
+use super::filters::IpRange;
+use super::ping::PingTimes;
+use super::psk::{self, PskError};
+use super::resolve::DnsChoice;
+use super::security::SecurityOrder;
+use super::transport::TransportChoice;
+use crate::config::{AUTO, Config, GoDuration, ValueError, expand_auto};
+
+/// The variable with which libp2p refuses to run outside a private network.
+const FORCE_PNET: &str = "LIBP2P_FORCE_PNET";
+/// Inbound connections that are allowed at least, as in Kubo.
+const INBOUND_CONNECTIONS_MIN: u64 = 800;
+/// Connections of one peer.
+const PEER_CONNECTIONS_MAX: usize = 8;
+/// Streams that one peer may have opened, on all its connections.
+const PEER_STREAMS_MAX: usize = 512;
+/// Streams that all peers together may have opened, for each inbound connection that is allowed.
+const STREAMS_PER_CONNECTION: usize = 16;
+
+/// Why there is no swarm.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// A value cannot be used.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// `swarm.key` cannot be read.
+    #[error("reading {path}: {source}")]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// `swarm.key` is none.
+    #[error("failed to configure private network: {path}: {reason}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: PskError,
+    },
+    /// `LIBP2P_FORCE_PNET` asks for a private network, and there is none. The words are libp2p's.
+    #[error(
+        "private network was not configured but is enforced by the environment: put a swarm.key into the repo, or unset \
+         {FORCE_PNET}"
+    )]
+    PrivateNetworkEnforced,
+}
+
+/// `Swarm.ResourceMgr` in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResourceLimits {
+    /// Connections that others may have opened.
+    pub inbound_connections: u32,
+    /// Connections of one peer.
+    pub connections_per_peer: u32,
+    /// Connections of others that are not secured yet.
+    pub pending_inbound: u32,
+    /// Connections of ours that are not secured yet.
+    pub pending_outbound: u32,
+    /// Streams that others may have opened.
+    pub inbound_streams: usize,
+    /// Streams that one peer may have opened.
+    pub inbound_streams_per_peer: usize,
+}
+
+/// `Swarm.RelayService`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayLimits {
+    /// `MaxReservations`. Default 128.
+    pub reservations: usize,
+    /// `MaxReservationsPerPeer`. Default 1.
+    pub reservations_per_peer: usize,
+    /// `ReservationTTL`. Default 1 h.
+    pub reservation: Duration,
+    /// `MaxCircuits`, of one peer. Default 16.
+    pub circuits_per_peer: usize,
+    /// `ConnectionDurationLimit`. Default 2 min.
+    pub circuit: Duration,
+    /// `ConnectionDataLimit` in bytes. Default 128 KiB.
+    pub circuit_bytes: u64,
+}
+
+/// `AutoNAT.Throttle`: dials that are done for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AutonatThrottle {
+    /// `GlobalLimit`. Default 30.
+    pub global: usize,
+    /// `PeerLimit`. Default 3.
+    pub per_peer: usize,
+    /// `Interval`. Default 1 min.
+    pub interval: Duration,
+}
+
+/// Everything that the swarm needs to know.
+#[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a key of its own in the config")]
+pub struct SwarmSettings {
+    /// `Addresses.Swarm` that this version can listen on.
+    pub listen: Vec<Multiaddr>,
+    /// What is announced.
+    pub announce: AnnounceRules,
+    /// Which transports there are.
+    pub transports: TransportChoice,
+    /// The key of a private network.
+    pub psk: Option<PreSharedKey>,
+    /// `Swarm.AddrFilters`.
+    pub filters: Vec<IpRange>,
+    /// `Swarm.ConnMgr`; none where its type is `none`.
+    pub watermarks: Option<Watermarks>,
+    /// `Swarm.ResourceMgr`; none where it is not enabled.
+    pub limits: Option<ResourceLimits>,
+    /// `Peering.Peers`.
+    pub peered: Vec<(PeerId, Vec<Multiaddr>)>,
+    /// `Bootstrap`, with what `auto` stands for.
+    pub bootstrap: Vec<(PeerId, Vec<Multiaddr>)>,
+    /// Who is asked for names.
+    pub dns: DnsChoice,
+    /// How often connections are tried.
+    pub ping: PingTimes,
+    /// `Discovery.MDNS.Enabled`, and how often it asks.
+    pub mdns: Option<Duration>,
+    /// `Swarm.DisableNatPortMap`, turned round.
+    pub upnp: bool,
+    /// `AutoNAT.ServiceMode`; none where it is `disabled`.
+    pub autonat_service: Option<AutonatThrottle>,
+    /// `Swarm.RelayClient.Enabled`.
+    pub relay_client: bool,
+    /// `Swarm.RelayClient.StaticRelays`.
+    pub static_relays: Vec<Multiaddr>,
+    /// `Swarm.RelayService.Enabled`; only where it is said.
+    pub relay_service: Option<RelayLimits>,
+    /// `Swarm.EnableHolePunching`.
+    pub hole_punching: bool,
+    /// Where the peer book is kept.
+    pub book_file: Option<PathBuf>,
+    /// What was passed over, and why: one sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl SwarmSettings {
+    /// Reads them from a config and the repo that it belongs to. Blocks: it reads `swarm.key`.
+    pub fn load(config: &Config, repo: &Path) -> Result<Self, SettingsError> {
+        let paths = RepoPaths::new(repo);
+        let forced = std::env::var(FORCE_PNET).is_ok_and(|value| value == "1");
+        let psk = read_key(&paths.swarm_key())?;
+        if forced && psk.is_none() {
+            return Err(SettingsError::PrivateNetworkEnforced);
+        }
+        let mut settings = Self::of_config(config, psk)?;
+        settings.book_file = Some(repo.join("peers.json"));
+        Ok(settings)
+    }
+
+    /// Reads them from a config, with the key of a private network beside it.
+    pub fn of_config(config: &Config, psk: Option<PreSharedKey>) -> Result<Self, SettingsError> {
+        let mut warnings = Vec::new();
+        let transports = transports(config, &mut warnings)?;
+        let flag = |key: &str, default: bool| Ok::<_, ValueError>(config.flag(key)?.unwrap_or(default));
+        let watermarks = watermarks(config)?;
+        let relay_client = flag("Swarm.RelayClient.Enabled", true)? && transports.relay;
+        let mdns = flag("Discovery.MDNS.Enabled", true)?;
+        Ok(Self {
+            listen: listen(config, &transports, psk.is_some(), &mut warnings)?,
+            announce: announce(config, &mut warnings)?,
+            transports,
+            psk,
+            filters: ranges(config, "Swarm.AddrFilters", &mut warnings)?,
+            watermarks,
+            limits: limits(config, watermarks)?,
+            peered: peered(config)?,
+            bootstrap: bootstrap(config, psk.is_some(), &mut warnings)?,
+            dns: dns(config, &mut warnings)?,
+            ping: ping(config)?,
+            mdns: mdns
+                .then(|| {
+                    Ok::<_, ValueError>(time(config, "Discovery.MDNS.Interval")?.unwrap_or(MDNS_INTERVAL))
+                })
+                .transpose()?,
+            upnp: !flag("Swarm.DisableNatPortMap", false)?,
+            autonat_service: autonat_service(config)?,
+            relay_client,
+            static_relays: parsed(config, "Swarm.RelayClient.StaticRelays", &mut warnings)?,
+            relay_service: relay_service(config)?,
+            hole_punching: flag("Swarm.EnableHolePunching", true)? && relay_client,
+            book_file: None,
+            warnings,
+        })
+    }
+}
+
+/// How often mDNS asks: when nothing was heard for this long.
+const MDNS_INTERVAL: Duration = Duration::from_secs(300);
+
+fn read_key(path: &Path) -> Result<Option<PreSharedKey>, SettingsError> {
+    let failed = |source| SettingsError::KeyFile { path: path.to_owned(), source };
+    let content = match std::fs::metadata(path) {
+        Ok(meta) if meta.len() > psk::FILE_BYTES_MAX => {
+            return Err(SettingsError::Key { path: path.to_owned(), reason: PskError::Head });
+        }
+        Ok(_) => std::fs::read(path).map_err(failed)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let key = psk::parse(&content);
+    key.map(Some).map_err(|reason| SettingsError::Key { path: path.to_owned(), reason })
+}
+
+fn time(config: &Config, key: &str) -> Result<Option<Duration>, ValueError> {
+    let to_std = |duration: GoDuration| {
+        duration.to_std().filter(|time| !time.is_zero()).ok_or_else(|| ValueError {
+            key: key.to_owned(),
+            reason: "it must be more than nothing".to_owned(),
+        })
+    };
+    config.duration(key)?.map(to_std).transpose()
+}
+
+fn count(config: &Config, key: &str, default: usize) -> Result<usize, ValueError> {
+    let number = config.number(key)?.map(usize::try_from).transpose();
+    let number = number
+        .map_err(|_| ValueError { key: key.to_owned(), reason: "it must not be negative".to_owned() })?;
+    Ok(number.unwrap_or(default))
+}
+
+fn transports(config: &Config, warnings: &mut Vec<String>) -> Result<TransportChoice, ValueError> {
+    let network = |name: &str| {
+        Ok::<_, ValueError>(config.flag(&format!("Swarm.Transports.Network.{name}"))?.unwrap_or(true))
+    };
+    let place = |name: &str, default: i64| match config
+        .document()
+        .pointer(&format!("/Swarm/Transports/Security/{name}"))
+    {
+        Some(Value::Bool(false)) => None,
+        Some(Value::Number(number)) => Some(number.as_i64().unwrap_or(default)),
+        _ => Some(default),
+    };
+    if config.document().pointer("/Swarm/Transports/Multiplexers/Yamux") == Some(&Value::Bool(false)) {
+        warnings.push(
+            "Swarm.Transports.Multiplexers.Yamux stays on: it is the only multiplexer of TCP connections"
+                .to_owned(),
+        );
+    }
+    Ok(TransportChoice {
+        tcp: network("TCP")?,
+        websocket: network("Websocket")?,
+        quic: network("QUIC")?,
+        relay: network("Relay")?,
+        security: SecurityOrder { tls: place("TLS", 100), noise: place("Noise", 200) },
+    })
+}
+
+/// The addresses to listen on, without those that no transport of ours takes.
+fn listen(
+    config: &Config,
+    transports: &TransportChoice,
+    private: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Multiaddr>, ValueError> {
+    let mut addresses = Vec::new();
+    let mut unknown = Vec::new();
+    for text in config.addresses()?.swarm {
+        let address = match text.parse::<Multiaddr>() {
+            Ok(address) => address,
+            Err(error) => {
+                warnings.push(format!(
+                    "Addresses.Swarm: {text:?} is not a multiaddr: {error}; it is passed over"
+                ));
+                continue;
+            }
+        };
+        let has = |name: &str| address.protocol_stack().any(|part| part == name);
+        let listens = if has("webtransport") || has("webrtc-direct") {
+            // They stand in every config of Kubo: nothing that anyone asked for.
+            continue;
+        } else if has("wss") || has("tls") {
+            unknown.push(text);
+            continue;
+        } else if has("quic-v1") {
+            // QUIC knows no pre-shared key, and Kubo leaves it out of private networks in silence.
+            transports.quic && !private
+        } else if has("ws") {
+            transports.websocket
+        } else if has("tcp") {
+            transports.tcp
+        } else {
+            unknown.push(text);
+            continue;
+        };
+        if listens && !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if !unknown.is_empty() {
+        let list = unknown.join(", ");
+        warnings.push(format!(
+            "Addresses.Swarm: this version does not have the transport of {list}; passed over"
+        ));
+    }
+    Ok(addresses)
+}
+
+/// A list of multiaddrs; what is none is passed over.
+fn parsed(config: &Config, key: &str, warnings: &mut Vec<String>) -> Result<Vec<Multiaddr>, ValueError> {
+    let mut addresses = Vec::new();
+    for text in config.text_list(key)?.into_iter().filter(|text| text != AUTO) {
+        match text.parse() {
+            Ok(address) => addresses.push(address),
+            Err(error) => warnings.push(format!("{key}: {text}: {error}; it is passed over")),
+        }
+    }
+    Ok(addresses)
+}
+
+fn ranges(config: &Config, key: &str, warnings: &mut Vec<String>) -> Result<Vec<IpRange>, ValueError> {
+    let mut ranges = Vec::new();
+    for text in config.text_list(key)? {
+        match IpRange::parse(&text) {
+            Ok(range) => ranges.push(range),
+            Err(error) => warnings.push(format!("{key}: {error}; it is passed over")),
+        }
+    }
+    Ok(ranges)
+}
+
+fn announce(config: &Config, warnings: &mut Vec<String>) -> Result<AnnounceRules, ValueError> {
+    let mut never = Vec::new();
+    for text in config.text_list("Addresses.NoAnnounce")? {
+        match NeverAnnounce::parse(&text) {
+            Ok(rule) => never.push(rule),
+            Err(error) => warnings.push(format!("Addresses.NoAnnounce: {error}; it is passed over")),
+        }
+    }
+    Ok(AnnounceRules {
+        instead: parsed(config, "Addresses.Announce", warnings)?,
+        also: parsed(config, "Addresses.AppendAnnounce", warnings)?,
+        never,
+    })
+}
+
+fn watermarks(config: &Config) -> Result<Option<Watermarks>, ValueError> {
+    match config.text("Swarm.ConnMgr.Type")?.as_deref() {
+        None | Some("" | "basic") => {}
+        Some("none") => return Ok(None),
+        Some(other) => {
+            let reason = format!("unrecognized ConnMgr.Type: \"{other}\"; it must be \"basic\" or \"none\"");
+            return Err(ValueError { key: "Swarm.ConnMgr.Type".to_owned(), reason });
+        }
+    }
+    let default = Watermarks::default();
+    Ok(Some(Watermarks {
+        high: count(config, "Swarm.ConnMgr.HighWater", default.high)?,
+        low: count(config, "Swarm.ConnMgr.LowWater", default.low)?,
+        grace: time(config, "Swarm.ConnMgr.GracePeriod")?.unwrap_or(default.grace),
+    }))
+}
+
+/// After Kubo's defaults: one inbound connection for each MiB of `MaxMemory`, at least 800 and twice the high watermark.
+fn limits(config: &Config, watermarks: Option<Watermarks>) -> Result<Option<ResourceLimits>, ValueError> {
+    if config.flag("Swarm.ResourceMgr.Enabled")? == Some(false) {
+        return Ok(None);
+    }
+    let memory = config.size("Swarm.ResourceMgr.MaxMemory")?;
+    // The limit of the process is a quarter of the machine; Kubo takes half of it.
+    let memory = memory.or_else(|| crate::memory::default_limit_bytes().map(|quarter| 2 * quarter as u64));
+    let by_memory = memory.map_or(0, |bytes| bytes >> 20);
+    let by_watermark = watermarks.map_or(0, |marks| 2 * marks.high as u64);
+    let inbound = by_memory.max(by_watermark).max(INBOUND_CONNECTIONS_MIN);
+    let inbound = u32::try_from(inbound).unwrap_or(u32::MAX);
+    Ok(Some(ResourceLimits {
+        inbound_connections: inbound,
+        connections_per_peer: u32::try_from(PEER_CONNECTIONS_MAX).unwrap_or(u32::MAX),
+        pending_inbound: inbound / 4,
+        pending_outbound: inbound / 4,
+        inbound_streams: (inbound as usize).saturating_mul(STREAMS_PER_CONNECTION),
+        inbound_streams_per_peer: PEER_STREAMS_MAX,
+    }))
+}
+
+fn peered(config: &Config) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, ValueError> {
+    let error = |reason: String| ValueError { key: "Peering.Peers".to_owned(), reason };
+    let Some(list) = config.document().pointer("/Peering/Peers").filter(|value| !value.is_null()) else {
+        return Ok(Vec::new());
+    };
+    let list = list.as_array().ok_or_else(|| error("it must be a list".to_owned()))?;
+    let mut peers = Vec::new();
+    for entry in list {
+        let id = entry.get("ID").and_then(Value::as_str).unwrap_or_default();
+        let peer: PeerId =
+            crate::keys::parse_peer_id(id).map_err(|_| error(format!("\"{id}\" is no peer ID")))?;
+        let texts = entry.get("Addrs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let mut addresses = Vec::new();
+        for text in texts {
+            let text = text.as_str().unwrap_or_default();
+            let address: Multiaddr =
+                text.parse().map_err(|_| error(format!("\"{text}\" is no multiaddr")))?;
+            addresses.push(split_peer(&address).0);
+        }
+        peers.push((peer, addresses));
+    }
+    Ok(peers)
+}
+
+/// The bootstrap peers. `auto` stands for the public network, so for nobody where there is another.
+fn bootstrap(
+    config: &Config,
+    private: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, ValueError> {
+    let mut texts = config.bootstrap()?;
+    if private || config.flag("AutoConf.Enabled")? == Some(false) {
+        texts.retain(|text| text != AUTO);
+    }
+    let mut peers: Vec<(PeerId, Vec<Multiaddr>)> = Vec::new();
+    for text in expand_auto(&texts) {
+        let address = text.replace("/ipfs/", "/p2p/").parse::<Multiaddr>();
+        let Some((transport, Some(peer))) = address.ok().map(|address| split_peer(&address)) else {
+            warnings.push(format!("Bootstrap: {text} is no address of a peer; it is passed over"));
+            continue;
+        };
+        // A dnsaddr is resolved with the peer at its end, so that only that peer's records count.
+        let address = with_peer(transport, peer);
+        match peers.iter_mut().find(|(known, _)| *known == peer) {
+            Some((_, addresses)) => addresses.push(address),
+            None => peers.push((peer, vec![address])),
+        }
+    }
+    Ok(peers)
+}
+
+fn with_peer(mut address: Multiaddr, peer: PeerId) -> Multiaddr {
+    address.push(multiaddr::Protocol::P2p(peer));
+    address
+}
+
+fn dns(config: &Config, warnings: &mut Vec<String>) -> Result<DnsChoice, ValueError> {
+    let resolvers = config.document().pointer("/DNS/Resolvers").and_then(Value::as_object);
+    let auto_conf = config.flag("AutoConf.Enabled")?.unwrap_or(true);
+    // What the profiles test and mesh write. Old configs of Kubo have the empty map too, and mean the system's.
+    if resolvers.is_some_and(serde_json::Map::is_empty) && !auto_conf {
+        return Ok(DnsChoice::Nobody);
+    }
+    match resolvers.and_then(|map| map.get(".")).and_then(Value::as_str) {
+        None | Some("" | AUTO) => Ok(DnsChoice::System),
+        Some(text) => {
+            if let Some(Ok(address)) = text.strip_prefix("udp://").map(str::parse) {
+                return Ok(DnsChoice::Server(address));
+            }
+            warnings.push(format!(
+                "DNS.Resolvers: {text} is passed over, and the system's resolver is asked: this version knows \
+                 udp://ADDRESS:PORT"
+            ));
+            Ok(DnsChoice::System)
+        }
+    }
+}
+
+fn ping(config: &Config) -> Result<PingTimes, ValueError> {
+    let default = PingTimes::default();
+    Ok(match time(config, "Swarm.PingInterval")? {
+        // Where failures are to be noticed early, answers are not waited for longer than that.
+        Some(interval) => PingTimes { interval, timeout: interval.min(default.timeout) },
+        None => default,
+    })
+}
+
+fn autonat_service(config: &Config) -> Result<Option<AutonatThrottle>, ValueError> {
+    match config.text("AutoNAT.ServiceMode")?.as_deref() {
+        None | Some("" | "enabled" | "legacy-v1" | "v1-only") => {}
+        Some("disabled") => return Ok(None),
+        Some(other) => {
+            let reason = format!("it must be \"enabled\" or \"disabled\", not \"{other}\"");
+            return Err(ValueError { key: "AutoNAT.ServiceMode".to_owned(), reason });
+        }
+    }
+    Ok(Some(AutonatThrottle {
+        global: count(config, "AutoNAT.Throttle.GlobalLimit", 30)?,
+        per_peer: count(config, "AutoNAT.Throttle.PeerLimit", 3)?,
+        interval: time(config, "AutoNAT.Throttle.Interval")?.unwrap_or(Duration::from_secs(60)),
+    }))
+}
+
+fn relay_service(config: &Config) -> Result<Option<RelayLimits>, ValueError> {
+    if config.flag("Swarm.RelayService.Enabled")? != Some(true) {
+        return Ok(None);
+    }
+    let key = |name: &str| format!("Swarm.RelayService.{name}");
+    Ok(Some(RelayLimits {
+        reservations: count(config, &key("MaxReservations"), 128)?,
+        reservations_per_peer: count(config, &key("MaxReservationsPerPeer"), 1)?,
+        reservation: time(config, &key("ReservationTTL"))?.unwrap_or(Duration::from_secs(3600)),
+        circuits_per_peer: count(config, &key("MaxCircuits"), 16)?,
+        circuit: time(config, &key("ConnectionDurationLimit"))?.unwrap_or(Duration::from_secs(120)),
+        circuit_bytes: count(config, &key("ConnectionDataLimit"), 128 << 10)? as u64,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_profile(profile: &str) -> SwarmSettings {
+        let mut config = Config::defaults();
+        config.apply_profiles(profile).unwrap();
+        SwarmSettings::of_config(&config, None).unwrap()
+    }
+
+    #[test]
+    fn the_test_profile_keeps_to_loopback_and_asks_nobody() {
+        let settings = of_profile("test");
+        assert_eq!(settings.listen, ["/ip4/127.0.0.1/tcp/0".parse::<Multiaddr>().unwrap()]);
+        assert_eq!((settings.bootstrap.len(), settings.mdns, settings.upnp), (0, None, false));
+        assert_eq!(settings.dns, DnsChoice::Nobody);
+        assert_eq!(settings.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_default_config_knows_the_public_network_and_a_private_one_does_not() {
+        let settings = of_profile("");
+        assert_eq!((settings.bootstrap.len(), settings.mdns), (5, Some(MDNS_INTERVAL)));
+        assert_eq!(
+            (settings.dns.clone(), settings.upnp, settings.hole_punching),
+            (DnsChoice::System, true, true)
+        );
+        assert_eq!((settings.watermarks, settings.listen.len()), (Some(Watermarks::default()), 4));
+        assert!(settings.relay_service.is_none() && settings.autonat_service.is_some());
+        assert_eq!(settings.warnings, Vec::<String>::new());
+        let private =
+            SwarmSettings::of_config(&Config::defaults(), Some(PreSharedKey::new([7; 32]))).unwrap();
+        assert_eq!((private.bootstrap.len(), private.listen.len()), (0, 2), "no public peers, no QUIC");
+    }
+
+    #[test]
+    fn a_mesh_notices_lost_links_early_and_asks_often() {
+        let settings = of_profile("mesh");
+        let seconds = Duration::from_secs;
+        assert_eq!((settings.ping.interval, settings.ping.timeout), (seconds(5), seconds(5)));
+        assert_eq!((settings.mdns, settings.bootstrap.len()), (Some(seconds(10)), 0));
+        assert_eq!((settings.dns, settings.relay_client), (DnsChoice::Nobody, false));
+    }
+
+    #[test]
+    fn values_that_cannot_be_used_name_their_key() {
+        for (text, key) in [
+            (r#"{"Swarm":{"ConnMgr":{"Type":"basik"}}}"#, "Swarm.ConnMgr.Type"),
+            (r#"{"Swarm":{"ConnMgr":{"HighWater":-1}}}"#, "Swarm.ConnMgr.HighWater"),
+            (r#"{"Peering":{"Peers":[{"ID":"nobody"}]}}"#, "Peering.Peers"),
+            (r#"{"AutoNAT":{"ServiceMode":"sometimes"}}"#, "AutoNAT.ServiceMode"),
+        ] {
+            let config = Config::parse(text).unwrap();
+            match SwarmSettings::of_config(&config, None) {
+                Err(SettingsError::Value(error)) => assert_eq!(error.key, key),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What the task does when it is asked.
+
+use std::time::Instant;
+
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError};
+use libp2p::{Multiaddr, PeerId, TransportError};
+
+use super::{ConnectReply, ConnectStage, ConnectWaiter, Open, Task};
+use crate::swarm::addresses::split_peer;
+use crate::swarm::handle::{Command, ConnectError, ConnectionInfo, DisconnectError, Usage};
+use crate::swarm::redial::Reason;
+
+impl Task {
+    pub(super) fn on_command(&mut self, command: Command) {
+        // Whoever asked and went away leaves nobody to tell: such errors are passed over.
+        match command {
+            Command::Connect { peer, addresses, reply } => self.connect(peer, addresses, reply),
+            Command::Disconnect { peer, address, reply } => {
+                let _ = reply.send(self.disconnect(peer, address.as_ref()));
+            }
+            Command::Ping { peer, reply } => {
+                let number = self.next_ping;
+                self.next_ping += 1;
+                self.swarm.behaviour_mut().ping.ask(peer, number);
+                self.pings.insert(number, (peer, reply));
+            }
+            Command::Connections { reply } => {
+                let _ = reply.send(self.connections());
+            }
+            Command::Nat { reply } => {
+                let _ = reply.send(self.nat_info());
+            }
+            Command::Usage { reply } => {
+                let _ = reply.send(self.usage());
+            }
+            Command::PeeringAdd { peer, addresses, reply } => {
+                self.peer_with(peer, addresses);
+                let _ = reply.send(());
+            }
+            Command::PeeringRemove { peer, reply } => {
+                self.redial.remove(&peer, Reason::Peered);
+                self.shared.worth.unprotect(&peer, "peering");
+                let _ = reply.send(());
+            }
+            Command::PeeringList { reply } => {
+                let _ = reply.send(self.redial.peered());
+            }
+            // It ends the loop.
+            Command::Stop { .. } => {}
+        }
+    }
+
+    /// Keeps a peer connected.
+    pub(super) fn peer_with(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        if peer == self.shared.us {
+            return;
+        }
+        let connected = self.swarm.is_connected(&peer);
+        self.redial.add(peer, Reason::Peered, addresses, connected, Instant::now());
+        self.shared.worth.protect(peer, "peering");
+        self.dial_due(Instant::now());
+    }
+
+    fn connect(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, reply: ConnectReply) {
+        self.bootstrap.dismissed.remove(&peer);
+        if self.open.values().any(|open| open.peer == peer && !open.relayed) {
+            self.shared.book.add(peer, addresses);
+            return self.wait_for_identity(peer, reply);
+        }
+        let opts = DialOpts::peer_id(peer)
+            .addresses(addresses)
+            .extend_addresses_through_behaviour()
+            .condition(PeerCondition::Always)
+            .build();
+        let id = opts.connection_id();
+        match self.swarm.dial(opts) {
+            Ok(()) => {
+                self.connects.push(ConnectWaiter { reply, peer, stage: ConnectStage::Dialling(id) });
+            }
+            Err(error) => {
+                let _ = reply.send(Err(in_words(peer, &error)));
+            }
+        }
+    }
+
+    /// Answers once the peer has said who it is, or after a while without that.
+    fn wait_for_identity(&mut self, peer: PeerId, reply: ConnectReply) {
+        if self.shared.book.description(&peer).is_some() {
+            let _ = reply.send(Ok(()));
+            return;
+        }
+        let until = Instant::now() + super::events::IDENTIFY_TIME_MAX;
+        self.connects.push(ConnectWaiter { reply, peer, stage: ConnectStage::Identifying(until) });
+    }
+
+    fn disconnect(&mut self, peer: PeerId, address: Option<&Multiaddr>) -> Result<(), DisconnectError> {
+        let of_peer: Vec<(ConnectionId, Multiaddr)> = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.peer == peer)
+            .map(|(id, open)| (*id, open.address()))
+            .collect();
+        if of_peer.is_empty() {
+            return Err(if address.is_some() {
+                DisconnectError::NotFound
+            } else {
+                DisconnectError::NotConnected
+            });
+        }
+        let meant: Vec<_> =
+            of_peer.into_iter().filter(|(_, own)| address.is_none_or(|address| address == own)).collect();
+        if meant.is_empty() {
+            return Err(DisconnectError::NotFound);
+        }
+        self.bootstrap.dismiss(peer);
+        for (id, _) in meant {
+            self.swarm.close_connection(id);
+        }
+        Ok(())
+    }
+
+    fn connections(&self) -> Vec<ConnectionInfo> {
+        let mut all: Vec<ConnectionInfo> = self
+            .open
+            .values()
+            .map(|open| ConnectionInfo {
+                peer: open.peer,
+                address: open.address(),
+                direction: open.direction,
+                latency: open.latency,
+                streams: self.shared.meter.streams(&open.peer, &open.endpoint),
+                relayed: open.relayed,
+            })
+            .collect();
+        all.sort_by_key(|connection| (connection.address.to_string(), connection.peer.to_base58()));
+        all
+    }
+
+    fn usage(&self) -> Usage {
+        let info = self.swarm.network_info();
+        let counts = info.connection_counters();
+        Usage {
+            inbound_connections: counts.num_established_incoming() as usize,
+            outbound_connections: counts.num_established_outgoing() as usize,
+            pending_inbound: counts.num_pending_incoming() as usize,
+            pending_outbound: counts.num_pending_outgoing() as usize,
+            streams: self.shared.meter.stream_counts(),
+            peers: info.num_peers(),
+        }
+    }
+}
+
+impl Open {
+    /// The peer's end, without its ID.
+    pub(super) fn address(&self) -> Multiaddr {
+        split_peer(&self.endpoint).0
+    }
+}
+
+/// What libp2p says, in the words of go-libp2p: one line for each address.
+pub(super) fn in_words(peer: PeerId, error: &DialError) -> ConnectError {
+    let failed = |reason: String| ConnectError::Failed { peer, reason };
+    match error {
+        DialError::LocalPeerId { .. } => ConnectError::Ourselves,
+        DialError::NoAddresses => ConnectError::NoAddresses(peer),
+        DialError::WrongPeerId { obtained, address } => failed(format!(
+            "all dials failed\n  * [{}] peer id mismatch: expected {peer}, but remote key matches {obtained}",
+            split_peer(address).0
+        )),
+        DialError::Transport(errors) => {
+            let lines = errors.iter().map(|(address, error)| {
+                let words = match error {
+                    TransportError::MultiaddrNotSupported(_) => "no transport for protocol".to_owned(),
+                    TransportError::Other(error) => chain(error),
+                };
+                format!("\n  * [{}] {words}", split_peer(address).0)
+            });
+            failed(format!("all dials failed{}", lines.collect::<Vec<_>>().concat()))
+        }
+        other => failed(chain(other)),
+    }
+}
+
+/// An error and its causes; what repeats the one before is left out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !words.contains(&text) {
+            words = format!("{words}: {text}");
+        }
+        source = cause.source();
+    }
+    words
+}

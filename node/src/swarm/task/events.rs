@@ -1,0 +1,262 @@
+//! What the task does when something happens.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use holdfast_dht::kad::Mode;
+
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::{ConnectionError, ConnectionId, DialError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, autonat, identify, mdns};
+
+use super::commands::in_words;
+use super::{ConnectStage, ConnectWaiter, Open, Task};
+use crate::swarm::addresses::{Scope, split_peer};
+use crate::swarm::behaviour::BehaviourEvent;
+use crate::swarm::book::PeerDescription;
+use crate::swarm::handle::{ConnectError, Direction, PingError, Reachability};
+use crate::swarm::ping::PingEvent;
+use crate::swarm::redial::Reason;
+
+/// How long a new peer is waited for to say who it is.
+pub(super) const IDENTIFY_TIME_MAX: Duration = Duration::from_secs(5);
+/// Addresses that reachability is remembered of.
+const NAT_ADDRESSES_MAX: usize = 32;
+
+impl Task {
+    pub(super) fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.on_connected(peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
+                self.on_closed(peer_id, connection_id, num_established, cause.as_ref());
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                self.on_dial_failed(connection_id, peer_id, &error);
+            }
+            SwarmEvent::NewListenAddr { address, .. } => self.listens_on(split_peer(&address).0),
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.no_longer_listens_on(&[split_peer(&address).0]);
+            }
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                if let (Some(asked), Err(error)) = (self.listeners.get(&listener_id), &reason) {
+                    tracing::warn!("no longer listening on {asked}: {error}");
+                }
+                self.listeners.remove(&listener_id);
+                self.relays.ended(listener_id);
+                let transports: Vec<Multiaddr> = addresses.iter().map(|it| split_peer(it).0).collect();
+                self.no_longer_listens_on(&transports);
+            }
+            SwarmEvent::ExternalAddrConfirmed { .. } | SwarmEvent::ExternalAddrExpired { .. } => {
+                self.announce_anew();
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::debug!("a listener: {error}"),
+            SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
+                tracing::debug!("an inbound connection of {send_back_addr} failed: {error}");
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connected(&mut self, peer: PeerId, id: ConnectionId, point: &ConnectedPoint) {
+        let (direction, dialled) = match point {
+            ConnectedPoint::Dialer { address, .. } => (Direction::Outbound, Some(address)),
+            ConnectedPoint::Listener { .. } => (Direction::Inbound, None),
+        };
+        let open = Open {
+            peer,
+            endpoint: point.get_remote_address().clone(),
+            direction,
+            relayed: point.is_relayed(),
+            latency: None,
+        };
+        self.open.insert(id, open);
+        self.manager.opened(id, peer, direction == Direction::Inbound, Instant::now());
+        if let Some(exchange) =
+            self.exchange.clone().filter(|_| Scope::of(point.get_remote_address()) != Scope::Public)
+        {
+            // Neighbours are always asked: it costs little, and they are quick.
+            tokio::spawn(async move { exchange.favour(peer, true).await });
+        }
+        self.shared.book.connected(peer, dialled);
+        self.redial.connected(&peer);
+        let known = self.shared.book.description(&peer).is_some();
+        let until = Instant::now() + IDENTIFY_TIME_MAX;
+        for waiter in self.connects.iter_mut().filter(|waiter| waiter.peer == peer) {
+            waiter.stage = ConnectStage::Identifying(until);
+        }
+        if known {
+            self.answer_connects(peer, &Ok(()));
+        }
+    }
+
+    fn on_closed(&mut self, peer: PeerId, id: ConnectionId, left: u32, cause: Option<&ConnectionError>) {
+        if let Some(cause) = cause {
+            tracing::debug!("a connection to {peer} ended: {cause}");
+        }
+        self.open.remove(&id);
+        self.manager.closed(id);
+        if left > 0 {
+            return;
+        }
+        self.shared.book.disconnected(&peer);
+        self.redial.lost(&peer, Instant::now(), rand::random());
+        self.pings.retain(|_, (asked, _)| *asked != peer);
+        let reason = "the connection ended before the peer had said who it is".to_owned();
+        let gone: Vec<ConnectWaiter> = self
+            .connects
+            .extract_if(.., |it| it.peer == peer && matches!(it.stage, ConnectStage::Identifying(_)))
+            .collect();
+        for waiter in gone {
+            let _ = waiter.reply.send(Err(ConnectError::Failed { peer, reason: reason.clone() }));
+        }
+    }
+
+    fn on_dial_failed(&mut self, id: ConnectionId, peer: Option<PeerId>, error: &DialError) {
+        let waiting = self.connects.extract_if(.., |waiter| waiter.stage == ConnectStage::Dialling(id));
+        for waiter in waiting.collect::<Vec<_>>() {
+            let _ = waiter.reply.send(Err(in_words(waiter.peer, error)));
+        }
+        let Some(peer) = peer else { return };
+        if let DialError::WrongPeerId { address, .. } = error {
+            self.shared.book.forget(&peer, address);
+        }
+        if !self.swarm.is_connected(&peer) {
+            self.redial.lost(&peer, Instant::now(), rand::random());
+        }
+    }
+
+    /// Answers all who wait for this peer to say who it is.
+    fn answer_connects(&mut self, peer: PeerId, result: &Result<(), ConnectError>) {
+        let ready = self.connects.extract_if(.., |waiter| {
+            waiter.peer == peer && matches!(waiter.stage, ConnectStage::Identifying(_))
+        });
+        for waiter in ready.collect::<Vec<_>>() {
+            let _ = waiter.reply.send(result.clone());
+        }
+    }
+
+    fn on_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Identify(event) => self.on_identify(event),
+            BehaviourEvent::Ping(event) => self.on_ping(event),
+            BehaviourEvent::MdnsV4(event) | BehaviourEvent::MdnsV6(event) => self.on_mdns(event),
+            BehaviourEvent::AutonatV1(autonat::v1::Event::StatusChanged { new, .. }) => {
+                self.nat.reachability = match new {
+                    autonat::v1::NatStatus::Public(_) => Reachability::Public,
+                    autonat::v1::NatStatus::Private => Reachability::Private,
+                    autonat::v1::NatStatus::Unknown => Reachability::Unknown,
+                };
+                self.serve_if_reachable();
+            }
+            BehaviourEvent::AutonatV2(event) => self.on_tested(&event.tested_addr, event.result.is_ok()),
+            BehaviourEvent::Wan(event) => self.on_table(&event, "dht-wan"),
+            BehaviourEvent::Lan(event) => self.on_table(&event, "dht-lan"),
+            BehaviourEvent::RelayClient(event) => tracing::debug!("relay: {event:?}"),
+            BehaviourEvent::Dcutr(event) => tracing::debug!("hole punching: {event:?}"),
+            BehaviourEvent::Upnp(event) => tracing::debug!("UPnP: {event:?}"),
+            _ => {}
+        }
+    }
+
+    fn on_identify(&mut self, event: identify::Event) {
+        match event {
+            identify::Event::Received { peer_id, info, .. } => {
+                let description = PeerDescription {
+                    public_key: info.public_key.encode_protobuf(),
+                    agent: info.agent_version,
+                    protocol_version: info.protocol_version,
+                    protocols: info.protocols.iter().map(ToString::to_string).collect(),
+                };
+                let behaviour = self.swarm.behaviour_mut();
+                for dht in [behaviour.wan.as_mut(), behaviour.lan.as_mut()].into_iter().flatten() {
+                    dht.on_identified(peer_id, &info.protocols, &info.listen_addrs);
+                }
+                self.identified(peer_id, info.listen_addrs, description);
+            }
+            identify::Event::Error { peer_id, error, .. } => {
+                tracing::debug!("{peer_id} does not say who it is: {error}");
+                self.answer_connects(peer_id, &Ok(()));
+            }
+            identify::Event::Sent { .. } | identify::Event::Pushed { .. } => {}
+        }
+    }
+
+    /// A node that others can reach answers in the public DHT, unless it was told what to be.
+    fn serve_if_reachable(&mut self) {
+        if !self.wan_serves_when_reachable {
+            return;
+        }
+        let mode = match self.nat_info().reachability {
+            Reachability::Public => Mode::Server,
+            Reachability::Private => Mode::Client,
+            Reachability::Unknown => return,
+        };
+        let behaviour = self.swarm.behaviour_mut();
+        if let Some(wan) = behaviour.wan.as_mut().filter(|wan| wan.mode() != mode) {
+            wan.set_mode(mode);
+            let protocols = behaviour.protocols();
+            *self.shared.protocols.lock().unwrap_or_else(PoisonError::into_inner) = protocols;
+        }
+    }
+
+    /// Peers in a routing table are not given up.
+    fn on_table(&self, event: &holdfast_dht::Event, reason: &'static str) {
+        match event {
+            holdfast_dht::Event::PeerAdded(peer) => self.shared.worth.protect(*peer, reason),
+            holdfast_dht::Event::PeerRemoved(peer) => self.shared.worth.unprotect(peer, reason),
+        }
+    }
+
+    /// A peer said who it is.
+    fn identified(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, description: PeerDescription) {
+        self.shared.book.describe(peer, addresses, description);
+        self.answer_connects(peer, &Ok(()));
+    }
+
+    fn on_ping(&mut self, event: PingEvent) {
+        if let (Ok(took), Some(open)) = (&event.result, self.open.get_mut(&event.connection)) {
+            // As go-libp2p smooths it.
+            open.latency = Some(open.latency.map_or(*took, |known| known.mul_f64(0.9) + took.mul_f64(0.1)));
+        }
+        if let Err(failure) = &event.result {
+            tracing::debug!("a ping to {} failed: {failure}", event.peer);
+        }
+        if let Some((_, reply)) = event.asked.and_then(|number| self.pings.remove(&number)) {
+            let _ = reply.send(event.result.map_err(PingError::from));
+        }
+    }
+
+    fn on_mdns(&mut self, event: mdns::Event) {
+        match event {
+            mdns::Event::Discovered(found) => {
+                for (peer, address) in found.into_iter().filter(|(peer, _)| *peer != self.shared.us) {
+                    self.shared.book.add(peer, [address]);
+                    let connected = self.swarm.is_connected(&peer);
+                    self.redial.add(peer, Reason::Mdns, Vec::new(), connected, Instant::now());
+                }
+                self.dial_due(Instant::now());
+            }
+            mdns::Event::Expired(gone) => {
+                for (peer, _) in gone {
+                    self.redial.remove(&peer, Reason::Mdns);
+                }
+            }
+        }
+    }
+
+    fn on_tested(&mut self, address: &Multiaddr, reached: bool) {
+        let address = split_peer(address).0;
+        if Scope::of(&address) != Scope::Public {
+            return;
+        }
+        self.nat.reachable.retain(|known| *known != address);
+        self.nat.unreachable.retain(|known| *known != address);
+        let list = if reached { &mut self.nat.reachable } else { &mut self.nat.unreachable };
+        list.insert(0, address);
+        list.truncate(NAT_ADDRESSES_MAX);
+        self.serve_if_reachable();
+    }
+}

@@ -1,0 +1,122 @@
+//! The task that owns the swarm.
+//!
+//! It never waits for anything but its swarm, its commands, names being resolved and the clock; disks are left to the
+//! blocking pool. When it panics, whoever waits for an answer gets an error, and the node goes on without a network.
+
+mod commands;
+mod events;
+mod local;
+mod start;
+mod upkeep;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use libp2p::core::transport::ListenerId;
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId, Swarm};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+pub use start::{StartError, SwarmParams, start};
+
+use super::addresses::AnnounceRules;
+use super::behaviour::Behaviour;
+use super::connections::ConnectionManager;
+use super::handle::{Command, ConnectError, Direction, LocalAddresses, NatInfo, PingError, Shared};
+use super::redial::Redial;
+
+/// How often rates, watermarks and redials are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// Answers that may be waited for; commands beyond are refused by waiting in their queue.
+const WAITERS_MAX: usize = 4096;
+
+/// A connection that is open.
+#[derive(Debug)]
+struct Open {
+    peer: PeerId,
+    /// The peer's end, as the transport knows it.
+    endpoint: Multiaddr,
+    direction: Direction,
+    relayed: bool,
+    latency: Option<Duration>,
+}
+
+type ConnectReply = oneshot::Sender<Result<(), ConnectError>>;
+
+/// Somebody who waits for a connection.
+#[derive(Debug)]
+struct ConnectWaiter {
+    reply: ConnectReply,
+    peer: PeerId,
+    stage: ConnectStage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ConnectStage {
+    /// This attempt is under way.
+    Dialling(ConnectionId),
+    /// There is a connection; the peer is to say who it is, until then.
+    Identifying(Instant),
+}
+
+/// Names that were resolved for an attempt to connect.
+type Resolved = (PeerId, Vec<Multiaddr>);
+
+struct Task {
+    swarm: Swarm<Behaviour>,
+    commands: mpsc::Receiver<Command>,
+    shared: Arc<Shared>,
+    announce: AnnounceRules,
+    local: watch::Sender<LocalAddresses>,
+    listeners: HashMap<ListenerId, Multiaddr>,
+    listening: Vec<Multiaddr>,
+    open: HashMap<ConnectionId, Open>,
+    manager: ConnectionManager,
+    redial: Redial,
+    resolving: JoinSet<Resolved>,
+    connects: Vec<ConnectWaiter>,
+    pings: HashMap<u64, (PeerId, oneshot::Sender<Result<Duration, PingError>>)>,
+    next_ping: u64,
+    nat: NatInfo,
+    bootstrap: upkeep::Bootstrap,
+    relays: upkeep::Relays,
+    book_file: Option<PathBuf>,
+    book_saved: Instant,
+    wan_serves_when_reachable: bool,
+    exchange: Option<holdfast_bitswap::Handle>,
+}
+
+impl Task {
+    /// Runs until it is told to stop, or until nobody holds a handle any more.
+    async fn run(mut self) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let reply = loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_event(event),
+                command = self.commands.recv(), if self.may_take() => match command {
+                    Some(Command::Stop { reply }) => break Some(reply),
+                    Some(command) => self.on_command(command),
+                    None => break None,
+                },
+                Some(resolved) = self.resolving.join_next(), if !self.resolving.is_empty() => {
+                    if let Ok((peer, addresses)) = resolved {
+                        self.dial_again(peer, addresses);
+                    }
+                }
+                _ = ticks.tick() => self.on_tick(Instant::now()),
+            }
+        };
+        self.save_book().await;
+        drop(reply);
+    }
+
+    fn may_take(&self) -> bool {
+        self.connects.len() + self.pings.len() < WAITERS_MAX
+    }
+}

@@ -1,0 +1,254 @@
+//! What the task does by itself, once a second or less often: rates, watermarks, lost peers, bootstrap, relays, the book.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use libp2p::core::transport::ListenerId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, PeerId};
+use multiaddr::Protocol;
+
+use super::{ConnectStage, ConnectWaiter, Task};
+use crate::fsutil::write_atomic;
+use crate::swarm::addresses::Scope;
+use crate::swarm::book::Book;
+use crate::swarm::handle::{Reachability, resolve_all};
+
+/// Fewer connected peers than this are too few (Kubo's `MinPeerThreshold`).
+const PEERS_MIN: usize = 4;
+/// Time between two looks for more (Kubo's bootstrap period).
+const BOOTSTRAP_PERIOD: Duration = Duration::from_secs(30);
+/// Peers of the list, and of the book, that are dialled at one look.
+const BOOTSTRAP_DIALS: usize = 8;
+/// Peers that are kept in mind for having been disconnected on purpose.
+const DISMISSED_MAX: usize = 1024;
+/// Names that are being resolved at once.
+const RESOLVING_MAX: usize = 32;
+/// Time between two writings of the peer book.
+const BOOK_PERIOD: Duration = Duration::from_secs(600);
+/// Who may read the peer book: it says whom this node talks to.
+const BOOK_MODE: u32 = 0o600;
+/// Relays that are held at once while nobody can dial us (go-libp2p's AutoRelay).
+const RELAYS_WANTED: usize = 2;
+/// Time between two looks for relays.
+const RELAY_PERIOD: Duration = Duration::from_secs(15);
+/// What relays serve.
+const HOP: &str = "/libp2p/circuit/relay/0.2.0/hop";
+
+/// Looking for peers while there are few.
+#[derive(Debug)]
+pub(super) struct Bootstrap {
+    pub(super) peers: Vec<(PeerId, Vec<Multiaddr>)>,
+    pub(super) next: Instant,
+    /// Whether nobody was dialled yet.
+    pub(super) first: bool,
+    /// Peers whose connections somebody had closed: they are not dialled for having been connected once.
+    pub(super) dismissed: HashSet<PeerId>,
+}
+
+impl Bootstrap {
+    pub(super) fn dismiss(&mut self, peer: PeerId) {
+        if self.dismissed.len() < DISMISSED_MAX {
+            self.dismissed.insert(peer);
+        }
+    }
+}
+
+/// Relays that we can be reached through while nobody can dial us.
+#[derive(Debug)]
+pub(super) struct Relays {
+    pub(super) enabled: bool,
+    /// `Swarm.RelayClient.StaticRelays`.
+    pub(super) fixed: Vec<Multiaddr>,
+    pub(super) held: HashMap<ListenerId, PeerId>,
+    pub(super) next: Instant,
+}
+
+impl Relays {
+    pub(super) fn ended(&mut self, listener: ListenerId) {
+        self.held.remove(&listener);
+    }
+}
+
+impl Task {
+    /// Peers that blocks go to or come from are not given up while they do.
+    fn spare_who_exchanges(&self) {
+        let Some(exchange) = &self.exchange else { return };
+        for peer in self.swarm.connected_peers() {
+            if exchange.is_active(peer) {
+                self.shared.worth.protect(*peer, "bitswap");
+            } else {
+                self.shared.worth.unprotect(peer, "bitswap");
+            }
+        }
+    }
+
+    pub(super) fn on_tick(&mut self, now: Instant) {
+        self.shared.meter.tick(now);
+        self.spare_who_exchanges();
+        for id in self.manager.trim(now) {
+            self.swarm.close_connection(id);
+        }
+        self.give_up_waiting(now);
+        self.pings.retain(|_, (_, reply)| !reply.is_closed());
+        self.look_for_peers(now);
+        self.look_for_relays(now);
+        self.dial_due(now);
+        if now.saturating_duration_since(self.book_saved) >= BOOK_PERIOD {
+            self.book_saved = now;
+            let (book, path) = (self.shared.book.clone(), self.book_file.clone());
+            tokio::task::spawn_blocking(move || path.map(|path| save(&book, &path)));
+        }
+    }
+
+    /// A peer that does not say who it is is connected all the same.
+    fn give_up_waiting(&mut self, now: Instant) {
+        let done: Vec<ConnectWaiter> = self
+            .connects
+            .extract_if(.., |it| {
+                it.reply.is_closed() || matches!(it.stage, ConnectStage::Identifying(until) if until <= now)
+            })
+            .collect();
+        for waiter in done {
+            let _ = waiter.reply.send(Ok(()));
+        }
+    }
+
+    /// Dials the peers that are to be connected and are not.
+    pub(super) fn dial_due(&mut self, now: Instant) {
+        for (peer, addresses) in self.redial.due(now, self.manager.is_full()) {
+            self.reach(peer, addresses, now);
+        }
+    }
+
+    /// Resolves names and dials. Whoever is to be connected comes round again when that fails.
+    fn reach(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
+        if self.swarm.is_connected(&peer) {
+            return self.redial.connected(&peer);
+        }
+        if self.resolving.len() >= RESOLVING_MAX {
+            return self.redial.lost(&peer, now, rand::random());
+        }
+        let resolver = self.shared.resolver.clone();
+        self.resolving.spawn(async move {
+            let found = resolve_all(&resolver, peer, &addresses).await;
+            let found = found.unwrap_or_else(|error| {
+                tracing::debug!("{peer}: {error}");
+                Vec::new()
+            });
+            (peer, found)
+        });
+    }
+
+    pub(super) fn dial_again(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let opts = DialOpts::peer_id(peer)
+            .addresses(addresses)
+            .extend_addresses_through_behaviour()
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .build();
+        if let Err(error) = self.swarm.dial(opts) {
+            tracing::debug!("dialling {peer}: {error}");
+            if !self.swarm.is_connected(&peer) {
+                self.redial.lost(&peer, Instant::now(), rand::random());
+            }
+        }
+    }
+
+    /// Few peers: those of the bootstrap list are dialled; at the start, and when there is nobody at all, also some that
+    /// were connected before.
+    fn look_for_peers(&mut self, now: Instant) {
+        if now < self.bootstrap.next {
+            return;
+        }
+        self.bootstrap.next = now + BOOTSTRAP_PERIOD;
+        if self.swarm.network_info().num_peers() >= PEERS_MIN {
+            return;
+        }
+        let listed: Vec<_> = self.bootstrap.peers.iter().take(BOOTSTRAP_DIALS).cloned().collect();
+        let mut known = Vec::new();
+        if self.bootstrap.first || self.swarm.network_info().num_peers() == 0 {
+            let good =
+                self.shared.book.good().into_iter().filter(|peer| !self.bootstrap.dismissed.contains(peer));
+            known.extend(good.take(BOOTSTRAP_DIALS).map(|peer| (peer, Vec::new())));
+        }
+        self.bootstrap.first = false;
+        for (peer, addresses) in listed.into_iter().chain(known).collect::<Vec<_>>() {
+            if peer != self.shared.us {
+                self.reach(peer, addresses, now);
+            }
+        }
+        // Others get their turn next time.
+        let turn = BOOTSTRAP_DIALS.min(self.bootstrap.peers.len());
+        self.bootstrap.peers.rotate_left(turn);
+    }
+
+    /// Holds reservations with relays as long as others cannot dial us.
+    fn look_for_relays(&mut self, now: Instant) {
+        if !self.relays.enabled || now < self.relays.next {
+            return;
+        }
+        self.relays.next = now + RELAY_PERIOD;
+        if self.nat_info().reachability != Reachability::Private {
+            let held: Vec<ListenerId> = self.relays.held.drain().map(|(listener, _)| listener).collect();
+            for listener in held {
+                self.swarm.remove_listener(listener);
+            }
+            return;
+        }
+        let missing = RELAYS_WANTED.saturating_sub(self.relays.held.len());
+        for (peer, circuit) in self.relay_candidates().into_iter().take(missing) {
+            match self.swarm.listen_on(circuit.clone()) {
+                Ok(listener) => {
+                    self.relays.held.insert(listener, peer);
+                }
+                Err(error) => tracing::debug!("no reservation at {circuit}: {error}"),
+            }
+        }
+    }
+
+    /// Relays that are not held yet: those of the config, else peers that serve it and can be dialled from the internet.
+    fn relay_candidates(&self) -> Vec<(PeerId, Multiaddr)> {
+        let circuit = |address: &Multiaddr, peer: PeerId| {
+            let mut circuit = crate::swarm::addresses::split_peer(address).0;
+            circuit.push(Protocol::P2p(peer));
+            circuit.push(Protocol::P2pCircuit);
+            (peer, circuit)
+        };
+        let mut found: Vec<(PeerId, Multiaddr)> = if self.relays.fixed.is_empty() {
+            let speaking = self.shared.book.speaking(HOP).into_iter();
+            speaking
+                .filter_map(|peer| {
+                    let addresses = self.shared.book.addresses(&peer);
+                    let public = addresses.iter().find(|address| Scope::of(address) == Scope::Public)?;
+                    Some(circuit(public, peer))
+                })
+                .collect()
+        } else {
+            let fixed = self.relays.fixed.iter();
+            fixed
+                .filter_map(|address| {
+                    crate::swarm::addresses::split_peer(address).1.map(|peer| circuit(address, peer))
+                })
+                .collect()
+        };
+        found.retain(|(peer, _)| !self.relays.held.values().any(|held| held == peer));
+        found
+    }
+
+    /// Writes the peer book for the next life.
+    pub(super) async fn save_book(&mut self) {
+        let (book, path) = (self.shared.book.clone(), self.book_file.take());
+        // It fails only where the process is being torn down.
+        let _ = tokio::task::spawn_blocking(move || path.map(|path| save(&book, &path))).await;
+    }
+}
+
+fn save(book: &Book, path: &Path) {
+    // A repo that was removed under the node's feet is nothing to complain about here.
+    if path.parent().is_some_and(Path::is_dir)
+        && let Err(error) = write_atomic(path, &book.to_file(), BOOK_MODE)
+    {
+        tracing::warn!("writing the peer book {}: {error}", path.display());
+    }
+}

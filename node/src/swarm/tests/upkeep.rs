@@ -1,0 +1,104 @@
+//! What a node does by itself: connections that are closed, kept, refused and remembered.
+
+use std::time::Duration;
+
+use libp2p::{Multiaddr, PeerId};
+use libp2p_identity::Keypair;
+use serde_json::json;
+
+use super::{is_connected, listening, node, node_of, peers, plain, settings, until};
+use crate::config::Config;
+use crate::swarm::connections::Watermarks;
+use crate::swarm::filters::IpRange;
+use crate::swarm::{SwarmHandle, SwarmSettings};
+
+#[tokio::test]
+async fn too_many_connections_are_trimmed_and_protected_ones_stay() {
+    let mut few = settings(&["/ip4/127.0.0.1/tcp/0"]);
+    few.watermarks = Some(Watermarks { high: 4, low: 2, grace: Duration::ZERO });
+    let busy = node(few).await;
+    let mut callers = Vec::new();
+    for place in 0..6 {
+        let caller = plain().await;
+        if place < 2 {
+            busy.worth().protect(caller.peer_id(), "test");
+        }
+        caller.connect(busy.peer_id(), &listening(&busy)).await.unwrap();
+        callers.push(caller);
+    }
+    let mut kept: Vec<PeerId> = callers.iter().take(2).map(SwarmHandle::peer_id).collect();
+    kept.sort();
+    until("only the protected ones are left", || async { peers(&busy).await == kept }).await;
+}
+
+#[tokio::test]
+async fn what_the_filters_refuse_is_neither_dialled_nor_let_in() {
+    let loopback = IpRange::parse("/ip4/127.0.0.0/ipcidr/8").unwrap();
+    let (here, there) = (plain().await, plain().await);
+    here.filter_add(loopback).unwrap();
+    let words = here.connect(there.peer_id(), &listening(&there)).await.unwrap_err().to_string();
+    assert!(words.contains("Swarm.AddrFilters refuses this address"), "{words}");
+    there.connect(here.peer_id(), &listening(&here)).await.unwrap_err();
+    assert!(peers(&here).await.is_empty());
+    here.filter_remove(loopback);
+    assert_eq!(here.filters(), []);
+    there.connect(here.peer_id(), &listening(&here)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peered_node_is_dialled_again_when_it_comes_back() {
+    let key = Keypair::generate_ed25519();
+    let first = node_of(key.clone(), settings(&["/ip4/127.0.0.1/tcp/0"])).await;
+    let (peer, address) = (first.peer_id(), listening(&first)[0].clone());
+    let here = plain().await;
+    here.peering_add(peer, vec![address.clone()]).await.unwrap();
+    assert_eq!(here.peering_list().await.unwrap(), [(peer, vec![address.clone()])]);
+    until("it is connected", || is_connected(&here, peer)).await;
+    assert!(here.worth().is_protected(&peer));
+    first.stop().await;
+    until("it is gone", || async { !is_connected(&here, peer).await }).await;
+    let again = node_of(key, settings(&[&address.to_string()])).await;
+    until("it is connected again", || is_connected(&here, peer)).await;
+    here.peering_remove(peer).await.unwrap();
+    assert!(here.peering_list().await.unwrap().is_empty() && !here.worth().is_protected(&peer));
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn acquaintances_are_remembered_and_dialled_in_the_next_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = plain().await;
+    let with_book = || {
+        let mut settings = settings(&["/ip4/127.0.0.1/tcp/0"]);
+        settings.book_file = Some(folder.path().join("peers.json"));
+        settings
+    };
+    let here = node(with_book()).await;
+    here.connect(there.peer_id(), &listening(&there)).await.unwrap();
+    here.stop().await;
+    drop(here);
+    let next = node(with_book()).await;
+    assert_eq!(next.book().addresses(&there.peer_id()), listening(&there));
+    until("it finds the one it knew, without a bootstrap list", || is_connected(&next, there.peer_id()))
+        .await;
+    std::fs::write(folder.path().join("peers.json"), b"not a book").unwrap();
+    let fresh = node(with_book()).await;
+    assert!(fresh.book().all().is_empty(), "a broken book is passed over");
+}
+
+#[tokio::test]
+async fn what_is_announced_is_what_the_config_says() {
+    let mut config = Config::defaults();
+    config.apply_profiles("test").unwrap();
+    config.set("Addresses.AppendAnnounce", json!(["/dns4/me.example/tcp/4001"])).unwrap();
+    config.set("Addresses.NoAnnounce", json!(["/ip4/127.0.0.0/ipcidr/8"])).unwrap();
+    let there = node(SwarmSettings::of_config(&config, None).unwrap()).await;
+    let announced: Vec<Multiaddr> = vec!["/dns4/me.example/tcp/4001".parse().unwrap()];
+    assert_eq!(there.local_addresses().announced, announced);
+    assert_eq!(listening(&there).len(), 1);
+    // Whoever is called learns only what is announced.
+    let here = plain().await;
+    there.connect(here.peer_id(), &listening(&here)).await.unwrap();
+    until("it has said who it is", || async { here.description(&there.peer_id()).is_some() }).await;
+    assert_eq!(here.book().addresses(&there.peer_id()), announced);
+}

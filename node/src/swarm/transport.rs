@@ -1,0 +1,186 @@
+//! How bytes get from peer to peer: TCP, WebSocket, QUIC and circuits through relays, secured, split into streams, counted.
+
+use std::io;
+use std::time::Duration;
+
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::{Boxed, DialOpts, ListenerId, TransportError, TransportEvent};
+use libp2p::core::upgrade::Version;
+use libp2p::core::{Transport, transport};
+use libp2p::futures::{AsyncRead, AsyncWrite};
+use libp2p::pnet::{PnetConfig, PreSharedKey};
+use libp2p::{Multiaddr, PeerId, quic, relay, tcp, websocket};
+use libp2p_identity::Keypair;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::filters::Filters;
+use super::meter::Meter;
+use super::security::{Security, SecurityError, SecurityOrder};
+use super::yamux::{STREAMS_MAX, Yamux};
+
+/// How long a connection may take to be secured and split, as in go-libp2p's upgrader.
+const UPGRADE_TIME_MAX: Duration = Duration::from_secs(15);
+/// Largest WebSocket message that is read, in bytes. Noise frames have at most 64 KiB.
+const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Bytes that a peer may have under way on one QUIC stream, and on all of a connection.
+const QUIC_STREAM_WINDOW_BYTES: u32 = 8 << 20;
+const QUIC_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// What the swarm dials and listens with.
+pub(super) type Transports = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// Which transports there are: `Swarm.Transports`. All are on by default but those that need what is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a key of its own in the config")]
+pub struct TransportChoice {
+    /// `Network.TCP`.
+    pub tcp: bool,
+    /// `Network.Websocket`, over TCP, without TLS of its own.
+    pub websocket: bool,
+    /// `Network.QUIC`. Never in a private network: QUIC knows no pre-shared key.
+    pub quic: bool,
+    /// `Network.Relay`: connections through relays.
+    pub relay: bool,
+    /// `Security`.
+    pub security: SecurityOrder,
+}
+
+impl Default for TransportChoice {
+    fn default() -> Self {
+        Self { tcp: true, websocket: true, quic: true, relay: true, security: SecurityOrder::default() }
+    }
+}
+
+/// Why there are no transports.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportBuildError {
+    /// The identity cannot be used to secure connections.
+    #[error("the node's key cannot secure connections: {0}")]
+    Security(#[from] SecurityError),
+    /// Every security protocol is switched off.
+    #[error(
+        "Swarm.Transports.Security leaves neither TLS nor noise: no connection could be secured. Switch one of them on"
+    )]
+    NoSecurity,
+}
+
+/// What transports are made from.
+pub(super) struct TransportParams<'p> {
+    pub(super) key: &'p Keypair,
+    pub(super) choice: TransportChoice,
+    pub(super) psk: Option<PreSharedKey>,
+    pub(super) meter: Meter,
+    pub(super) filters: Filters,
+    pub(super) relay: Option<relay::client::Transport>,
+}
+
+/// Makes all transports that were chosen.
+pub(super) fn build(params: TransportParams<'_>) -> Result<Transports, TransportBuildError> {
+    let TransportParams { key, choice, psk, meter, filters, relay } = params;
+    if choice.security.tls.is_none() && choice.security.noise.is_none() {
+        return Err(TransportBuildError::NoSecurity);
+    }
+    let security = Security::new(key, choice.security)?;
+    let tcp_config = || tcp::Config::new().nodelay(true);
+    let mut all: Transports = transport::dummy::DummyTransport::new().boxed();
+    if let Some(relay) = relay.filter(|_| choice.relay) {
+        // Circuits are protected by the connection to the relay.
+        all = either(upgraded(relay.boxed(), &security, &meter), all);
+    }
+    if choice.quic && psk.is_none() {
+        let mut config = quic::Config::new(key);
+        config.max_stream_data = QUIC_STREAM_WINDOW_BYTES;
+        config.max_connection_data = QUIC_CONNECTION_WINDOW_BYTES;
+        config.max_concurrent_stream_limit = u32::try_from(STREAMS_MAX).unwrap_or(u32::MAX);
+        let meter = meter.clone();
+        let quic = quic::tokio::Transport::new(config)
+            .map(move |(peer, muxer), point| (peer, StreamMuxerBox::new(meter.wrap(muxer, peer, &point))));
+        all = either(all, quic.boxed());
+    }
+    if choice.websocket {
+        let mut websocket = websocket::Config::new(tcp::tokio::Transport::new(tcp_config()));
+        websocket.set_max_data_size(WEBSOCKET_MESSAGE_BYTES_MAX).set_max_redirects(0);
+        all = either(all, protected(websocket.boxed(), psk, &security, &meter));
+    }
+    if choice.tcp {
+        let tcp = tcp::tokio::Transport::new(tcp_config()).boxed();
+        all = either(all, protected(tcp, psk, &security, &meter));
+    }
+    Ok(Guarded { inner: all, filters }.boxed())
+}
+
+fn either(first: Transports, second: Transports) -> Transports {
+    first.or_transport(second).map(|either, _| either.into_inner()).boxed()
+}
+
+/// With the key of the private network before everything else, if there is one.
+fn protected<C>(
+    transport: Boxed<C>,
+    psk: Option<PreSharedKey>,
+    security: &Security,
+    meter: &Meter,
+) -> Transports
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    match psk {
+        Some(key) => {
+            let protected =
+                transport.and_then(move |socket, _| PnetConfig::new(key).handshake(socket)).boxed();
+            upgraded(protected, security, meter)
+        }
+        None => upgraded(transport, security, meter),
+    }
+}
+
+fn upgraded<C>(transport: Boxed<C>, security: &Security, meter: &Meter) -> Transports
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let meter = meter.clone();
+    transport
+        .upgrade(Version::V1Lazy)
+        .authenticate(security.clone())
+        .multiplex(Yamux::new())
+        .timeout(UPGRADE_TIME_MAX)
+        .map(move |(peer, muxer), point| (peer, StreamMuxerBox::new(meter.wrap(muxer, peer, &point))))
+        .boxed()
+}
+
+/// Never dials what the filters refuse: not a packet is sent there.
+struct Guarded {
+    inner: Transports,
+    filters: Filters,
+}
+
+impl Transport for Guarded {
+    type Output = (PeerId, StreamMuxerBox);
+    type Error = io::Error;
+    type ListenerUpgrade = <Transports as Transport>::ListenerUpgrade;
+    type Dial = <Transports as Transport>::Dial;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<io::Error>> {
+        self.inner.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.inner.remove_listener(id)
+    }
+
+    fn dial(&mut self, address: Multiaddr, opts: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
+        if self.filters.refuse(&address) {
+            let words = "Swarm.AddrFilters refuses this address";
+            return Err(TransportError::Other(io::Error::new(io::ErrorKind::PermissionDenied, words)));
+        }
+        self.inner.dial(address, opts)
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
+        Pin::new(&mut self.inner).poll(cx)
+    }
+}
