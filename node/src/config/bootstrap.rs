@@ -62,7 +62,7 @@ pub enum BootstrapError {
 }
 
 /// Reads a multiaddr; `/ipfs/<peer>` is the old form of `/p2p/<peer>`.
-fn parse(text: &str) -> Result<Multiaddr, BootstrapError> {
+pub fn parse_multiaddr(text: &str) -> Result<Multiaddr, BootstrapError> {
     let fail = |reason: String| BootstrapError::Multiaddr { text: text.to_owned(), reason };
     if !text.starts_with('/') {
         return Err(fail("must begin with /".to_owned()));
@@ -116,7 +116,8 @@ impl Config {
             }
         }
         for peer in added.iter().filter(|peer| *peer != AUTO) {
-            let (_, transport) = split(&parse(peer)?).ok_or_else(|| BootstrapError::NoPeer(peer.clone()))?;
+            let (_, transport) =
+                split(&parse_multiaddr(peer)?).ok_or_else(|| BootstrapError::NoPeer(peer.clone()))?;
             if transport.is_empty() {
                 return Err(BootstrapError::NoTransport(peer.clone()));
             }
@@ -139,13 +140,13 @@ impl Config {
         }
         let mut unwanted = Vec::with_capacity(peers.len());
         for peer in peers {
-            unwanted.push(split(&parse(peer)?).ok_or(BootstrapError::InvalidP2p)?);
+            unwanted.push(split(&parse_multiaddr(peer)?).ok_or(BootstrapError::InvalidP2p)?);
         }
         let mut removed = Vec::new();
         let mut kept = Vec::new();
         for text in list {
             // What does not parse (also `auto` with AutoConf off) cannot be meant, and stays.
-            let known = parse(&text).ok().and_then(|address| split(&address));
+            let known = parse_multiaddr(&text).ok().and_then(|address| split(&address));
             let goes = known.is_some_and(|(peer, transport)| {
                 unwanted.iter().any(|(other, only)| *other == peer && (only.is_empty() || *only == transport))
             });
@@ -196,7 +197,7 @@ mod tests {
     #[test]
     fn every_default_peer_is_an_address() {
         for peer in DEFAULT_BOOTSTRAP {
-            assert!(split(&parse(peer).unwrap()).is_some(), "{peer}");
+            assert!(split(&parse_multiaddr(peer).unwrap()).is_some(), "{peer}");
         }
         assert_eq!(expand_auto(&owned(&["auto", PEER])).len(), 7);
     }

@@ -2,13 +2,14 @@
 //!
 //! The document is kept as it was read, so keys that this version does not know survive every change. Keys are written
 //! sorted, as Kubo writes them. What differs from Kubo's defaults: `Datastore.Spec` is `{"path": "db", "type": "rocksdb"}`;
-//! `Datastore.Durability`, `.ReserveSize`, `.ScrubPeriod`, `.ScrubBytesPerSecond`, `Resources.MemoryLimit` and some of `API` are
-//! Holdfast's own keys, absent until set.
+//! `Datastore.Durability`, `.ReserveSize`, `.ScrubPeriod`, `.ScrubBytesPerSecond`, `Resources.MemoryLimit`, `Discovery.MDNS.Interval`,
+//! `Swarm.PingInterval` and some of `API` are Holdfast's own keys, absent until set.
 
 mod api;
 mod bootstrap;
 mod document;
 mod edit;
+mod gateway;
 mod import;
 mod profiles;
 mod redact;
@@ -24,9 +25,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 pub use api::{Api, ApiAuthorization};
-pub use bootstrap::{AUTO, BootstrapError, DEFAULT_BOOTSTRAP, expand_auto};
+pub use bootstrap::{AUTO, BootstrapError, DEFAULT_BOOTSTRAP, expand_auto, parse_multiaddr};
 pub use document::human_output;
 pub use edit::{ConfigError, parse_argument};
+pub use gateway::{Gateway, PublicGateway};
 pub use import::{ImportConfig, ImportConfigError};
 pub use profiles::{Change, Profile, ProfileChange, ProfileError, apply_profile, changes, profiles};
 pub use remote_services::{RemoteService, RemoteServiceError};
@@ -171,7 +173,7 @@ impl Config {
     }
 
     /// Sets a value that this code knows to be right; used by profiles.
-    fn put(&mut self, key: &str, value: Value) {
+    pub(crate) fn put(&mut self, key: &str, value: Value) {
         let parts = document::split_key(key);
         // A hand-edited config may hold a text where a map belongs; the profile's value takes its place.
         for count in (1..parts.len()).rev() {

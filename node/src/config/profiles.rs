@@ -141,6 +141,8 @@ const PROFILES: &[Profile] = &[
             "AutoNAT.ServiceMode",
             "Routing.LoopbackAddressesOnLanDHT",
             "Swarm.RelayClient.Enabled",
+            "Swarm.PingInterval",
+            "Discovery.MDNS.Interval",
             "HTTPRetrieval.Enabled",
             "Version.SwarmCheckEnabled",
         ] {
@@ -179,6 +181,9 @@ const PROFILES: &[Profile] = &[
         |c| {
             put_offline(c);
             c.put("Discovery.MDNS.Enabled", json!(true));
+            // Links come and go: neighbours are asked for often, and lost ones noticed early.
+            c.put("Discovery.MDNS.Interval", json!("10s"));
+            c.put("Swarm.PingInterval", json!("5s"));
             c.put("Routing.Type", json!("dht"));
             c.put("AutoNAT.ServiceMode", json!("disabled"));
             c.put("Swarm.RelayClient.Enabled", json!(false));

@@ -36,7 +36,7 @@ const INT: Kind = Int("int");
 const INT64: Kind = Int("int64");
 
 /// Every key, with `*` for the names of a map. `Datastore.Durability`, `.ReserveSize`, `.ScrubPeriod`,
-/// `.ScrubBytesPerSecond`, `Resources`, and those of `API` behind `Authorizations` are Holdfast's own.
+/// `.ScrubBytesPerSecond`, `Resources`, `Discovery.MDNS.Interval`, `Swarm.PingInterval`, and those of `API` behind `Authorizations` are Holdfast's own.
 const KEYS: &[(&str, &[(&str, Kind)])] = &[
     ("Identity", &[("PeerID", Str), ("PrivKey", Str)]),
     (
@@ -79,7 +79,7 @@ const KEYS: &[(&str, &[(&str, Kind)])] = &[
             ("StoreMode", Flag),
         ],
     ),
-    ("Discovery", &[("MDNS.Enabled", Bool)]),
+    ("Discovery", &[("MDNS.Enabled", Bool), ("MDNS.Interval", Duration)]),
     (
         "Routing",
         &[
@@ -181,6 +181,7 @@ const KEYS: &[(&str, &[(&str, Kind)])] = &[
             ("ConnMgr.HighWater", INT64),
             ("ConnMgr.GracePeriod", Duration),
             ("ConnMgr.SilencePeriod", Duration),
+            ("PingInterval", Duration),
             ("ResourceMgr.Enabled", Flag),
             ("ResourceMgr.Limits", Any),
             ("ResourceMgr.MaxMemory", Size),

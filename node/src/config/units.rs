@@ -89,6 +89,11 @@ impl GoDuration {
         Self { nanos: secs.saturating_mul(1_000_000_000) }
     }
 
+    /// That of a std duration; the longest there is where that is longer.
+    pub fn from_std(duration: std::time::Duration) -> Self {
+        Self { nanos: i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX) }
+    }
+
     /// As a standard duration; `None` if negative.
     pub fn to_std(self) -> Option<std::time::Duration> {
         u64::try_from(self.nanos).ok().map(std::time::Duration::from_nanos)

@@ -195,6 +195,7 @@ impl Connection {
         let length = match &body {
             // A client that asked for the head alone is told the length where it is known.
             ResponseBody::Full(data) if has_body || !data.is_empty() => Length::Known(data.len() as u64),
+            ResponseBody::Sized(length, _) => Length::Known(*length),
             _ if !has_body => Length::None,
             ResponseBody::Empty | ResponseBody::Full(_) => Length::Known(0),
             ResponseBody::Stream(_) if is_old => Length::ToTheEnd,
@@ -203,7 +204,7 @@ impl Connection {
         self.sink.head(&head, length, word);
         match body {
             ResponseBody::Full(data) if has_body => self.sink.plain(&data).await?,
-            ResponseBody::Stream(pieces) if has_body => {
+            ResponseBody::Stream(pieces) | ResponseBody::Sized(_, pieces) if has_body => {
                 // So that a client sees the head before the first piece, however long that takes.
                 return Ok(match self.stream(pieces, length, client).await? {
                     Next::Keep if keep => Next::Keep,
@@ -225,6 +226,10 @@ impl Connection {
     ) -> io::Result<Next> {
         let mut pieces = AssertUnwindSafe(pieces).catch_unwind();
         let mut trailers = HeaderMap::new();
+        let mut due = match length {
+            Length::Known(bytes) => bytes,
+            _ => u64::MAX,
+        };
         loop {
             let piece = if let Some(piece) = pieces.next().now_or_never() {
                 piece
@@ -240,7 +245,11 @@ impl Connection {
             };
             match piece {
                 Some(Ok(Piece::Data(data))) if length == Length::Chunked => self.sink.chunk(&data).await?,
-                Some(Ok(Piece::Data(data))) => self.sink.plain(&data).await?,
+                Some(Ok(Piece::Data(mut data))) => {
+                    data.truncate(usize::try_from(due).unwrap_or(usize::MAX));
+                    due -= data.len() as u64;
+                    self.sink.plain(&data).await?;
+                }
                 Some(Ok(Piece::Trailer(name, value))) => {
                     trailers.append(name, value);
                 }
@@ -251,6 +260,10 @@ impl Connection {
                 }
                 None if length == Length::Chunked => {
                     self.sink.last_chunk(&trailers).await?;
+                    return Ok(Next::Keep);
+                }
+                None if due == 0 => {
+                    self.sink.flush().await?;
                     return Ok(Next::Keep);
                 }
                 Some(Ok(Piece::Abort)) | None => {

@@ -74,6 +74,10 @@ pub enum ResponseBody {
     Full(Bytes),
     /// Pieces, sent in chunks as they come.
     Stream(BoxStream<'static, Piece>),
+    /// Pieces whose bytes are counted beforehand, sent with their length and not in chunks. A client that asked for the head
+    /// alone is told the length. What comes beyond it is left out; where less comes, the connection ends, so that no client
+    /// takes what it got for the whole. Trailers are left out.
+    Sized(u64, BoxStream<'static, Piece>),
 }
 
 impl std::fmt::Debug for ResponseBody {
@@ -82,6 +86,7 @@ impl std::fmt::Debug for ResponseBody {
             Self::Empty => f.write_str("Empty"),
             Self::Full(data) => f.debug_tuple("Full").field(&data.len()).finish(),
             Self::Stream(_) => f.write_str("Stream"),
+            Self::Sized(length, _) => f.debug_tuple("Sized").field(length).finish(),
         }
     }
 }

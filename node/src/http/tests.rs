@@ -89,6 +89,14 @@ async fn answer(request: Request<Body>) -> ResponseBody {
                 stream::iter([1, 2]).map(move |n| if n == 1 { data("half") } else { panic!("later") });
             ResponseBody::Stream(pieces.boxed())
         }
+        "/sized" | "/short" | "/long" => {
+            let length = match path.as_str() {
+                "/sized" => 8,
+                "/short" => 9,
+                _ => 7,
+            };
+            ResponseBody::Sized(length, stream::iter([data("half"), data("half")]).boxed())
+        }
         "/empty" => ResponseBody::Empty,
         _ => "hello\n".into(),
     }
@@ -184,6 +192,21 @@ async fn what_went_wrong_does_not_look_like_an_end() {
     let text = bed.say("GET /panic HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(text.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{text}");
     assert!(bed.say("GET / HTTP/1.0\r\n\r\n").await.ends_with("hello\n"), "and it goes on");
+}
+
+#[tokio::test]
+async fn a_stream_of_known_length_is_sent_with_it_and_never_ends_early_as_if_it_were_whole() {
+    let bed = bed(Limits::default()).await;
+    let ask = |method: &str, path: &str| format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let close = "GET /empty HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let closed = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let text = bed.say(&(ask("HEAD", "/sized") + &ask("GET", "/sized") + &ask("GET", "/long") + close)).await;
+    let expected = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n\
+                    HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalfhalf\
+                    HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nhalfhal";
+    assert_eq!(text, format!("{expected}{closed}"));
+    let text = bed.say(&(ask("GET", "/short") + close)).await;
+    assert_eq!(text, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalfhalf", "and the connection ends");
 }
 
 #[tokio::test]

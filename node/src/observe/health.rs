@@ -1,9 +1,11 @@
 //! Whether the node is well, from what it really counts.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::snapshot::SwarmFigures;
 use super::{NodeFigures, recent};
 use crate::commands::Context;
 use crate::node::Node;
@@ -50,6 +52,22 @@ pub(super) async fn figures(context: &Context) -> Option<NodeFigures> {
         store: if healthy { store_stat(node).await } else { None },
         storage_bytes_max: node.config().datastore().ok().and_then(|datastore| datastore.storage_bytes_max),
         fetch: node.fetch().counts(),
+        swarm: swarm_figures(node).await,
+    })
+}
+
+async fn swarm_figures(node: &Node) -> Option<SwarmFigures> {
+    let swarm = node.swarm()?;
+    let mut by_transport = BTreeMap::new();
+    for connection in swarm.connections().await.ok()? {
+        let names: Vec<String> = connection.address.protocol_stack().map(|name| format!("/{name}")).collect();
+        *by_transport.entry(names.concat()).or_insert(0) += 1;
+    }
+    let traffic = swarm.traffic_by_protocol();
+    Some(SwarmFigures {
+        by_transport: by_transport.into_iter().collect(),
+        usage: swarm.usage().await.ok()?,
+        traffic,
     })
 }
 

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::gateway::GatewayCounters;
 use super::recent::{LastMinute, Recent};
 use super::snapshot::{NodeFigures, Snapshot};
 use super::summary::Summary;
@@ -39,6 +40,7 @@ struct Inner {
     http_seconds: Family<Labels, Summary>,
     http_request_bytes: Family<Labels, Summary>,
     http_response_bytes: Family<Labels, Summary>,
+    gateway: GatewayCounters,
     /// Its lock also keeps the snapshot of one scrape apart from that of another.
     registry: Mutex<Registry>,
     snapshot: Snapshot,
@@ -79,11 +81,16 @@ impl Metrics {
             http_seconds: Family::default(),
             http_request_bytes: Family::default(),
             http_response_bytes: Family::default(),
+            gateway: GatewayCounters::default(),
             registry: Mutex::default(),
             snapshot: Snapshot::new(logs),
         };
         inner.registry = Mutex::new(inner.register());
         Self { inner: Arc::new(inner) }
+    }
+
+    pub(super) fn gateway(&self) -> &GatewayCounters {
+        &self.inner.gateway
     }
 
     /// Notes an HTTP exchange, after its end.
@@ -169,6 +176,7 @@ impl Inner {
             "Commands that are running",
             self.requests_active.clone(),
         );
+        self.gateway.register(&mut registry);
         registry.register_collector(Box::new(self.snapshot.clone()));
         registry
     }

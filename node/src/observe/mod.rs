@@ -9,6 +9,7 @@
 //!
 //! `docs/observability.md` lists every name.
 
+mod gateway;
 pub mod health;
 pub mod log;
 mod metrics;

@@ -12,6 +12,8 @@ use prometheus_client::metrics::info::Info;
 use super::{Logs, ProcessFigures};
 use crate::commands::{Context, KUBO_VERSION};
 use crate::fetch::FetchCounts;
+use crate::swarm::Usage;
+use crate::swarm::meter::Traffic;
 
 /// What a node counts.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +28,19 @@ pub struct NodeFigures {
     pub storage_bytes_max: Option<u64>,
     /// Blocks that were asked for.
     pub fetch: FetchCounts,
+    /// Its swarm; `None` if it is not online.
+    pub swarm: Option<SwarmFigures>,
+}
+
+/// What a swarm counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SwarmFigures {
+    /// Connections that are open, by the protocols of their addresses: a small set, as addresses are ours or were dialled.
+    pub by_transport: Vec<(String, usize)>,
+    /// Connections and streams.
+    pub usage: Usage,
+    /// Bytes by protocol, which are ours.
+    pub traffic: Vec<(String, Traffic)>,
 }
 
 /// Reads everything and writes it out: the answer to a scrape. `None` where no metrics are kept, at a plain terminal.
@@ -118,6 +133,12 @@ impl Sheet<'_> {
             fetch.missing,
         )?;
         self.counter("holdfast_read_bytes", "Bytes of the blocks that were read", fetch.bytes)?;
+        self.counter("holdfast_fetched_blocks", "Blocks that came from other nodes", fetch.fetched)?;
+        self.counter(
+            "holdfast_fetched_bytes",
+            "Bytes of the blocks that came from other nodes",
+            fetch.fetched_bytes,
+        )?;
         if let Some(bytes) = node.storage_bytes_max {
             self.gauge(
                 "holdfast_repo_storage_max_bytes",
@@ -125,7 +146,61 @@ impl Sheet<'_> {
                 bytes,
             )?;
         }
+        node.swarm.as_ref().map_or(Ok(()), |swarm| self.swarm(swarm))?;
         node.store.as_ref().map_or(Ok(()), |store| self.store(store))
+    }
+
+    /// Kubo's and go-libp2p's names, where they have some.
+    fn swarm(&mut self, swarm: &SwarmFigures) -> Written {
+        let transports: Vec<_> = swarm
+            .by_transport
+            .iter()
+            .map(|(name, count)| ([("transport", name.as_str())], *count as u64))
+            .collect();
+        self.gauges("ipfs_p2p_peers_total", "Connections that are open, by transport", &transports)?;
+        let scope = ("scope", "system");
+        let usage = &swarm.usage;
+        let directions = |inbound: usize, outbound: usize| {
+            [([("dir", "inbound"), scope], inbound as u64), ([("dir", "outbound"), scope], outbound as u64)]
+        };
+        let connections = directions(usage.inbound_connections, usage.outbound_connections);
+        self.gauges(
+            "libp2p_rcmgr_connections",
+            "Connections that are open, by who opened them",
+            &connections,
+        )?;
+        let streams = directions(usage.streams.inbound, usage.streams.outbound);
+        self.gauges("libp2p_rcmgr_streams", "Streams that are open, by who opened them", &streams)?;
+        self.counter(
+            "holdfast_p2p_streams_refused",
+            "Streams that peers opened beyond the limits",
+            usage.streams.refused,
+        )?;
+        let bytes = |pick: fn(&Traffic) -> u64, direction: &'static str| {
+            swarm.traffic.iter().map(move |(name, traffic)| {
+                ([("protocol", name.as_str()), ("direction", direction)], pick(traffic))
+            })
+        };
+        let bytes: Vec<_> = bytes(|traffic| traffic.bytes_in, "in")
+            .chain(bytes(|traffic| traffic.bytes_out, "out"))
+            .collect();
+        self.gauges("holdfast_p2p_protocol_bytes", "Bytes that protocols sent and received", &bytes)
+    }
+
+    fn gauges<const LABELS: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: &[([(&str, &str); LABELS], u64)],
+    ) -> Written {
+        let Some(kind) = values.first().map(|(_, value)| ConstGauge::new(*value as f64).metric_type()) else {
+            return Ok(());
+        };
+        let mut encoder = self.encoder.encode_descriptor(name, help, None, kind)?;
+        for (labels, value) in values {
+            ConstGauge::new(*value as f64).encode(encoder.encode_family(labels)?)?;
+        }
+        Ok(())
     }
 
     fn store(&mut self, store: &StoreStat) -> Written {

@@ -108,7 +108,12 @@ impl Levels {
             subsystem.targets.iter().map(move |target| ((*target).to_owned(), filter))
         });
         let more = self.targets.iter().map(|(target, filter)| (target.clone(), *filter));
-        Targets::new().with_default(self.default.filter()).with_targets(named.chain(more))
+        // libp2p tells at the default level what belongs to the next one.
+        let libp2p = if self.default == Level::INFO { LevelFilter::WARN } else { self.default.filter() };
+        Targets::new()
+            .with_default(self.default.filter())
+            .with_target("libp2p", libp2p)
+            .with_targets(named.chain(more))
     }
 }
 
@@ -138,6 +143,10 @@ mod tests {
         assert!(!targets.would_enable("holdfast::services::refs", &Severity::INFO));
         assert!(!targets.would_enable("mio::poll", &Severity::WARN));
         assert_eq!(Levels::of_rust_log("gc=loud"), Err("gc=loud".to_owned()));
+        let quiet = Levels::of_default(Level::INFO).targets();
+        assert!(!quiet.would_enable("libp2p_swarm", &Severity::INFO));
+        let asked = Levels::of_rust_log("info,libp2p_swarm=debug").unwrap().targets();
+        assert!(asked.would_enable("libp2p_swarm", &Severity::DEBUG));
     }
 
     #[test]

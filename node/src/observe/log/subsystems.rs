@@ -23,7 +23,7 @@ const fn subsystem(
 }
 
 /// Every subsystem, by name.
-pub const SUBSYSTEMS: [Subsystem; 14] = [
+pub const SUBSYSTEMS: [Subsystem; 15] = [
     subsystem(
         "blockstore",
         &["flatfs"],
@@ -60,6 +60,7 @@ pub const SUBSYSTEMS: [Subsystem; 14] = [
         &["holdfast::maintenance::scrub", "holdfast_blockstore::scrub", "holdfast_blockstore::verify"],
         "verification of blocks",
     ),
+    subsystem("swarm", &["connmgr", "net/identify", "swarm2"], &["holdfast::swarm"], "connections to peers"),
 ];
 
 /// The subsystem of this name or alias.

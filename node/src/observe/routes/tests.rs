@@ -196,6 +196,8 @@ fn every_metric_of_a_scrape_is_documented_and_the_other_way_round() {
             documented.extend(cells[1].split(", ").map(|name| (name.trim_matches('`'), kind)));
         }
     }
+    // This daemon is offline, and counts no peers.
+    documented.retain(|name, _| !name.contains("p2p_"));
     assert_eq!(documented, scraped);
 }
 
