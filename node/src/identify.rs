@@ -6,9 +6,17 @@ use serde::{Deserialize, Serialize};
 use libp2p_identity::PeerId;
 
 use crate::keys::{IpnsBase, PrivateKey};
+use crate::swarm::SwarmHandle;
+use crate::swarm::book::Book;
 
 /// How this program calls itself to peers.
 pub const AGENT_VERSION: &str = concat!("holdfast/", env!("CARGO_PKG_VERSION"));
+
+/// What `/version` says of this program, at this level of Kubo.
+pub(crate) fn version_page(level: &str) -> String {
+    let commit = concat!("holdfast-", env!("CARGO_PKG_VERSION"));
+    format!("Commit: {commit}\nClient Version: {AGENT_VERSION} (kubo/{level})")
+}
 
 /// Identity and addresses of a node. Serializes as Kubo's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +59,40 @@ impl IdInfo {
             agent_version: String::new(),
             protocols: Vec::new(),
         }
+    }
+
+    /// That of a node which is on a network.
+    pub fn online(key: &PrivateKey, format: IpnsBase, swarm: &SwarmHandle) -> Self {
+        let id = format.format(&key.peer_id());
+        // In addresses the ID always has the one form that multiaddrs have.
+        let peer = key.peer_id();
+        let announced = swarm.local_addresses().announced;
+        let mut addresses: Vec<String> =
+            announced.iter().map(|address| format!("{address}/p2p/{peer}")).collect();
+        addresses.sort_unstable();
+        Self {
+            id,
+            addresses,
+            agent_version: swarm.agent().to_owned(),
+            protocols: swarm.protocols(),
+            ..Self::offline(key, format)
+        }
+    }
+
+    /// What is known of another peer from having talked to it.
+    pub fn of_known(book: &Book, peer: &PeerId, format: IpnsBase) -> Self {
+        let mut info = Self::of_peer(peer, format);
+        let addresses = book.addresses(peer);
+        info.addresses = addresses.iter().map(|address| format!("{address}/p2p/{peer}")).collect();
+        info.addresses.sort_unstable();
+        if let Some(description) = book.description(peer) {
+            if info.public_key.is_empty() {
+                info.public_key = BASE64.encode(&description.public_key);
+            }
+            info.agent_version = description.agent;
+            info.protocols = description.protocols;
+        }
+        info
     }
 
     /// Fills in a template: `<id>`, `<aver>`, `<pver>`, `<pubkey>`, `<addrs>`, `<protocols>`, `\n` and `\t`.

@@ -45,7 +45,9 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub(crate) mod daemon;
+pub(crate) mod exchange;
 pub mod fetch;
+pub mod gateway;
 pub mod go_text;
 pub mod http;
 pub mod identify;
@@ -56,9 +58,11 @@ pub mod node;
 pub mod observe;
 pub mod pool;
 pub mod repo_init;
+pub mod routing;
 pub mod rpc;
 pub mod runtime;
 pub mod services;
+pub mod swarm;
 
 pub(crate) mod fsutil;
 #[cfg(test)]

@@ -1,21 +1,26 @@
 //! The node: the one handle that every surface uses.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use holdfast_blockstore::repo::{Repo, RepoError};
 use holdfast_blockstore::{Durability, GRACE, OpenError, Store, StoreConfig, WriteError};
 use holdfast_dag::import::ImportPool;
+use libp2p::PeerId;
 
 use crate::config::{self, Config, LoadError, ValueError};
+use crate::exchange::{Bitswap, StoreHost};
 use crate::fetch::Fetch;
+use crate::identify;
 use crate::maintenance::{AutoGc, ScrubPlan, Worker};
 use crate::memory;
 use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
 use crate::repo_init::{self, InitError, InitParams};
+use crate::routing::{Routing, RoutingError, RoutingMode, answer_searches};
 use crate::services::{files, names};
+use crate::swarm::{self, Protocols, SwarmHandle, SwarmParams, SwarmSettings};
 
 /// Default memory of the store (caches, memtables, read buffers): 96 MiB.
 pub const STORE_MEMORY_BYTES: usize = 96 << 20;
@@ -54,6 +59,15 @@ pub enum NodeError {
     /// No threads could be started.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// What the config or `swarm.key` says of the swarm cannot be used.
+    #[error(transparent)]
+    SwarmSettings(#[from] swarm::SettingsError),
+    /// There is no such routing.
+    #[error(transparent)]
+    Routing(#[from] RoutingError),
+    /// The swarm does not start.
+    #[error(transparent)]
+    Swarm(#[from] swarm::StartError),
 }
 
 /// Why a repo was not made.
@@ -90,6 +104,9 @@ pub struct NodeBuilder {
     maintenance: bool,
     grace: Duration,
     fixed_names: Option<names::FixedNames>,
+    online: bool,
+    agent_suffix: String,
+    routing: String,
 }
 
 impl NodeBuilder {
@@ -149,11 +166,37 @@ impl NodeBuilder {
         self
     }
 
-    /// Locks the repo and opens what is in it.
+    /// Whether the node joins the network that its config describes: see [`crate::swarm`]. Default: no.
+    ///
+    /// [`NodeBuilder::open`] must then be polled within a tokio runtime with time and I/O switched on, which the swarm goes
+    /// on running in; other futures of the node still run anywhere.
+    pub fn online(mut self, on: bool) -> Self {
+        self.online = on;
+        self
+    }
+
+    /// What comes behind name and version where the node tells others what it is: `holdfast/1.0.0/SUFFIX`.
+    pub fn agent_suffix(mut self, suffix: impl Into<String>) -> Self {
+        self.agent_suffix = suffix.into();
+        self
+    }
+
+    /// Instead of what the config says in `Routing.Type`; empty or `default`: as the config says.
+    pub fn routing(mut self, kind: impl Into<String>) -> Self {
+        self.routing = kind.into();
+        self
+    }
+
+    /// Locks the repo, opens what is in it, and joins the network if it is to be online.
     pub async fn open(self) -> Result<Node, NodeError> {
         let pool = Pool::new(self.threads, OPERATIONS_MAX)?;
         let node_pool = pool.clone();
-        pool.operation(move || self.open_blocking(node_pool)).await?
+        let (online, suffix, routing) = (self.online, self.agent_suffix.clone(), self.routing.clone());
+        let node: Node = pool.operation(move || self.open_blocking(node_pool)).await??;
+        if online {
+            node.join(&suffix, &routing).await?;
+        }
+        Ok(node)
     }
 
     fn open_blocking(self, pool: Pool) -> Result<Node, NodeError> {
@@ -187,17 +230,18 @@ impl NodeBuilder {
         let files = files::State::default();
         let names = Arc::new(names::State::new(fixed_names));
         Ok(Node {
+            fetch,
             inner: Arc::new(Inner {
                 _collector: collector,
                 _scrubber: scrubber,
                 files,
                 names,
-                fetch,
                 store,
                 pool,
                 import_pool,
                 config,
                 repo,
+                network: OnceLock::new(),
             }),
         })
     }
@@ -245,16 +289,25 @@ fn scrub_plan(config: &Config) -> Result<Option<ScrubPlan>, ValueError> {
 /// It brings no runtime and sets up no logging. Its futures may be polled by any executor.
 #[derive(Clone)]
 pub struct Node {
+    /// Beside the rest, because a request has its own.
+    fetch: Fetch,
     inner: Arc<Inner>,
+}
+
+/// What an online node has.
+struct Network {
+    swarm: SwarmHandle,
+    routing: Option<Routing>,
+    exchange: Option<holdfast_bitswap::Handle>,
 }
 
 /// In the order in which it is to be dropped: the lock of the repo last.
 struct Inner {
+    network: OnceLock<Network>,
     _collector: Option<Worker>,
     _scrubber: Option<Worker>,
     files: files::State,
     names: Arc<names::State>,
-    fetch: Fetch,
     store: Store,
     pool: Pool,
     import_pool: ImportPool,
@@ -281,15 +334,95 @@ impl Node {
             maintenance: true,
             grace: GRACE,
             fixed_names: None,
+            online: false,
+            agent_suffix: String::new(),
+            routing: String::new(),
         }
     }
 
-    /// Makes everything that was written durable, changes of the mutable file system included, and lets go of the repo.
+    /// Starts the swarm.
+    async fn join(&self, agent_suffix: &str, routing: &str) -> Result<(), NodeError> {
+        let node = self.clone();
+        let read = move || {
+            let key = node.config().private_key()?.keypair().clone();
+            Ok::<_, NodeError>((key, SwarmSettings::load(node.config(), node.repo_path())?))
+        };
+        let (key, settings) = self.pool().operation(read).await??;
+        let agent = match agent_suffix {
+            "" => identify::AGENT_VERSION.to_owned(),
+            suffix => format!("{}/{suffix}", identify::AGENT_VERSION),
+        };
+        let us = key.public().to_peer_id();
+        let routing = RoutingMode::of_config(self.config(), routing)?;
+        let routing = Routing::new(us, routing, self.config(), self.store(), self.pool())?;
+        let (routing, mut protocols) = match routing {
+            Some((routing, made)) => {
+                let wan_serves_when_reachable = made.wan_serves_when_reachable;
+                let (wan, lan) = (Some(made.wan), Some(made.lan));
+                (Some(routing), Protocols { bitswap: None, wan, lan, wan_serves_when_reachable })
+            }
+            None => (None, Protocols::default()),
+        };
+        let exchange = self.bitswap(us)?;
+        let exchange = exchange.map(|(behaviour, handle)| {
+            protocols.bitswap = Some(behaviour);
+            handle
+        });
+        let params = SwarmParams { key, agent, settings, protocols, exchange: exchange.clone() };
+        // It is large before it runs.
+        let swarm = Box::pin(swarm::start(params)).await?;
+        if let Some(handle) = &exchange {
+            self.fetch.set_exchange(Some(Arc::new(Bitswap::new(handle.clone()))));
+            if let (Some(routing), Some(searches)) = (&routing, handle.events()) {
+                tokio::spawn(answer_searches(routing.clone(), searches, handle.clone()));
+            }
+        }
+        // It is set here alone, once in the life of a node.
+        let _ = self.inner.network.set(Network { swarm, routing, exchange });
+        Ok(())
+    }
+
+    /// Bitswap as the config wants it; none where it is switched off.
+    fn bitswap(
+        &self,
+        us: PeerId,
+    ) -> Result<Option<(holdfast_bitswap::Behaviour, holdfast_bitswap::Handle)>, NodeError> {
+        let flag = |key: &str| Ok::<_, ValueError>(self.config().flag(key)?.unwrap_or(true));
+        if !flag("Bitswap.Libp2pEnabled")? {
+            return Ok(None);
+        }
+        let mut config = holdfast_bitswap::Config::new(us);
+        config.server_enabled = flag("Bitswap.ServerEnabled")?;
+        let host = StoreHost::new(self.store().clone(), self.pool().clone());
+        Ok(Some(holdfast_bitswap::Behaviour::new(config, Arc::new(host))))
+    }
+
+    /// Bitswap; none where the node is not online, or it is switched off.
+    pub fn exchange(&self) -> Option<&holdfast_bitswap::Handle> {
+        self.inner.network.get()?.exchange.as_ref()
+    }
+
+    /// The DHTs; none where the node is not online, or `Routing.Type` is `none`.
+    pub fn routing(&self) -> Option<&Routing> {
+        self.inner.network.get()?.routing.as_ref()
+    }
+
+    /// The swarm; none where the node is not online.
+    pub fn swarm(&self) -> Option<&SwarmHandle> {
+        self.inner.network.get().map(|network| &network.swarm)
+    }
+
+    /// Leaves the network, makes everything that was written durable, changes of the mutable file system included, and lets go of the repo.
     ///
     /// The lock is released when the last clone of this handle and the last of its streams are dropped.
     pub async fn close(self) -> Result<(), NodeError> {
+        if let Some(swarm) = self.swarm() {
+            swarm.stop().await;
+        }
         let (pool, node) = (self.inner.pool.clone(), self);
         pool.operation(move || {
+            // Whoever gets blocks from others may hold on to this node.
+            node.fetch.set_exchange(None);
             let files = node.inner.files.close(&node);
             let flushed = node.inner.store.flush();
             drop(node);
@@ -315,7 +448,19 @@ impl Node {
 
     /// The way to blocks.
     pub fn fetch(&self) -> &Fetch {
-        &self.inner.fetch
+        &self.fetch
+    }
+
+    /// The same node for one request: all that it fetches goes through one session, and [`Fetch::wait`] says what it
+    /// waits for. `offline`: it fetches nothing from others.
+    #[must_use]
+    pub fn for_request(&self, offline: bool) -> Self {
+        Self { fetch: self.fetch.for_request(offline), inner: Arc::clone(&self.inner) }
+    }
+
+    /// The same node for what belongs together: one session, unless the request has one.
+    pub(crate) fn together(&self) -> Self {
+        Self { fetch: self.fetch.together(), inner: Arc::clone(&self.inner) }
     }
 
     /// The root of the mutable file system.

@@ -17,6 +17,7 @@ mod run_tests;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 pub use env::Environment;
 pub use parse::{Line, ParseError, parse};

@@ -14,7 +14,8 @@ use crate::commands::{Context, ContextParams, Terminal};
 
 use super::input::{self, Stdin};
 use super::parse::{Line, parse};
-use super::{Environment, help, output, remote};
+use super::waits::Source;
+use super::{Environment, help, output, remote, waits};
 
 /// What a process that was interrupted ends with: 128 and the number of the signal.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -190,6 +191,8 @@ async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> 
     let Job { command, path, call, files, stdin, file_argument, context, .. } = job;
     call.encoding()?;
     let timeout = call.timeout()?;
+    let context = context.for_call(&call, None);
+    let shows_waits = terminal.err_is_terminal;
     let has_input = file_argument.is_some() && (!files.is_empty() || stdin.is_some());
     let input = match &file_argument {
         Some(argument) => {
@@ -210,11 +213,22 @@ async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> 
     let answer = async {
         let daemon = remote::find(&context, &path, &call).await?;
         let is_waited_for = daemon.is_some() && command.ends_daemon && !call.is_given("api");
-        let response = match daemon {
-            Some(daemon) => daemon.ask(command, &call, has_input.then_some(input)).await?,
-            None => here(command, &context, &call, input).await?,
+        let waits = match &daemon {
+            _ if !shows_waits => Source::Nobody,
+            Some(daemon) => Source::Daemon(daemon.watcher()),
+            None => Source::Here(context.clone()),
         };
-        output::show(terminal, command, &call, response).await?;
+        let answered = async {
+            let response = match daemon {
+                Some(daemon) => daemon.ask(command, &call, has_input.then_some(input)).await?,
+                None => here(command, &context, &call, input).await?,
+            };
+            output::show(terminal, command, &call, response).await
+        };
+        tokio::select! {
+            answered = answered => answered?,
+            never = waits::tell(waits) => match never {},
+        }
         if is_waited_for {
             // What goes wrong at the end of a daemon is in its own words.
             let _ = tokio::time::timeout(ENDING_MAX, until_free(&context)).await;
@@ -223,9 +237,12 @@ async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> 
     };
     match timeout {
         None => answer.await,
-        Some(limit) => tokio::time::timeout(limit, answer)
-            .await
-            .unwrap_or_else(|_| Err(CommandError::new("context deadline exceeded"))),
+        Some(limit) => {
+            let mut answer = std::pin::pin!(answer);
+            let in_time = tokio::time::timeout(limit, answer.as_mut()).await;
+            // What it waits for is looked at while it still does.
+            in_time.unwrap_or_else(|_| Err(context.timed_out()))
+        }
     }
 }
 

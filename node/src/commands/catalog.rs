@@ -6,6 +6,7 @@ use super::registry::Command;
 pub(super) fn commands() -> Vec<Command> {
     let mut commands = vec![
         super::add::command(),
+        super::bitswap::command(),
         super::block::command(),
         super::cat::command(),
         super::files::command(),
@@ -29,7 +30,9 @@ pub(super) fn commands() -> Vec<Command> {
         super::multibase::command(),
         super::name::command(),
         super::pin::command(),
+        super::ping::command(),
         super::repo::command(),
+        super::swarm::command(),
         super::version::command(),
     ];
     super::planned::add_to(&mut commands);

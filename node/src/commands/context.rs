@@ -7,10 +7,15 @@ use holdfast_blockstore::repo::Repo;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use super::registry::CommandError;
+use super::calls::{self, Calls, OfCall};
+use super::registry::{Call, CommandError};
 use crate::config::Config;
 use crate::node::{Node, NodeError};
 use crate::runtime::Runtime;
+use crate::swarm::SwarmHandle;
+
+/// What is said when there is no more time; clients match on it.
+const TIMED_OUT: &str = "context deadline exceeded";
 
 /// Where a context finds its repo.
 #[derive(Debug, Clone)]
@@ -52,6 +57,9 @@ impl From<RepoError> for CommandError {
 pub struct Context {
     inner: Arc<ContextParams>,
     node: Arc<OnceCell<Node>>,
+    /// The one call that this context is for, if it is for one.
+    call: Option<Arc<OfCall>>,
+    calls: Calls,
     runtime: Option<Runtime>,
     at_terminal: bool,
     /// Taken for a change of the repo's small files by whoever holds the repo's own lock all the time.
@@ -92,6 +100,8 @@ impl Context {
         Self {
             inner: Arc::new(params),
             node: Arc::default(),
+            call: None,
+            calls: Calls::default(),
             runtime: None,
             at_terminal: false,
             turns: Arc::default(),
@@ -127,9 +137,51 @@ impl Context {
         self.at_terminal
     }
 
+    /// The same for one call: what it fetches goes through one session, and can be asked about. `mark`: what the caller
+    /// will ask by.
+    #[must_use]
+    pub fn for_call(&self, call: &Call, mark: Option<&str>) -> Self {
+        Self { call: Some(self.calls.begin(call, mark)), ..self.clone() }
+    }
+
     /// The node on this repo: opened when it is first asked for, the same from then on.
     pub async fn node(&self) -> Result<&Node, CommandError> {
-        self.node.get_or_try_init(|| self.open()).await
+        let node = self.node.get_or_try_init(|| self.open()).await?;
+        match &self.call {
+            None => Ok(node),
+            Some(call) => {
+                let of_call = || std::future::ready(node.for_request(call.offline));
+                Ok(call.node.get_or_init(of_call).await)
+            }
+        }
+    }
+
+    /// What this call waits for that others have.
+    pub(crate) fn own_wait(&self) -> Option<Value> {
+        Some(calls::wait_value(&self.call.as_ref()?.wait()?))
+    }
+
+    /// What the calls that run wait for: all of them, or the one with this mark.
+    pub(super) fn waits(&self, mark: Option<&str>) -> Vec<Value> {
+        self.calls.waits(mark)
+    }
+
+    /// What is said when a call has no more time: Kubo's words, which clients match on, and what it waited for.
+    pub(crate) fn timed_out(&self) -> CommandError {
+        match self.call.as_ref().and_then(|call| call.wait()) {
+            None => CommandError::new(TIMED_OUT),
+            Some(wait) => CommandError::new(format!("{TIMED_OUT}: waited for {wait}")),
+        }
+    }
+
+    /// The node, where one is open here. It opens nothing.
+    pub(super) fn open_node(&self) -> Option<&Node> {
+        self.node.get()
+    }
+
+    /// The swarm, where a node is open here and online. It opens nothing: beside a terminal's node there is none.
+    pub fn swarm(&self) -> Option<&SwarmHandle> {
+        self.node.get()?.swarm()
     }
 
     async fn open(&self) -> Result<Node, CommandError> {

@@ -13,7 +13,7 @@ pub(super) fn daemon() -> Command {
              address that others can reach is served only if API.Authorizations asks for a secret, or \
              API.AllowUnauthenticated says that something else keeps others out.\n\nIt ends on SIGINT, SIGTERM and SIGHUP, \
              and when 'shutdown' asks it to; a second signal ends it at once. Garbage is collected by itself when the repo \
-             comes near Datastore.StorageMax.\n\nThere is no network and no gateway in this version.",
+             comes near Datastore.StorageMax.\n\nIt joins the network that its config describes, unless --offline is given.",
         )
         .opts(repo_options())
         .opts(network_options())
@@ -41,7 +41,7 @@ fn repo_options() -> Vec<Opt> {
     ]
 }
 
-/// Options about the network and what hangs on it. There is none yet.
+/// Options about the network and what hangs on it.
 fn network_options() -> Vec<Opt> {
     vec![
         Opt::string("routing", "Overrides the routing option. Without effect yet.").default("default"),
@@ -54,7 +54,7 @@ fn network_options() -> Vec<Opt> {
         Opt::bool("enable-pubsub-experiment", "Enable pubsub. Without effect yet."),
         Opt::bool("enable-namesys-pubsub", "Enable IPNS over pubsub. Without effect yet."),
         Opt::bool("enable-mplex-experiment", "Removed. Without effect."),
-        Opt::string("agent-version-suffix", "A suffix of the agent version that 'id' shows."),
+        Opt::string("agent-version-suffix", "A suffix of the agent version that peers see."),
     ]
 }
 

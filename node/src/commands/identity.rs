@@ -9,6 +9,7 @@ use super::{Context, Terminal, documents};
 use crate::identify::IdInfo;
 use crate::keys::IpnsBase;
 use crate::repo_init::{InitParams, begin, get_started};
+use crate::swarm::ConnectError;
 use holdfast_blockstore::repo::Repo;
 
 /// Largest config file that `init` takes.
@@ -115,6 +116,12 @@ async fn run_id(context: Context, request: Request) -> Result<Response, CommandE
     if let Some(asked) = request.args().first() {
         let asked = crate::keys::parse_peer_id(asked).map_err(CommandError::from_error)?;
         if asked != key.peer_id() {
+            if let Some(swarm) = context.swarm() {
+                if !request.bool("offline") {
+                    swarm.connect(asked, &[]).await.map_err(|error| peer_error(&error))?;
+                }
+                return id_value(&IdInfo::of_known(swarm.book(), &asked, base));
+            }
             if !request.bool("offline") {
                 return Err(CommandError::client(
                     "'ipfs id' cannot query information on remote peers without a running daemon; \
@@ -124,11 +131,25 @@ async fn run_id(context: Context, request: Request) -> Result<Response, CommandE
             return id_value(&IdInfo::of_peer(&asked, base));
         }
     }
-    let mut info = IdInfo::offline(&key, base);
+    let mut info = match context.swarm() {
+        Some(swarm) => IdInfo::online(&key, base, swarm),
+        None => IdInfo::offline(&key, base),
+    };
     if let Some(version) = config.api().map_err(CommandError::from_error)?.reported_version {
         info.agent_version = format!("{} (API.ReportedVersion {version})", info.agent_version);
     }
     id_value(&info)
+}
+
+/// Without an address there is nobody to ask: Kubo says what may be done instead.
+fn peer_error(error: &ConnectError) -> CommandError {
+    match error {
+        ConnectError::NoAddresses(_) => CommandError::new(
+            "'ipfs id' cannot query information on remote peers without an address of them; connect to the peer with \
+             'ipfs swarm connect' first, or, if you only want to convert --peerid-base, pass --offline option",
+        ),
+        other => CommandError::from_error(other),
+    }
 }
 
 fn id_value(info: &IdInfo) -> Result<Response, CommandError> {

@@ -54,9 +54,12 @@
 #![allow(clippy::unnecessary_wraps)]
 
 mod add;
+mod bandwidth;
+mod bitswap;
 mod block;
 mod blocking;
 mod bootstrap;
+mod calls;
 mod cat;
 mod catalog;
 mod cid;
@@ -72,6 +75,7 @@ mod deps;
 mod diag;
 mod documents;
 mod files;
+mod finding;
 mod get;
 mod identity;
 mod key;
@@ -88,6 +92,7 @@ mod name_record;
 mod object;
 mod paths;
 mod pin;
+mod ping;
 mod planned;
 mod planned_help;
 mod profile_help;
@@ -100,6 +105,7 @@ mod repo_migrate;
 mod repo_verify;
 mod root;
 mod routing;
+mod swarm;
 mod terminal;
 mod time;
 mod upload;
@@ -110,6 +116,7 @@ fn words_in(value: &serde_json::Value, name: &str) -> Option<String> {
     value.get(name).and_then(serde_json::Value::as_str).filter(|words| !words.is_empty()).map(str::to_owned)
 }
 
+pub use calls::{CALL_HEADER, wait_sentence};
 pub use context::{Context, ContextParams, RepoError};
 pub use progress::{Progress, StatusLine};
 pub use root::registry;

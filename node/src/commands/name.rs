@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_dag::path::{ContentPath, PathRoot};
-use holdfast_dht::ipns::{LIFETIME_DEFAULT, Publish, TTL_DEFAULT};
+use holdfast_dht::ipns::{LIFETIME_DEFAULT, Name, Publish, Record, TTL_DEFAULT};
 use serde_json::{Value, json};
 
 use super::config::line;
@@ -13,6 +13,7 @@ use crate::config::{Config, GoDuration};
 use crate::go_text::go_quote;
 use crate::keys::IpnsBase;
 use crate::node::Node;
+use crate::routing::Routing;
 use crate::services::names::ResolveDepth;
 
 /// Kubo's words for a publish without a network.
@@ -27,8 +28,8 @@ pub(super) fn command() -> Command {
             "A name is the hash of a public key, and whoever has the private key says what it points at by publishing \
              signed records. The default name is the node's own peer ID; 'key gen' makes more.\n\n  $ {program} name \
              publish --allow-offline /ipfs/bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4\n  $ {program} \
-             name resolve\n\nRecords are kept in the repo. This version has no network: names are published with \
-             --allow-offline, and found here.",
+             name resolve\n\nRecords are kept in the repo, and a daemon tells the network of them. Without one, names \
+             are published with --allow-offline.",
         )
         .needs(Needs::Config)
         .subcommand(publish())
@@ -85,7 +86,7 @@ async fn run_publish(context: Context, request: Request) -> Result<Response, Com
     }
     if delegated {
         refuse_delegated(node.config())?;
-    } else if !offline {
+    } else if !offline && network(node, request.call()).is_none() {
         return Err(CommandError::new(OFFLINE_PUBLISH));
     }
     let value = path.to_string();
@@ -98,7 +99,39 @@ async fn run_publish(context: Context, request: Request) -> Result<Response, Com
     };
     let names = node.names();
     let published = names.publish(request.text("key"), publish).await.map_err(CommandError::from_error)?;
+    tell(node, request.call(), &published.name, &published.record, offline || delegated).await?;
     Ok(Response::One(json!({ "Name": base.format(&published.name.peer_id()), "Value": value })))
+}
+
+/// The DHTs, where the node is online and the call does not say otherwise.
+fn network<'n>(node: &'n Node, call: &Call) -> Option<&'n Routing> {
+    node.routing().filter(|_| !call.offline())
+}
+
+/// Tells the network of a record that is kept. Where it may stay here alone, nobody to tell is no failure.
+pub(super) async fn tell(
+    node: &Node,
+    call: &Call,
+    name: &Name,
+    record: &Record,
+    may_stay_here: bool,
+) -> Result<(), CommandError> {
+    if network(node, call).is_none() {
+        return Ok(());
+    }
+    match node.names().announce(name, record).await {
+        Ok(_) => Ok(()),
+        Err(error) if may_stay_here => {
+            tracing::debug!("the record of {name} stays here for now: {error}");
+            Ok(())
+        }
+        Err(error) => Err(CommandError::from_error(error)),
+    }
+}
+
+/// Whether records can be told to anybody.
+pub(super) fn is_networked(node: &Node, call: &Call) -> bool {
+    network(node, call).is_some()
 }
 
 /// `--allow-offline` and `--allow-delegated`, which exclude each other.
@@ -154,7 +187,7 @@ fn resolve() -> Command {
     Command::new("resolve", "Resolve IPNS names.")
         .help(
             "Prints the path that a name points at, with what follows the name behind it. Without a <name> it is the \
-             node's own. Names are resolved with the records in the repo; IPFS_NS_MAP=<name>:<path>,... fixes others.",
+             node's own. Names are resolved with the records in the repo, and a daemon asks the network for others; IPFS_NS_MAP=<name>:<path>,... fixes others.",
         )
         .arg(Arg::text("name", "The IPNS name to resolve. Defaults to your node's peerID.").stdin())
         .opt(Opt::bool("recursive r", "Resolve until the result is not an IPNS name.").default(true))

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::config::line;
-use super::name::{refuse_delegated, where_to};
+use super::name::{is_networked, refuse_delegated, tell, where_to};
 use super::registry::{Arg, Command, CommandError, Opt, Request, Response, Status};
 use super::routing::kept_record;
 use crate::node::Node;
@@ -67,10 +67,11 @@ async fn run_put(context: Context, mut request: Request) -> Result<Response, Com
     if !request.bool("force") {
         check(node, name, &bytes).await?;
     }
-    if !offline {
+    if !offline && !is_networked(node, request.call()) {
         return Err(CommandError::new(OFFLINE_PUT));
     }
     let record = node.names().put(name, bytes).await.map_err(CommandError::from_error)?;
+    tell(node, request.call(), &name, &record, offline).await?;
     let value = record.value().map(|path| path.to_string()).unwrap_or_default();
     Ok(Response::One(json!({ "Name": name.to_string(), "Value": value })))
 }

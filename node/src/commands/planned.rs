@@ -3,27 +3,30 @@
 //! Some of them have one right answer on a node that is not online: the error that Kubo gives there.
 
 use super::registry::{Arg, ArgKind, Command, CommandError, Needs, Opt, OptKind, Request, Response, Status};
-use super::{Context, object, pin, planned_help, repo, routing};
+use super::{Context, bandwidth, bitswap, finding, object, pin, planned_help, repo, routing};
 
 /// Why commands that need the network are not there.
 pub(super) const NETWORK: &str = "it needs the network, which this version has not";
+/// What is said online of what is not there yet.
+const NOT_YET: &str = "this version does not do this yet, and docs/network.md says what it does; 'routing provide' announces single blocks";
 /// Why the updater is not there.
 const UPDATE: &str = "updates come with the package that holdfast was installed from";
 /// Why DAG nodes are not edited in this old form.
 const PATCH: &str = "use 'files' commands instead";
 
 /// Kubo's words of its core interface without a network.
-const OFFLINE_ACTION: &str = "this action must be run in online mode, try running 'ipfs daemon' first";
+pub(super) const OFFLINE_ACTION: &str =
+    "this action must be run in online mode, try running 'ipfs daemon' first";
 /// Kubo's words of its commands without a network.
 pub(super) const OFFLINE_COMMAND: &str =
     "this command must be run in online mode. Try running 'ipfs daemon' first";
 /// The same, where it is the caller's fault.
-const UNABLE_OFFLINE: &str =
+pub(super) const UNABLE_OFFLINE: &str =
     "unable to run offline: this command must be run in online mode. Try running 'ipfs daemon' first";
 /// Kubo's words where no filestore was switched on. Blocks are always copied into the repository here.
 const NO_FILESTORE: &str = "filestore is not enabled, see https://git.io/vNItf";
 /// Kubo's words for limits of connections, without connections.
-const NO_RESOURCE_MANAGER: &str =
+pub(super) const NO_RESOURCE_MANAGER: &str =
     "missing ResourceMgr: make sure the daemon is running with Swarm.ResourceMgr.Enabled";
 /// Kubo's words where stream mounting was not switched on.
 const NO_STREAM_MOUNTING: &str = "libp2p stream mounting not enabled";
@@ -42,15 +45,13 @@ enum Answer {
     Planned(&'static str),
     /// Kubo's error without a network.
     Fails(&'static str),
-    /// Kubo's error without a network, where it is the caller's fault (code 1).
-    FailsClient(&'static str),
     /// Kubo's error of `p2p`, which depends on the config.
     StreamMounting,
     /// Kubo's error for commands that it no longer has.
     Removed(&'static str),
 }
 
-use Answer::{Fails, FailsClient, Group, Planned, Removed, StreamMounting};
+use Answer::{Fails, Group, Planned, Removed, StreamMounting};
 
 /// Path, arguments, options, answer, one line about it.
 ///
@@ -60,18 +61,8 @@ type Row = (&'static str, &'static str, &'static str, Answer, &'static str);
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    ("bitswap", "", "", Group, "Interact with the bitswap agent."),
-    ("bitswap ledger", "<peer>", "", Fails(OFFLINE_COMMAND), "Show the current ledger for a peer."),
     ("bitswap reprovide", "", "", Fails(OFFLINE_COMMAND), "Announce blocks again."),
-    ("bitswap stat", "", "verbose/v human", FailsClient(UNABLE_OFFLINE), "Show some diagnostic information on the bitswap agent."),
-    ("bitswap wantlist", "", "peer/p:string", Fails(OFFLINE_COMMAND), "Show blocks currently on the wantlist."),
     ("dht", "", "", Group, "Issue commands directly through the DHT."),
-    ("dht findpeer", "<peerID>...", "", Fails(OFFLINE_COMMAND), "Find the multiaddresses of a peer."),
-    ("dht findprovs", "<key>...", "", Fails(OFFLINE_COMMAND), "Find peers that can provide a value."),
-    ("dht get", "<key>...", "", Planned(NETWORK), "Given a key, query the routing system for its best value."),
-    ("dht provide", "<key>...", "", Fails(OFFLINE_COMMAND), "Announce to the network that you are providing given values."),
-    ("dht put", "<key> <file:value-file->", "", Planned(NETWORK), "Write a key/value pair to the routing system."),
-    ("dht query", "<peerID>...", "verbose/v", Fails(OFFLINE_COMMAND), "Find the closest peers to a peer."),
     ("diag datastore", "", "", Group, "Look into the data store."),
     ("diag datastore count", "<prefix>", "", Planned("Kubo's data store keys do not exist here: see 'repo stat'"), "Count keys."),
     ("diag datastore get", "<key>", "hex", Planned("Kubo's data store keys do not exist here"), "Read a raw key."),
@@ -104,7 +95,6 @@ const ROWS: &[Row] = &[
     ("pin remote add", "<ipfs-path>", "service:string name:string background", Planned(NETWORK), "Pin an object to a remote pinning service."),
     ("pin remote ls", "", "service:string name:string cid:list status:list", Planned(NETWORK), "List objects pinned to a remote pinning service."),
     ("pin remote rm", "", "service:string name:string cid:list status:list force", Planned(NETWORK), "Remove pins from a remote pinning service."),
-    ("ping", "<peer ID->...", "count/n:int", Fails(OFFLINE_COMMAND), "Send echo request packets to IPFS hosts."),
     ("provide", "", "", Group, "Control and monitor content providing."),
     ("provide once", "<key->...", "recursive/r", Fails(OFFLINE_COMMAND), "Provide once, now."),
     ("provide stat", "", PROVIDE_STAT, Fails(OFFLINE_COMMAND), "Show statistics about providing."),
@@ -115,31 +105,10 @@ const ROWS: &[Row] = &[
     ("pubsub reset", "", "peer/p:string", Fails(NO_PUBSUB), "Reset what pubsub has stored."),
     ("pubsub sub", "<topic>", "", Fails(NO_PUBSUB), "Subscribe to messages on a given topic."),
     ("routing", "", "", Group, "Issue routing commands."),
-    ("routing findpeer", "<peerID>...", "verbose/v", Fails(OFFLINE_COMMAND), "Find the multiaddresses of a peer."),
-    ("routing findprovs", "<key>...", "verbose/v num-providers/n:int", Fails(OFFLINE_COMMAND), "Find peers that can provide a specific value."),
-    ("routing provide", "<key->...", "verbose/v recursive/r", Fails(OFFLINE_COMMAND), "Announce to the network that you are providing given values."),
     ("routing reprovide", "", "", Fails(OFFLINE_COMMAND), "Announce again what is stored."),
     ("stats", "", "", Group, "Query statistics."),
-    ("stats bitswap", "", "verbose/v human", FailsClient(UNABLE_OFFLINE), "Show some diagnostic information on the bitswap agent."),
-    ("stats bw", "", "peer/p:string proto/t:string poll interval/i:string", FailsClient(UNABLE_OFFLINE), "Print bandwidth information."),
-    ("stats dht", "[dht]...", "", Fails(OFFLINE_COMMAND), "Return statistics about the node's DHTs."),
     ("stats provide", "", PROVIDE_STAT, Fails(OFFLINE_COMMAND), "Show statistics about providing."),
     ("stats reprovide", "", PROVIDE_STAT, Fails(OFFLINE_COMMAND), "Show statistics about providing."),
-    ("swarm", "", "", Group, "Interact with the swarm."),
-    ("swarm addrs", "", "", Fails(OFFLINE_ACTION), "List known addresses. Useful for debugging."),
-    ("swarm addrs autonat", "", "", Fails(OFFLINE_COMMAND), "Show what is known about reachability."),
-    ("swarm addrs listen", "", "", Fails(OFFLINE_ACTION), "List interface listening addresses."),
-    ("swarm addrs local", "", "id", Fails(OFFLINE_ACTION), "List local addresses."),
-    ("swarm disconnect", "<address->...", "", Fails(OFFLINE_ACTION), "Close connection to a given address."),
-    ("swarm filters", "", "", Fails(OFFLINE_COMMAND), "Manipulate address filters."),
-    ("swarm filters add", "<address->...", "", Fails(OFFLINE_COMMAND), "Add an address filter."),
-    ("swarm filters rm", "<address->...", "", Fails(OFFLINE_COMMAND), "Remove an address filter."),
-    ("swarm peering", "", "", Group, "Modify the peering subsystem."),
-    ("swarm peering add", "<address->...", "", Fails(OFFLINE_COMMAND), "Add peers into the peering subsystem."),
-    ("swarm peering ls", "", "", Fails(OFFLINE_COMMAND), "List peers registered in the peering subsystem."),
-    ("swarm peering rm", "<ID->...", "", Fails(OFFLINE_COMMAND), "Remove a peer from the peering subsystem."),
-    ("swarm peers", "", "verbose/v streams latency direction identify", Fails(OFFLINE_ACTION), "List peers with open connections."),
-    ("swarm resources", "", "", Fails(NO_RESOURCE_MANAGER), "Show what connections use."),
     ("update", "", "", Group, "Update the program."),
     ("update check", "", "pre", Planned(UPDATE), "Look for a newer version."),
     ("update clean", "", "", Planned(UPDATE), "Remove what updates left behind."),
@@ -158,13 +127,23 @@ pub(super) fn add_to(root: &mut Vec<Command>) {
         let words: Vec<&'static str> = row.0.split(' ').collect();
         insert(root, &words, row);
     }
-    insert_command(root, &["swarm"], connect());
     insert_command(root, &["provide"], provide_clear());
     insert_command(root, &["pin", "remote"], pin::remote_service());
     insert_command(root, &["stats"], repo::stat("repo"));
+    insert_command(root, &["stats"], bandwidth::command());
+    insert_command(root, &["stats"], bitswap::stat("bitswap"));
+    insert_command(root, &["stats"], finding::stats());
+    // Programs still call them by the old name of the group.
+    for group in ["routing", "dht"] {
+        insert_command(root, &[group], routing::get());
+        insert_command(root, &[group], routing::put());
+        insert_command(root, &[group], finding::find_providers());
+        insert_command(root, &[group], finding::find_peer());
+    }
+    insert_command(root, &["routing"], finding::provide());
+    insert_command(root, &["dht"], finding::provide_here());
+    insert_command(root, &["dht"], finding::query());
     insert_command(root, &["object"], object::stat());
-    insert_command(root, &["routing"], routing::get());
-    insert_command(root, &["routing"], routing::put());
 }
 
 fn insert(commands: &mut Vec<Command>, words: &[&'static str], row: &Row) {
@@ -207,22 +186,22 @@ fn command(name: &'static str, row: &Row) -> Command {
     match *answer {
         Group => command,
         Planned(why) => command.planned(why),
-        Fails(words) => command.only_fails().run(fails(words, false)),
-        FailsClient(words) => command.only_fails().run(fails(words, true)),
+        Fails(words) => command.only_fails().run(fails(words)),
         StreamMounting => command.only_fails().run(stream_mounting),
         Removed(words) => {
-            command.status(Status::Removed).needs(Needs::Nothing).only_fails().run(fails(words, false))
+            command.status(Status::Removed).needs(Needs::Nothing).only_fails().run(fails(words))
         }
     }
 }
 
 fn fails(
     words: &'static str,
-    client: bool,
 ) -> impl Fn(Context, Request) -> std::future::Ready<Result<Response, CommandError>> {
-    move |_, _| {
-        let error = if client { CommandError::client(words) } else { CommandError::new(words) };
-        std::future::ready(Err(error))
+    move |context, _| {
+        if context.swarm().is_some() && words == OFFLINE_COMMAND {
+            return std::future::ready(Err(CommandError::new(NOT_YET)));
+        }
+        std::future::ready(Err(CommandError::new(words)))
     }
 }
 
@@ -246,24 +225,6 @@ fn provide_clear() -> Command {
         .text(|_, value, out| {
             out.extend_from_slice(format!("removed {value} items from provide queue\n").as_bytes());
             Ok(())
-        })
-}
-
-/// `swarm connect`, which names the peer in its error.
-fn connect() -> Command {
-    Command::new("connect", "Open connection to a given peer.")
-        .arg(Arg::text("address", "Address of peer to connect to.").required().variadic().stdin())
-        .needs(Needs::Config)
-        .only_fails()
-        .run(|_, request| {
-            let address = request.arg(0);
-            let peer = address.rsplit("/p2p/").next().unwrap_or_default();
-            let error = if address.contains("/p2p/") && !peer.is_empty() {
-                CommandError::new(format!("connect {peer} failure: {OFFLINE_ACTION}"))
-            } else {
-                CommandError::new(OFFLINE_ACTION)
-            };
-            std::future::ready(Err(error))
         })
 }
 

@@ -3,12 +3,9 @@
 /// What an option of such a command is for. The command decides where a name means several things.
 pub(super) fn option(path: &str, name: &str) -> &'static str {
     match (path, name) {
-        ("ping", "count") => "Number of ping messages to send.",
         ("update versions", "count") => "Most versions to list.",
         ("pubsub reset", "peer") => "Forget only what this peer has sent.",
-        ("stats bw", "peer") => "Only traffic with this peer.",
         ("provide once" | "routing provide", "recursive") => "Provide everything below the given CIDs too.",
-        ("swarm peers", "verbose") => "Display all extra information.",
         ("bitswap stat" | "stats bitswap", "verbose") => "Also name the partners.",
         (path, "all") if path.starts_with("p2p") => "Close all of them.",
         _ => OPTIONS.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text),
@@ -19,8 +16,6 @@ pub(super) fn option(path: &str, name: &str) -> &'static str {
 pub(super) fn argument(path: &str, name: &str) -> &'static str {
     match (path, name) {
         ("object patch add-link" | "object patch rm-link", "name") => "Name of the link.",
-        (path, "address") if path.starts_with("swarm filters") => "Filter, as a multiaddr with a mask.",
-        (path, "address") if path.starts_with("swarm peering") => "Address of the peer, with its ID.",
         (path, "key") if path.starts_with("dht") || path.starts_with("routing") || path == "provide once" => {
             "CID, path or routing key that it is about."
         }

@@ -20,7 +20,7 @@ pub(super) fn command() -> Command {
              blocks. What is damaged is named and remembered, and never served; adding it again repairs it. Without \
              options nothing is changed.\n\n\
              --drop removes damaged blocks. What one of them links to stays known, so that a garbage collection keeps \
-             the rest of what is pinned. --heal also fetches them again, which needs peers.\n\n\
+             the rest of what is pinned. --heal asks other nodes for each first, and removes only what none of them gives.\n\n\
              The exit code is 1 if anything damaged was found and not put right, if the index is not what the blocks \
              say, if the root of 'files' cannot be read, or if acknowledged changes were lost earlier and nobody has acknowledged that.",
         )
@@ -41,15 +41,20 @@ pub(super) fn command() -> Command {
 async fn run(context: Context, request: Request) -> Result<Response, CommandError> {
     let timeout = GoDuration::parse(request.text("heal-timeout"))
         .map_err(|error| CommandError::new(format!("invalid heal-timeout: {error}")))?;
-    if timeout.to_std().is_none() {
+    let Some(timeout) = timeout.to_std() else {
         return Err(CommandError::new("heal-timeout must be >= 0"));
-    }
-    if request.bool("heal") {
+    };
+    let heals = request.bool("heal");
+    let node = context.node().await?;
+    if heals && !node.fetch().is_online() {
         return Err(CommandError::new(NOT_ONLINE));
     }
-    let params =
-        VerifyParams { drop_damaged: request.bool("drop"), acknowledge: request.bool("acknowledge") };
-    let events = context.node().await?.repo_verify(params).map(Some);
+    let params = VerifyParams {
+        drop_damaged: request.bool("drop") || heals,
+        acknowledge: request.bool("acknowledge"),
+        heal: heals.then_some(timeout),
+    };
+    let events = node.repo_verify(params).map(Some);
     let mut summary = Summary { params, ..Summary::default() };
     // What is said at the end depends on what was found on the way.
     let values = events.chain(stream::once(std::future::ready(None))).flat_map(move |event| {
@@ -70,6 +75,8 @@ struct Summary {
     corrupt: u64,
     removed: u64,
     stayed: u64,
+    healed: u64,
+    unhealed: u64,
     index: u64,
     files: bool,
     lost: bool,
@@ -107,6 +114,16 @@ impl Summary {
                             self.stayed += 1;
                             format!(", failed to remove ({why})")
                         }
+                        Damage::Healed => {
+                            self.removed += 1;
+                            self.healed += 1;
+                            ", removed, healed".to_owned()
+                        }
+                        Damage::Unhealed(why) => {
+                            self.removed += 1;
+                            self.unhealed += 1;
+                            format!(", removed, failed to heal ({why})")
+                        }
                     };
                     message(&format!("block {cid} was corrupt ({reason}){end}"))
                 });
@@ -120,12 +137,17 @@ impl Summary {
         let mut text = "verify complete, all blocks validated.".to_owned();
         if self.corrupt > 0 {
             text = format!("verify complete, {} blocks corrupt", self.corrupt);
-            let what = [(self.removed, "removed"), (self.stayed, "failed to remove")];
+            let what = [
+                (self.removed, "removed"),
+                (self.stayed, "failed to remove"),
+                (self.healed, "healed"),
+                (self.unhealed, "failed to heal"),
+            ];
             for (number, what) in what.into_iter().filter(|(number, _)| *number > 0) {
                 text = format!("{text}, {number} {what}");
             }
         }
-        let mut fails = self.corrupt > 0 && !(self.params.drop_damaged && self.stayed == 0);
+        let mut fails = self.corrupt > 0 && !(self.params.drop_damaged && self.stayed + self.unhealed == 0);
         if self.index > 0 {
             fails = true;
             text.push_str("; the index is not what the blocks say: 'holdfast repo rebuild' makes a new one");

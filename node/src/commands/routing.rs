@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::config::line;
+use super::name::{is_networked, tell};
 use super::registry::{Arg, Command, CommandError, Opt, Request, Response, Status};
 use crate::node::Node;
-use crate::services::names::NameRecordError;
+use crate::services::names::{NameNetworkError, NameRecordError};
 
 /// Kubo's words for a put without a network.
 const OFFLINE_PUT: &str = "can't put while offline: pass `--allow-offline` to override";
@@ -59,11 +60,13 @@ async fn run_put(context: Context, mut request: Request) -> Result<Response, Com
     let read = move || input.read_file("value-file", READ_BYTES_MAX);
     let bytes = node.pool().operation(read).await.map_err(CommandError::from_error)??;
     let name: Name = request.arg(0).parse().map_err(CommandError::from_error)?;
-    if !request.bool("allow-offline") {
+    let offline = request.bool("allow-offline");
+    if !offline && !is_networked(node, request.call()) {
         return Err(CommandError::new(OFFLINE_PUT));
     }
     name_of_key(request.arg(0))?;
-    node.names().put(name, bytes).await.map_err(CommandError::from_error)?;
+    let record = node.names().put(name, bytes).await.map_err(CommandError::from_error)?;
+    tell(node, request.call(), &name, &record, offline).await?;
     Ok(Response::One(event(&name.peer_id().to_string(), "")))
 }
 
@@ -77,10 +80,13 @@ fn name_of_key(key: &str) -> Result<Name, CommandError> {
 
 /// The record of a name that is kept here. Where there is none, whoever is online could be asked.
 pub(super) async fn kept_record(node: &Node, name: Name) -> Result<Record, CommandError> {
-    node.names().record(name).await.map_err(|error| match error {
-        NameRecordError::Stored(StoredError::Missing(_)) => CommandError::new(OFFLINE_GET),
-        other => CommandError::from_error(other),
-    })
+    match node.names().record(name).await {
+        Err(NameRecordError::Stored(StoredError::Missing(_))) => match node.names().ask(name).await {
+            Err(NameNetworkError::Offline) => Err(CommandError::new(OFFLINE_GET)),
+            asked => asked.map_err(CommandError::from_error),
+        },
+        kept => kept.map_err(CommandError::from_error),
+    }
 }
 
 /// An event of a query, as Kubo writes it.

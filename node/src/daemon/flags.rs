@@ -8,13 +8,11 @@ const ROUTING: [&str; 9] =
     ["default", "none", "dht", "dhtclient", "dhtserver", "auto", "autoclient", "delegated", "custom"];
 
 /// Flags without effect, and why they have none.
-const WITHOUT_EFFECT: [(&str, &str); 6] = [
-    ("agent-version-suffix", "this version has no network, and so no peers that are told"),
-    ("enable-pubsub-experiment", "this version has no network"),
-    ("enable-namesys-pubsub", "this version has no network"),
+const WITHOUT_EFFECT: [(&str, &str); 4] = [
+    ("enable-pubsub-experiment", "this version has no pubsub"),
+    ("enable-namesys-pubsub", "this version has no pubsub"),
     ("enable-mplex-experiment", "Kubo removed it too"),
-    ("disable-transport-encryption", "this version has no network"),
-    ("unrestricted-api", "the API port serves no gateway paths"),
+    ("disable-transport-encryption", "connections are always encrypted"),
 ];
 
 /// Checks the flags before anything is opened.
@@ -29,9 +27,6 @@ pub(super) fn check(call: &Call, console: &Console) -> Result<(), CommandError> 
     if call.bool("mount") {
         // Whoever asks for a mount relies on it. These are Kubo's words for a node without a network.
         return Err(CommandError::client("mount is not currently supported in offline mode"));
-    }
-    if call.is_given("routing") && !matches!(routing, "" | "default" | "none") {
-        console.warn(format!("--routing={routing} has no effect: this version has no network"));
     }
     for (name, why) in WITHOUT_EFFECT {
         if call.bool(name) || !call.text(name).is_empty() {

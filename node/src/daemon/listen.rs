@@ -1,4 +1,4 @@
-//! Where the API listens: as the service manager, the command line or the config says.
+//! Where the API and the gateway listen: as the service manager, the command line or the config says.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, lookup_host};
 use super::console::Console;
 use super::unix_socket::{self, SocketFile};
 use super::{exposure, systemd};
-use crate::commands::registry::{CommandError, errno_text};
+use crate::commands::registry::{Call, CommandError, errno_text};
 use crate::config::Config;
 use crate::http::{Endpoint, EndpointError, Listener};
 
@@ -28,34 +28,74 @@ pub(super) struct Bound {
 /// Listens for the API. Nothing is bound before it is known that all of it may be.
 pub(super) async fn api(
     config: &Config,
-    instead: &str,
+    call: &Call,
     program: &str,
     console: &Console,
 ) -> Result<Vec<Bound>, CommandError> {
-    let mut bound = systemd::inherited("io.ipfs.api").map_err(CommandError::from_error)?;
-    let texts = match instead {
+    let bound = systemd::inherited("io.ipfs.api").map_err(CommandError::from_error)?;
+    let texts = match call.text("api") {
         "" => config.addresses().map_err(CommandError::from_error)?.api,
         text => vec![text.to_owned()],
     };
-    let mut endpoints = Vec::new();
-    for text in &texts {
-        match Endpoint::parse(text) {
-            Ok(endpoint) if endpoints.contains(&endpoint) && !has_port_zero(&endpoint) => {}
-            Ok(endpoint) if bound.iter().any(|bound| bound.endpoint == endpoint) => {}
-            Ok(endpoint) => endpoints.push(endpoint),
-            Err(error) => console.warn(format!("Addresses.API: {error}; it is passed over")),
-        }
-    }
+    let endpoints = endpoints(&texts, &bound, "Addresses.API", console);
     if endpoints.is_empty() && bound.is_empty() && !texts.is_empty() {
         return Err(CommandError::new(
             "none of the addresses in Addresses.API can be listened on; give one such as /ip4/127.0.0.1/tcp/5001",
         ));
     }
-    warn_of_unknown(config, console)?;
+    warn_of_unknown(config, call.bool("offline"), console)?;
     exposure::check(bound.iter().map(|bound| &bound.endpoint).chain(&endpoints), config, program)?;
+    bind_all(bound, endpoints, &API, program).await
+}
+
+/// Listens for the gateway, which everybody may reach.
+pub(super) async fn gateway(
+    config: &Config,
+    program: &str,
+    console: &Console,
+) -> Result<Vec<Bound>, CommandError> {
+    let bound = systemd::inherited("io.ipfs.gateway").map_err(CommandError::from_error)?;
+    let texts = config.addresses().map_err(CommandError::from_error)?.gateway;
+    let endpoints = endpoints(&texts, &bound, GATEWAY.key, console);
+    bind_all(bound, endpoints, &GATEWAY, program).await
+}
+
+/// One of the servers, as texts name it.
+struct Server {
+    /// How Kubo begins the error.
+    function: &'static str,
+    /// The key of its addresses.
+    key: &'static str,
+    /// A port beside Kubo's default.
+    other_port: u16,
+}
+
+const API: Server = Server { function: "serveHTTPApi", key: "Addresses.API", other_port: 5001 };
+const GATEWAY: Server = Server { function: "serveHTTPGateway", key: "Addresses.Gateway", other_port: 8080 };
+
+/// The places that these addresses name, beside those that are listened on already. Others are named and passed over.
+fn endpoints(texts: &[String], bound: &[Bound], key: &str, console: &Console) -> Vec<Endpoint> {
+    let mut endpoints = Vec::new();
+    for text in texts {
+        match Endpoint::parse(text) {
+            Ok(endpoint) if endpoints.contains(&endpoint) && !has_port_zero(&endpoint) => {}
+            Ok(endpoint) if bound.iter().any(|bound| bound.endpoint == endpoint) => {}
+            Ok(endpoint) => endpoints.push(endpoint),
+            Err(error) => console.warn(format!("{key}: {error}; it is passed over")),
+        }
+    }
+    endpoints
+}
+
+async fn bind_all(
+    mut bound: Vec<Bound>,
+    endpoints: Vec<Endpoint>,
+    server: &Server,
+    program: &str,
+) -> Result<Vec<Bound>, CommandError> {
     for endpoint in endpoints {
         let listening = bind_to(&endpoint).await;
-        bound.push(listening.map_err(|error| in_words(&endpoint, &error, program))?);
+        bound.push(listening.map_err(|error| in_words(&endpoint, &error, server, program))?);
     }
     Ok(bound)
 }
@@ -96,15 +136,16 @@ fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn in_words(endpoint: &Endpoint, error: &io::Error, program: &str) -> CommandError {
+fn in_words(endpoint: &Endpoint, error: &io::Error, server: &Server, program: &str) -> CommandError {
     let words = errno_text(error);
-    let begin = format!("serveHTTPApi: cannot listen on {endpoint} (Addresses.API): {words}");
+    let Server { function, key, other_port } = server;
+    let begin = format!("{function}: cannot listen on {endpoint} ({key}): {words}");
     let advice = match (error.kind(), endpoint) {
         (io::ErrorKind::AddrInUse, Endpoint::Ip(address)) => format!(
-            ". Another program has port {}: stop it, or take another port with '{program} config Addresses.API \
+            ". Another program has port {}: stop it, or take another port with '{program} config {key} \
              /ip4/127.0.0.1/tcp/{}' (port 0 takes any that is free)",
             address.port(),
-            address.port().checked_add(1).unwrap_or(5001)
+            address.port().checked_add(1).unwrap_or(*other_port)
         ),
         (io::ErrorKind::AddrInUse, _) => ". Another program listens there".to_owned(),
         (io::ErrorKind::PermissionDenied, Endpoint::Ip(address)) if address.port() < 1024 => {
@@ -125,29 +166,20 @@ pub(super) fn say(bound: &[Bound], config: &Config, console: &Console) {
     }
 }
 
-/// Says that there is no gateway where the config asks for one.
-pub(super) fn no_gateway(config: &Config, console: &Console) {
-    let configured = config.addresses().is_ok_and(|addresses| !addresses.gateway.is_empty());
-    let inherited = systemd::has_inherited("io.ipfs.gateway");
-    if configured || inherited {
-        console.warn("Addresses.Gateway is passed over: this version has no gateway");
+/// Says where the gateway is, as Kubo does.
+pub(super) fn say_gateway(bound: &[Bound], console: &Console) {
+    for Bound { endpoint, .. } in bound {
+        console.say(format!("Gateway server listening on {endpoint}"));
     }
 }
 
-/// Names addresses of the swarm that no version of this program knows. Those that it will know are nothing to say about.
-fn warn_of_unknown(config: &Config, console: &Console) -> Result<(), CommandError> {
+/// Names addresses that are none. Those of the swarm are named by the swarm itself, where there is one.
+fn warn_of_unknown(config: &Config, offline: bool, console: &Console) -> Result<(), CommandError> {
     let addresses = config.addresses().map_err(CommandError::from_error)?;
-    let swarm = addresses.swarm.iter().map(|text| ("Swarm", text));
-    for (list, text) in swarm.chain(addresses.gateway.iter().map(|text| ("Gateway", text))) {
-        let parsed = if list == "Gateway" {
-            Endpoint::parse(text).map(|_| ()).map_err(|error| error.to_string())
-        } else {
-            text.parse::<multiaddr::Multiaddr>().map(|_| ()).map_err(|error| {
-                EndpointError::NotMultiaddr { text: text.clone(), why: error.to_string() }.to_string()
-            })
-        };
-        if let Err(words) = parsed {
-            console.warn(format!("Addresses.{list}: {words}; it is passed over"));
+    for text in addresses.swarm.iter().filter(|_| offline) {
+        if let Err(error) = text.parse::<multiaddr::Multiaddr>() {
+            let words = EndpointError::NotMultiaddr { text: text.clone(), why: error.to_string() };
+            console.warn(format!("Addresses.Swarm: {words}; it is passed over"));
         }
     }
     Ok(())

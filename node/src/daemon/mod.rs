@@ -11,6 +11,7 @@ mod flags;
 mod listen;
 mod nofile;
 mod open;
+mod peers;
 mod signals;
 mod surface;
 mod systemd;
@@ -24,7 +25,9 @@ use tokio::task::JoinSet;
 
 use crate::commands::registry::{CommandError, Request, Response};
 use crate::commands::{Context, ContextParams, KUBO_VERSION, REPO_VERSION, system};
+use crate::config::Config;
 use crate::fsutil::write_atomic;
+use crate::gateway::{Gateway, Settings};
 use crate::http::{Endpoint, Limits, Server};
 use crate::observe::Logs;
 use crate::runtime::Runtime;
@@ -119,10 +122,10 @@ async fn start(
 ) -> Result<Started, CommandError> {
     open::init_if_asked(context, request, console).await?;
     context.require_repo()?;
-    let node = open::node(context, console).await?;
+    let node = open::node(context, request, console).await?;
     let config = node.config().clone();
     console.say(format!("PeerID: {}", config.identity().map_err(CommandError::from_error)?.peer_id));
-    console.say("Swarm not listening, running in offline mode.");
+    peers::say(&node, console);
     let params = ContextParams {
         repo_dir: context.repo_dir().to_owned(),
         config_file: context.config_file().map(Path::to_owned),
@@ -134,20 +137,41 @@ async fn start(
         console.warn(warning);
     }
     // What the config says is read before anything is listened on.
-    let handler = surface::handler(&context, &runtime, &config).map_err(CommandError::from_error)?;
-    let bound = listen::api(&config, request.text("api"), context.program(), console).await?;
+    let gateway = gateway(&context, &runtime, &config, console).await?;
+    let unrestricted = request.bool("unrestricted-api");
+    let api = surface::api(&context, &runtime, &config, gateway.clone(), unrestricted);
+    let api = api.map_err(CommandError::from_error)?;
+    let bound = listen::api(&config, request, context.program(), console).await?;
+    let content = listen::gateway(&config, context.program(), console).await?;
     listen::say(&bound, &config, console);
-    let server = Server::new(handler, Limits::default());
-    let mut files = AddressFiles::new(context.repo_dir(), &bound);
+    listen::say_gateway(&content, console);
+    let mut files = AddressFiles::new(context.repo_dir(), &bound, &content);
     let mut serving = JoinSet::new();
-    for Bound { listener, socket, .. } in bound {
-        files.sockets.extend(socket);
-        let (server, stop) = (server.clone(), runtime.stopping());
-        serving.spawn(async move { server.serve(listener, stop).await });
+    let servers = [(api, bound), (surface::gateway(gateway, &runtime), content)];
+    for (handler, bound) in servers {
+        let server = Server::new(handler, Limits::default());
+        for Bound { listener, socket, .. } in bound {
+            files.sockets.extend(socket);
+            let (server, stop) = (server.clone(), runtime.stopping());
+            serving.spawn(async move { server.serve(listener, stop).await });
+        }
     }
     files.write()?;
-    listen::no_gateway(&config, console);
     Ok(Started { context, runtime, serving, files })
+}
+
+/// The gateway to what the context's node has. It says what of the config has no effect.
+async fn gateway(
+    context: &Context,
+    runtime: &Runtime,
+    config: &Config,
+    console: &Console,
+) -> Result<Gateway, CommandError> {
+    let settings = Settings::of_config(config).map_err(CommandError::from_error)?;
+    for warning in settings.warnings() {
+        console.warn(warning);
+    }
+    Ok(Gateway::new(context.node().await?.clone(), settings, runtime.metrics().clone()))
 }
 
 /// What Kubo says of itself, in its order.
@@ -164,30 +188,41 @@ fn say_versions(console: &Console) {
 #[derive(Debug)]
 struct AddressFiles {
     paths: RepoPaths,
-    /// None once they are removed.
+    /// Where the API is, as a multiaddr. None once it is removed, as the next.
     api: Option<Endpoint>,
+    /// Where the gateway is, as a URL.
+    gateway: Option<String>,
     /// Sockets that were made.
     sockets: Vec<unix_socket::SocketFile>,
 }
 
 impl AddressFiles {
-    fn new(repo: &Path, bound: &[Bound]) -> Self {
-        let api = bound.first().map(|bound| bound.endpoint.reachable());
-        Self { paths: RepoPaths::new(repo), api, sockets: Vec::new() }
+    fn new(repo: &Path, api: &[Bound], gateway: &[Bound]) -> Self {
+        let api = api.first().map(|bound| bound.endpoint.reachable());
+        // Whoever reads it opens a URL, and a Unix socket has none.
+        let mut gateways = gateway.iter().map(|bound| bound.endpoint.reachable());
+        let gateway = gateways.find(|endpoint| !matches!(endpoint, Endpoint::Unix(_)));
+        let gateway = gateway.map(|endpoint| format!("http://{}", endpoint.host()));
+        Self { paths: RepoPaths::new(repo), api, gateway, sockets: Vec::new() }
     }
 
     fn write(&self) -> Result<(), CommandError> {
-        let Some(endpoint) = &self.api else { return Ok(()) };
-        let path = self.paths.api();
-        let text = endpoint.to_string();
-        write_atomic(&path, text.as_bytes(), ADDRESS_FILE_MODE)
-            .map_err(|error| CommandError::new(format!("writing {}: {error}", path.display())))
+        let api = self.api.iter().map(|endpoint| (self.paths.api(), endpoint.to_string()));
+        let gateway = self.gateway.iter().map(|url| (self.paths.gateway(), url.clone()));
+        for (path, text) in api.chain(gateway) {
+            write_atomic(&path, text.as_bytes(), ADDRESS_FILE_MODE)
+                .map_err(|error| CommandError::new(format!("writing {}: {error}", path.display())))?;
+        }
+        Ok(())
     }
 
     /// Removes them, once: as long as the lock of the repo is held, nobody else's are there.
     fn remove(&mut self) {
         if self.api.take().is_some() {
             remove(&self.paths.api());
+        }
+        if self.gateway.take().is_some() {
+            remove(&self.paths.gateway());
         }
         self.sockets.clear();
     }

@@ -56,7 +56,7 @@ fn read_config(path: &Path) -> Result<String, CommandError> {
 }
 
 /// Opens the node, and waits for whoever has the repo as long as `IPFS_WAIT_REPO_LOCK` says.
-pub(super) async fn node(context: &Context, console: &Console) -> Result<Node, CommandError> {
+pub(super) async fn node(context: &Context, call: &Call, console: &Console) -> Result<Node, CommandError> {
     let path = context.config_path();
     let config = tokio::task::spawn_blocking(move || Config::load(&path)).await;
     let config = config.map_err(CommandError::from_error)?.map_err(CommandError::from_error)?;
@@ -71,7 +71,13 @@ pub(super) async fn node(context: &Context, console: &Console) -> Result<Node, C
     });
     let until = Instant::now() + wait.unwrap_or_default();
     loop {
-        let opening = Node::builder().repo(context.repo_dir()).config(config.clone()).open();
+        let opening = Node::builder()
+            .repo(context.repo_dir())
+            .config(config.clone())
+            .online(!call.bool("offline"))
+            .agent_suffix(call.text("agent-version-suffix"))
+            .routing(call.text("routing"))
+            .open();
         match opening.await {
             Ok(node) => return Ok(node),
             Err(NodeError::Repo(RepoError::Locked { .. })) if Instant::now() < until => {

@@ -57,11 +57,6 @@ pub(super) fn watch(context: &Context) -> Option<Watch> {
     })))
 }
 
-/// Whether sockets of this name were handed over.
-pub(super) fn has_inherited(name: &str) -> bool {
-    sd_notify::listen_fds_with_names().is_ok_and(|mut sockets| sockets.any(|(_, given)| given == name))
-}
-
 /// The sockets of this name (`FileDescriptorName=`) that were handed over. To be called once a name: they are taken.
 pub(super) fn inherited(name: &str) -> io::Result<Vec<Bound>> {
     let sockets = sd_notify::listen_fds_with_names()?;

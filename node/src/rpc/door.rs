@@ -18,8 +18,8 @@ use super::reply::{empty, not_found, text};
 use super::routes::{Access, Routes};
 use super::watch::{Unwatched, Watch};
 use super::{Settings, host, pages, run};
-use crate::commands::Context;
 use crate::commands::registry::Registry;
+use crate::commands::{CALL_HEADER, Context};
 use crate::http::{Body, Handler, Peer, ResponseBody};
 use crate::identify::AGENT_VERSION;
 
@@ -218,7 +218,9 @@ impl Inner {
             Err(refusal) => return refused(refusal),
         };
         let watched = self.watch.begin(&prepared.call);
-        let mut answer = run::run(command, self.context.clone(), prepared, upload_max, watched).await;
+        let mark = parts.headers.get(CALL_HEADER).and_then(|mark| mark.to_str().ok());
+        let context = self.context.for_call(&prepared.call, mark);
+        let mut answer = run::run(command, context, prepared, upload_max, watched).await;
         self.add_headers(answer.headers_mut());
         answer
     }

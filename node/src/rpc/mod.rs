@@ -28,6 +28,7 @@ mod tests;
 mod watch;
 
 pub use door::Door;
+pub(crate) use pages::web_ui;
 pub use routes::{Access, Routes};
 pub use settings::Settings;
 pub use watch::{Outcome, Watch, Watched};

@@ -1,6 +1,7 @@
 //! Running a command: what it answers, as far as the first value, before a head is sent.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -19,12 +20,10 @@ use crate::commands::registry::{
 };
 use crate::http::ResponseBody;
 
-/// What is said when there is no more time; clients match on it.
-const TIMED_OUT: &str = "context deadline exceeded";
 /// What is said of a command that panicked; the log says more.
 const PANICKED: &str = "internal error: the command panicked, see the log of the daemon";
 
-/// Runs a call and answers with it.
+/// Runs a call and answers with it. The context is the call's own.
 pub(super) async fn run(
     command: &Command,
     context: Context,
@@ -35,11 +34,11 @@ pub(super) async fn run(
     let Prepared { call, request, upload } = prepared;
     let encoding = call.encoding().ok().flatten().unwrap_or(Encoding::Json);
     let deadline = call.timeout().ok().flatten().and_then(|limit| Instant::now().checked_add(limit));
-    let begun = AssertUnwindSafe(begin(command, context, request, call, encoding)).catch_unwind();
-    let begun = match within(deadline, begun).await {
-        None => Err(CommandError::new(TIMED_OUT)),
-        Some(Err(_)) => Err(CommandError::new(PANICKED)),
-        Some(Ok(begun)) => begun,
+    let begun = AssertUnwindSafe(begin(command, &context, request, call, encoding)).catch_unwind();
+    let begun = match within(deadline, &context, begun).await {
+        Err(late) => Err(late),
+        Ok(Err(_)) => Err(CommandError::new(PANICKED)),
+        Ok(Ok(begun)) => begun,
     };
     match begun {
         Ok(Begun::Whole { shape, data }) => {
@@ -61,12 +60,15 @@ pub(super) async fn run(
     }
 }
 
-/// Waits no longer than to the deadline.
-async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
-    match deadline {
-        None => Some(work.await),
-        Some(deadline) => timeout_at(deadline, work).await.ok(),
-    }
+/// Waits no longer than to the deadline. What the work waits for then is looked at while it still does.
+async fn within<T>(
+    deadline: Option<Instant>,
+    context: &Context,
+    work: impl Future<Output = T>,
+) -> Result<T, CommandError> {
+    let Some(deadline) = deadline else { return Ok(work.await) };
+    let mut work = pin!(work);
+    timeout_at(deadline, work.as_mut()).await.map_err(|_| context.timed_out())
 }
 
 /// What a command has begun to answer.
@@ -80,7 +82,7 @@ enum Begun {
 /// Runs a command up to its first value: an error until then is the whole answer. Feeds are not waited for.
 async fn begin(
     command: &Command,
-    context: Context,
+    context: &Context,
     request: Request,
     call: Call,
     encoding: Encoding,
@@ -88,7 +90,7 @@ async fn begin(
     if command.needs != Needs::Nothing && command.is_runnable() {
         context.require_repo()?;
     }
-    let Some(running) = command.start(context, request) else {
+    let Some(running) = command.start(context.clone(), request) else {
         return Err(CommandError::client(
             "This command can't be called directly. Try one of its subcommands.",
         ));
@@ -110,7 +112,7 @@ async fn begin(
             (shape, Source::Bytes(bytes.stream))
         }
     };
-    let mut output = Output { source: Some(source), encoder };
+    let mut output = Output { source: Some(source), encoder, context: context.clone() };
     let first = if command.is_feed { None } else { output.next().await.transpose()? };
     Ok(Begun::Streamed { shape, first, output })
 }
@@ -152,6 +154,7 @@ pub(super) struct Output {
     /// Away at its end.
     source: Option<Source>,
     encoder: Encoder,
+    context: Context,
 }
 
 impl Output {
@@ -191,9 +194,10 @@ impl Output {
         &mut self,
         deadline: Option<Instant>,
     ) -> Option<Result<Bytes, CommandError>> {
-        within(deadline, self.next()).await.unwrap_or_else(|| {
+        let context = self.context.clone();
+        within(deadline, &context, self.next()).await.unwrap_or_else(|late| {
             self.source = None;
-            Some(Err(CommandError::new(TIMED_OUT)))
+            Some(Err(late))
         })
     }
 }

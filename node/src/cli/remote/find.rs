@@ -6,7 +6,7 @@ use std::path::Path as FilePath;
 use data_encoding::BASE64;
 use http::header::HeaderValue;
 
-use super::Daemon;
+use super::{Daemon, Watcher};
 use crate::commands::Context;
 use crate::commands::registry::{Call, CommandError, Needs, Path, errno_text};
 use crate::http::Endpoint;
@@ -43,7 +43,10 @@ pub(in crate::cli) async fn find(
     };
     let Some(endpoint) = endpoint else { return Ok(None) };
     match Connection::open(&endpoint).await {
-        Ok(connection) => Ok(Some(Daemon { connection, authorization: authorization(call)? })),
+        Ok(connection) => {
+            let watcher = Watcher::new(endpoint, authorization(call)?);
+            Ok(Some(Daemon { connection, watcher }))
+        }
         // A daemon that was killed left its address behind.
         Err(ClientError::Connect { .. }) if asked_for.is_none() && context.require_repo().is_ok() => Ok(None),
         Err(ClientError::Connect { error, .. }) => Err(CommandError::new(format!(

@@ -7,6 +7,7 @@ mod answer;
 mod find;
 mod query;
 mod upload;
+mod watcher;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
@@ -17,6 +18,7 @@ use crate::http::client::{Connection, PIECES_MAX};
 
 pub(super) use find::find;
 use upload::{Skipped, Upload};
+pub(super) use watcher::Watcher;
 
 /// How this program calls itself to daemons. Kubo compares versions only with its own.
 const AGENT: &str = concat!("holdfast/", env!("CARGO_PKG_VERSION"));
@@ -24,10 +26,15 @@ const AGENT: &str = concat!("holdfast/", env!("CARGO_PKG_VERSION"));
 /// A daemon that a connection was made to.
 pub(super) struct Daemon {
     connection: Connection,
-    authorization: Option<HeaderValue>,
+    watcher: Watcher,
 }
 
 impl Daemon {
+    /// Asks it, beside the call, what the call waits for.
+    pub(super) fn watcher(&self) -> Watcher {
+        self.watcher.clone()
+    }
+
     /// Runs a command there. `input` is sent while the response comes, if there is any.
     pub(super) async fn ask(
         self,
@@ -41,7 +48,8 @@ impl Daemon {
             .header(USER_AGENT, AGENT)
             .body(())
             .map_err(CommandError::from_error)?;
-        if let Some(authorization) = self.authorization {
+        self.watcher.mark(request.headers_mut());
+        if let Some(authorization) = self.watcher.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization);
         }
         let skipped = Skipped::default();

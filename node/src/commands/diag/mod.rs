@@ -3,6 +3,7 @@
 mod cmds;
 mod profile;
 pub(super) mod sys;
+mod waits;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ pub(super) fn command() -> Command {
         .subcommand(healthy())
         .subcommand(profile::command())
         .subcommand(sys())
+        .subcommand(waits::command())
 }
 
 fn healthy() -> Command {
@@ -51,8 +53,9 @@ fn sys() -> Command {
         .run(|context, _| async move {
             let folder: PathBuf = context.repo_dir().to_owned();
             let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-            let report = super::blocking::blocking(move || Ok::<Value, CommandError>(sys::report(&folder, tasks)));
-            report.await.map(Response::One)
+            let online = context.swarm().is_some();
+            let report = move || Ok::<Value, CommandError>(sys::report(&folder, tasks, online));
+            super::blocking::blocking(report).await.map(Response::One)
         })
 }
 

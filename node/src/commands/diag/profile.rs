@@ -89,12 +89,13 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
     let requests: Value = runtime.requests().list().iter().map(cmds::to_json).collect();
     let (folder, tasks) =
         (context.repo_dir().to_owned(), tokio::runtime::Handle::current().metrics().num_alive_tasks());
+    let online = context.swarm().is_some();
     let archive = blocking(move || {
         let version = format!("holdfast {}\nKubo's level: {KUBO_VERSION}\n", env!("CARGO_PKG_VERSION"));
         pack(&[
             ("README.txt", README.as_bytes()),
             ("version.txt", version.as_bytes()),
-            ("sys.json", format!("{:#}\n", sys::report(&folder, tasks)).as_bytes()),
+            ("sys.json", format!("{:#}\n", sys::report(&folder, tasks, online)).as_bytes()),
             ("memory.txt", memory().as_bytes()),
             ("threads.txt", compare(&threads_before, &threads(), time).as_bytes()),
             ("metrics-before.txt", metrics_before.as_bytes()),

@@ -12,7 +12,7 @@ use crate::commands::version::{COMMIT, arch, os};
 use crate::observe::ProcessFigures;
 
 /// The report of `diag sys`. Blocks for as long as a few small files of `/proc` take. `tasks` run in the process.
-pub(in crate::commands) fn report(repo: &Path, tasks: usize) -> Value {
+pub(in crate::commands) fn report(repo: &Path, tasks: usize, online: bool) -> Value {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     json!({
         "diskinfo": disk(repo),
@@ -20,8 +20,7 @@ pub(in crate::commands) fn report(repo: &Path, tasks: usize) -> Value {
         "ipfs_commit": COMMIT,
         "ipfs_version": KUBO_VERSION,
         "memory": memory(),
-        // There is no network yet: nothing is ever online.
-        "net": { "interface_addresses": addresses(), "online": false },
+        "net": { "interface_addresses": addresses(), "online": online },
         "runtime": {
             "arch": arch(),
             "compiler": "rustc",
@@ -93,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_report_has_kubos_keys_and_real_figures() {
-        let report = report(Path::new("/"), 3);
+        let report = report(Path::new("/"), 3, false);
         let keys: Vec<&String> = report.as_object().unwrap().keys().collect();
         let kubos = ["diskinfo", "environment", "ipfs_commit", "ipfs_version", "memory", "net", "runtime"];
         assert_eq!(keys, kubos);

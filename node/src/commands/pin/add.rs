@@ -1,5 +1,6 @@
 //! `pin add`.
 
+use std::fmt::Write as _;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -8,11 +9,13 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at};
 
+use super::super::calls::wait_value;
 use super::super::cid_text::CidText;
 use super::super::layout::human_bytes;
 use super::super::registry::{Arg, Call, Command, CommandError, Encoding, Opt, Request, Response};
 use super::super::{Context, Terminal};
 use super::{check_name, fast_provide, pins_of, resolve};
+use crate::fetch::Wait;
 use crate::node::Node;
 use crate::services::pins::{PinOptions, PinProgress};
 
@@ -24,7 +27,9 @@ pub(super) fn command() -> Command {
         .help(
             "Keeps objects from garbage collection: with everything below them, or with -r=false the one block. A pin \
              is made once all of it is here and safely on disk.\n\nPinning again gives the pin the new name, also if \
-             that is none. A direct pin becomes recursive; a recursive one does not become direct.",
+             that is none. A direct pin becomes recursive; a recursive one does not become direct.\n\nWhat is missing is \
+             fetched from other nodes. --progress says how much has come, how much is known to be missing, which block is \
+             waited for, and who was asked for it.",
         )
         .arg(Arg::text("ipfs-path", "Path to object(s) to be pinned.").required().variadic().stdin())
         .opt(
@@ -64,11 +69,11 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
         let pins = loop {
             tokio::select! {
                 pins = &mut adding => break pins?,
-                _ = ticks.tick() => send(&values, progress_value(&progress)).await?,
+                _ = ticks.tick() => send(&values, progress_value(&progress, node.fetch().wait())).await?,
             }
         };
         if progress.nodes() > 0 {
-            send(&values, progress_value(&progress)).await?;
+            send(&values, progress_value(&progress, None)).await?;
         }
         send(&values, json!({ "Pins": pins })).await
     };
@@ -111,15 +116,34 @@ async fn add_all(
     Ok(added)
 }
 
-/// What is done so far; as in Kubo, what is 0 is left out.
-fn progress_value(progress: &PinProgress) -> Value {
+/// What is done so far; as in Kubo, what is 0 is left out. `Missing` and `Waiting` are ours: blocks that have not come yet,
+/// the one that is waited for, and who was asked.
+fn progress_value(progress: &PinProgress, wait: Option<Wait>) -> Value {
     let mut value = Map::new();
-    for (name, number) in [("Progress", progress.nodes()), ("Bytes", progress.bytes())] {
-        if number > 0 {
-            value.insert(name.to_owned(), number.into());
-        }
+    let numbers =
+        [("Progress", progress.nodes()), ("Bytes", progress.bytes()), ("Missing", progress.missing())];
+    for (name, number) in numbers.into_iter().filter(|(_, number)| *number > 0) {
+        value.insert(name.to_owned(), number.into());
+    }
+    if let Some(wait) = wait {
+        value.insert("Waiting".to_owned(), wait_value(&wait));
     }
     Value::Object(value)
+}
+
+/// The same as a line.
+fn progress_line(value: &Value) -> String {
+    let number = |name: &str| value.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let mut line =
+        format!("Fetched/Processed {} nodes ({})", number("Progress"), human_bytes(number("Bytes")));
+    if number("Missing") > 0 {
+        let _ = write!(line, ", {} missing", number("Missing"));
+    }
+    if let Some(waiting) = value.get("Waiting") {
+        let text = |name: &str| waiting.get(name).and_then(Value::as_str).unwrap_or_default();
+        let _ = write!(line, ", waiting for {} ({})", text("Cid"), text("Tried"));
+    }
+    line
 }
 
 fn text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {
@@ -141,9 +165,11 @@ async fn show(terminal: &mut Terminal, call: &Call, response: Response) -> Resul
     while let Some(value) = terminal.next(&mut values).await? {
         let value = value?;
         if value.get("Pins").is_none() {
-            let number = |name: &str| value.get(name).and_then(Value::as_u64).unwrap_or_default();
-            let (nodes, bytes) = (number("Progress"), human_bytes(number("Bytes")));
-            terminal.eprint(format!("Fetched/Processed {nodes} nodes ({bytes})\r"));
+            let line = progress_line(&value);
+            let line = terminal.safe(&line).into_owned();
+            // A line may be shorter than the one before it.
+            let rest = if terminal.err_is_terminal { "\x1b[K" } else { "" };
+            terminal.eprint(format!("{line}{rest}\r"));
             continue;
         }
         let mut out = Vec::new();

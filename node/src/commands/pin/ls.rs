@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use holdfast_dag::cid::Cid;
+use holdfast_dag::cid::{Cid, parse_cid};
 use serde_json::{Map, Value, json};
 
 use super::super::cid_text::CidText;
@@ -84,11 +84,27 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
         let not_pinned = || CommandError::new(format!("path '{path}' is not pinned"));
         pins.push(state.ok_or_else(not_pinned)?);
     }
+    let named = pins.iter().zip(request.args()).map(|(pin, path)| {
+        let cid = as_given(&request, path, &pin.cid).map_or_else(|| form.cid(&pin.cid), str::to_owned);
+        (cid, pin)
+    });
     if streamed {
-        return Ok(Response::values(pins.iter().map(|pin| form.streamed(pin)).collect()));
+        return Ok(Response::values(named.map(|(cid, pin)| form.streamed_as(cid, pin)).collect()));
     }
-    let keys: Map<_, _> = pins.iter().map(|pin| (form.cid(&pin.cid), form.state(pin))).collect();
+    let keys: Map<_, _> = named.map(|(cid, pin)| (cid, form.state(pin))).collect();
     Ok(Response::One(json!({ "Keys": keys })))
+}
+
+/// The CID of an argument as it was written, where it names a block by nothing else and no other form was asked for:
+/// programs look their own text up in the answer.
+fn as_given<'p>(call: &Call, path: &'p str, cid: &Cid) -> Option<&'p str> {
+    if call.cid_base().is_some() || call.upgrade_cid_v0() {
+        return None;
+    }
+    let text = path.trim_end_matches('/');
+    let text = text.strip_prefix("/ipfs/").or_else(|| text.strip_prefix("ipfs://")).unwrap_or(text);
+    let given = parse_cid(text).ok()?;
+    (given.codec() == cid.codec() && given.hash() == cid.hash()).then_some(text)
 }
 
 /// The types that a word names; `None` for Kubo's internal pins, of which there are none.
@@ -132,8 +148,13 @@ impl Form {
 
     /// A value of the streamed form: a name that is empty is left out.
     fn streamed(self, pin: &Pinned) -> Value {
+        self.streamed_as(self.cid(&pin.cid), pin)
+    }
+
+    /// The same, with this text of the CID.
+    fn streamed_as(self, cid: String, pin: &Pinned) -> Value {
         let mut value = Map::new();
-        value.insert("Cid".to_owned(), self.cid(&pin.cid).into());
+        value.insert("Cid".to_owned(), cid.into());
         if !self.name(pin).is_empty() {
             value.insert("Name".to_owned(), self.name(pin).into());
         }

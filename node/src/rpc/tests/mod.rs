@@ -4,6 +4,7 @@ mod commands;
 mod doors;
 mod encoding;
 mod sockets;
+mod waits;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,7 +63,7 @@ async fn got(response: Response<ResponseBody>) -> Got {
     match body {
         ResponseBody::Empty => {}
         ResponseBody::Full(data) => got.body = data.to_vec(),
-        ResponseBody::Stream(mut pieces) => {
+        ResponseBody::Stream(mut pieces) | ResponseBody::Sized(_, mut pieces) => {
             while let Some(piece) = pieces.next().await {
                 match piece {
                     Piece::Data(data) => got.body.extend_from_slice(&data),

@@ -1,0 +1,197 @@
+//! Finding: both DHTs as one, and what they keep for others.
+//!
+//! A question goes to the DHT of public addresses and to that of the local network at once, and the first answer counts. A
+//! key is announced among public addresses where peers are known there, else on the local network, as Kubo does it.
+
+mod mode;
+mod records;
+mod search;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use holdfast_blockstore::Store;
+use holdfast_dag::cid::Multihash;
+use holdfast_dht::kad::{self, Key, Mode, PeerInfo, Provide, QueryError, QueryEvent, Scope, Stats};
+use holdfast_dht::{Behaviour, Handle};
+use libp2p::PeerId;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::config::{Config, ValueError};
+use crate::pool::Pool;
+
+pub use mode::{RoutingError, RoutingMode};
+pub(crate) use search::answer_searches;
+
+use records::{EXPIRE_PERIOD, Records};
+
+/// Records after which a search for a value ends (Kubo resolves names with 16).
+const VALUE_QUORUM: usize = 16;
+
+/// Where what happens on the way is told, if anywhere: see [`holdfast_dht::Events`].
+pub type Events = Option<mpsc::Sender<QueryEvent>>;
+
+/// Both DHTs. Clones share them; what it does by itself ends with the last.
+#[derive(Debug, Clone)]
+pub struct Routing {
+    wan: Handle,
+    lan: Handle,
+    _expiring: Arc<Upkeep>,
+}
+
+/// The behaviours for the swarm.
+pub(crate) struct Behaviours {
+    pub(crate) wan: Behaviour,
+    pub(crate) lan: Behaviour,
+    pub(crate) wan_serves_when_reachable: bool,
+}
+
+/// A task that ends when this is dropped.
+#[derive(Debug)]
+struct Upkeep(JoinHandle<()>);
+
+impl Drop for Upkeep {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Routing {
+    /// Both DHTs of a node, and what the swarm runs; none where `mode` says so. Must be called within a tokio runtime.
+    pub(crate) fn new(
+        us: PeerId,
+        mode: RoutingMode,
+        config: &Config,
+        store: &Store,
+        pool: &Pool,
+    ) -> Result<Option<(Self, Behaviours)>, ValueError> {
+        let (wan_mode, lan_mode) = match mode {
+            RoutingMode::None => return Ok(None),
+            RoutingMode::Auto => (Mode::Client, Mode::Server),
+            RoutingMode::Client => (Mode::Client, Mode::Client),
+            RoutingMode::Server => (Mode::Server, Mode::Server),
+        };
+        let records = |scope| Records::new(store.clone(), pool.clone(), scope);
+        let (wan_records, lan_records) = (records(Scope::Wan), records(Scope::Lan));
+        let upkeep = tokio::spawn(expire(vec![wan_records.clone(), lan_records.clone()]));
+        let wan_config = kad::Config::new(Scope::Wan);
+        let loopback_on_lan = config.flag("Routing.LoopbackAddressesOnLanDHT")?.unwrap_or(false);
+        let lan_config = kad::Config { loopback_on_lan, ..kad::Config::new(Scope::Lan) };
+        let (mut wan_behaviour, wan) = Behaviour::new(us, wan_config, Arc::new(wan_records));
+        let (mut lan_behaviour, lan) = Behaviour::new(us, lan_config, Arc::new(lan_records));
+        wan_behaviour.set_mode(wan_mode);
+        lan_behaviour.set_mode(lan_mode);
+        let routing = Self { wan, lan, _expiring: Arc::new(Upkeep(upkeep)) };
+        let wan_serves_when_reachable = mode == RoutingMode::Auto;
+        Ok(Some((routing, Behaviours { wan: wan_behaviour, lan: lan_behaviour, wan_serves_when_reachable })))
+    }
+
+    /// Who has a block, each once, from both DHTs as they are found; ends after `count`, or when both searches end.
+    pub fn find_providers(
+        &self,
+        hash: &Multihash,
+        count: usize,
+        events: Events,
+    ) -> BoxStream<'static, PeerInfo> {
+        let Ok(key) = Key::new(&hash.to_bytes()) else { return stream::empty().boxed() };
+        let wan = self.wan.find_providers(key.clone(), count, events.clone());
+        let lan = self.lan.find_providers(key, count, events);
+        let found = stream::select(wan, lan).filter_map(|found| async { found.ok() });
+        let mut seen = std::collections::HashSet::new();
+        let found = found.filter(move |provider| std::future::ready(seen.insert(provider.id)));
+        if count == 0 { found.boxed() } else { found.take(count).boxed() }
+    }
+
+    /// A peer's addresses, from whichever DHT knows it first.
+    pub async fn find_peer(&self, peer: PeerId, events: Events) -> Result<PeerInfo, QueryError> {
+        first(self.wan.find_peer(peer, events.clone()), self.lan.find_peer(peer, events)).await
+    }
+
+    /// The peers closest to a key, among public addresses where peers are known there, else on the local network.
+    pub async fn closest_peers(&self, key: Key, events: Events) -> Result<Vec<PeerInfo>, QueryError> {
+        self.outer().closest_peers(key, events).await
+    }
+
+    /// Tells the peers closest to a block's hash that it is here. Returns how many know.
+    pub async fn provide(&self, hash: &Multihash, events: Events) -> Result<usize, QueryError> {
+        let key = Key::new(&hash.to_bytes()).map_err(|error| QueryError::Internal(error.to_string()))?;
+        self.outer().provide(key, Provide::Classic, events).await
+    }
+
+    /// The best record under a key that either DHT has.
+    pub async fn get_value(&self, key: Key, events: Events) -> Result<Vec<u8>, QueryError> {
+        let wan = self.wan.get_value(key.clone(), VALUE_QUORUM, events.clone());
+        let (wan, lan) = tokio::join!(wan, self.lan.get_value(key.clone(), VALUE_QUORUM, events));
+        match (wan, lan) {
+            (Ok(wan), Ok(lan)) => {
+                Ok(if kad::compare_values(key.as_bytes(), &wan, &lan).is_lt() { lan } else { wan })
+            }
+            (Ok(value), Err(_)) | (Err(_), Ok(value)) => Ok(value),
+            (Err(wan), Err(lan)) => Err(told(wan, lan)),
+        }
+    }
+
+    /// Stores a record in both DHTs. Returns how many peers took it; fails where none did.
+    pub async fn put_value(&self, key: Key, value: Vec<u8>, events: Events) -> Result<usize, QueryError> {
+        let wan = self.wan.put_value(key.clone(), value.clone(), events.clone());
+        let (wan, lan) = tokio::join!(wan, self.lan.put_value(key, value, events));
+        match (wan, lan) {
+            (Ok(wan), Ok(lan)) => Ok(wan + lan),
+            (Ok(peers), Err(_)) | (Err(_), Ok(peers)) => Ok(peers),
+            (Err(wan), Err(lan)) => Err(told(wan, lan)),
+        }
+    }
+
+    /// The state of one of them.
+    pub async fn stats(&self, scope: Scope) -> Result<Stats, QueryError> {
+        match scope {
+            Scope::Wan => self.wan.stats().await,
+            Scope::Lan => self.lan.stats().await,
+        }
+    }
+
+    /// The DHT that single keys are announced in.
+    fn outer(&self) -> &Handle {
+        if self.wan.table_len() > 0 { &self.wan } else { &self.lan }
+    }
+}
+
+/// The first success of two, or what is to be told of both failures.
+async fn first<T>(
+    wan: impl Future<Output = Result<T, QueryError>>,
+    lan: impl Future<Output = Result<T, QueryError>>,
+) -> Result<T, QueryError> {
+    tokio::pin!(wan, lan);
+    tokio::select! {
+        found = &mut wan => match found {
+            Ok(found) => Ok(found),
+            Err(wan) => lan.await.map_err(|lan| told(wan, lan)),
+        },
+        found = &mut lan => match found {
+            Ok(found) => Ok(found),
+            Err(lan) => wan.await.map_err(|wan| told(wan, lan)),
+        },
+    }
+}
+
+/// Of two failures, the one that says more than that nobody is known.
+fn told(wan: QueryError, lan: QueryError) -> QueryError {
+    if wan == QueryError::NoPeers { lan } else { wan }
+}
+
+/// Removes records that have expired, at once and then every hour.
+async fn expire(stores: Vec<Records>) {
+    loop {
+        for store in &stores {
+            if let Err(error) = store.expire(SystemTime::now().into()).await {
+                tracing::warn!("removing old records of the DHT: {error}");
+            }
+        }
+        tokio::time::sleep(EXPIRE_PERIOD).await;
+    }
+}
+
+/// How long a search that Bitswap asked for may take.
+const SEARCH_TIME_MAX: Duration = Duration::from_secs(30);

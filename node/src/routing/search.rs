@@ -1,0 +1,49 @@
+//! Searches for providers that Bitswap asks for.
+
+use std::collections::HashSet;
+
+use futures_util::StreamExt as _;
+use holdfast_bitswap::{Events, Handle};
+use holdfast_dag::cid::Cid;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{Routing, SEARCH_TIME_MAX};
+
+/// Searches at a time. Those asked for meanwhile wait, and a session asks again.
+const SEARCHES_MAX: usize = 16;
+
+/// Providers that one search gives at most (Kubo's `ProviderSearchMaxResults`).
+const PROVIDERS_MAX: usize = 10;
+
+/// Answers searches until Bitswap is gone. A search for a CID that is being searched for already is not begun again.
+pub(crate) async fn answer_searches(routing: Routing, mut asked: Events, exchange: Handle) {
+    let mut running: JoinSet<Cid> = JoinSet::new();
+    let mut searched: HashSet<Cid> = HashSet::new();
+    loop {
+        tokio::select! {
+            Some(ended) = running.join_next(), if !running.is_empty() => match ended {
+                Ok(cid) => drop(searched.remove(&cid)),
+                Err(error) => tracing::error!("a search for providers failed: {error}"),
+            },
+            request = asked.next(), if running.len() < SEARCHES_MAX => {
+                let Some(request) = request else { return };
+                if searched.insert(request.cid) {
+                    running.spawn(search(routing.clone(), request.cid, exchange.clone()));
+                }
+            }
+        }
+    }
+}
+
+async fn search(routing: Routing, cid: Cid, exchange: Handle) -> Cid {
+    let mut found = routing.find_providers(cid.hash(), PROVIDERS_MAX, None);
+    let all = async {
+        while let Some(provider) = found.next().await {
+            exchange.providers(cid, vec![(provider.id, provider.addresses)]).await;
+        }
+    };
+    // Whoever was found until then has been told.
+    drop(timeout(SEARCH_TIME_MAX, all).await);
+    cid
+}
