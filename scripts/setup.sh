@@ -22,6 +22,8 @@ case "${1:-build}" in
     need mkfs.xfs xfsprogs
     need mkfs.ext4 e2fsprogs
     need losetup mount
+    need ip iproute2
+    need nsenter util-linux
     need zsh zsh
     need fish fish
     if [ "${REQUIRE_ALL:-0}" = 1 ]; then

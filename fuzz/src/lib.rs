@@ -9,16 +9,20 @@
 mod archives;
 mod directories;
 mod edits;
+mod exchange;
 mod formats;
 mod ipns;
+mod kad;
 mod names;
 mod uploads;
 
 pub use archives::car;
 pub use directories::hamt;
 pub use edits::edit;
+pub use exchange::bitswap;
 pub use formats::{dag_cbor, dag_json, dag_pb, unixfs};
 pub use ipns::ipns;
+pub use kad::kad;
 pub use names::{cid, path};
 pub use uploads::multipart;
 
@@ -26,7 +30,8 @@ pub use uploads::multipart;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 13] = [
+    ("bitswap", bitswap),
     ("car", car),
     ("cid", cid),
     ("dag_cbor", dag_cbor),
@@ -35,6 +40,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("edit", edit),
     ("hamt", hamt),
     ("ipns", ipns),
+    ("kad", kad),
     ("multipart", multipart),
     ("path", path),
     ("unixfs", unixfs),

@@ -62,4 +62,4 @@ macro_rules! replays {
     };
 }
 
-replays!(car, cid, dag_cbor, dag_json, dag_pb, edit, hamt, ipns, multipart, path, unixfs);
+replays!(bitswap, car, cid, dag_cbor, dag_json, dag_pb, edit, hamt, ipns, kad, multipart, path, unixfs);

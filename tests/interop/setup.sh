@@ -4,6 +4,8 @@
 #   venv, node_modules   what computes CIDs (Kubo 0.22 as a library, aleph-cid, the JavaScript importer)
 #   clients/             kubo-rpc-client and ipfsd-ctl; Python's ipfshttpclient, aioipfs, ipfsspec, basic-ipfs
 #   core/                interface-ipfs-core, its client and its fixtures
+#   peers/               Helia 7, and the Node that it needs
+# and builds rust-ipfs as a peer, in a folder beside it (HOLDFAST_PEER_TARGET; default ~/.cache/holdfast/rust-ipfs).
 # HOLDFAST_INTEROP_DIR names the folder; the default is ~/.cache/holdfast/interop.
 # Quick when everything is there. What cannot be had is said on a line that starts with SKIPPED,
 # and fails when REQUIRE_ALL=1. No package's install script runs: none fetches a binary of its own.
@@ -11,7 +13,7 @@ set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 dir=${HOLDFAST_INTEROP_DIR:-$HOME/.cache/holdfast/interop}
-mkdir -p "$dir/clients" "$dir/core"
+mkdir -p "$dir/clients" "$dir/core" "$dir/peers"
 missing=0
 
 skip() {
@@ -39,14 +41,14 @@ python_programs() {
     fi
 }
 
-# node_packages NAME FOLDER: the packages of FOLDER's lock file (the top folder is `.`).
+# node_packages NAME FOLDER [FLAG]: the packages of FOLDER's lock file (the top folder is `.`).
 node_packages() {
     if fresh "$1" "$2/package-lock.json" && [ -d "$dir/$2/node_modules" ]; then
         :
     elif ! command -v npm >/dev/null || ! command -v node >/dev/null; then
         skip "$1: no node or npm"
     elif cp "$here/$2/package.json" "$here/$2/package-lock.json" "$dir/$2/" &&
-        (cd "$dir/$2" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error); then
+        (cd "$dir/$2" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error ${3:+"$3"}); then
         cp "$here/$2/package-lock.json" "$dir/$1.stamp"
         echo "interop: node packages installed in $dir/$2/node_modules"
     else
@@ -95,6 +97,25 @@ core_fixtures() {
     fi
 }
 
+# The other Rust node has a workspace and a build folder of its own. A build takes several minutes, also where only the
+# checkout lies elsewhere, so what was built is told by its sources.
+rust_ipfs() {
+    target=${HOLDFAST_PEER_TARGET:-$HOME/.cache/holdfast/rust-ipfs}
+    source=$here/../../bench/rust-ipfs
+    sum=$(cd "$source" && find Cargo.toml Cargo.lock src -type f | LC_ALL=C sort | xargs cat | sha256sum)
+    if [ -x "$target/release/rust-ipfs-node" ] && [ "$(cat "$target/node.stamp" 2>/dev/null)" = "$sum" ]; then
+        return
+    fi
+    if ! command -v cargo >/dev/null; then
+        skip "rust-ipfs: no cargo"
+    elif CARGO_TARGET_DIR=$target cargo build --quiet --release --locked \
+        --manifest-path "$source/Cargo.toml" --bin rust-ipfs-node; then
+        echo "$sum" >"$target/node.stamp"
+    else
+        skip "rust-ipfs could not be built"
+    fi
+}
+
 python_programs python venv requirements.txt
 node_packages node .
 python_programs python-clients clients/venv clients/requirements.txt
@@ -104,6 +125,9 @@ node_packages node-clients clients
 rm -rf "$dir/core/aegir" && cp -r "$here/core/aegir" "$dir/core/aegir"
 node_packages node-core core
 core_fixtures
+# Without peer dependencies: they are React Native, half a gigabyte of it.
+node_packages node-peers peers --legacy-peer-deps
+rust_ipfs
 
 if [ "$missing" = 1 ] && [ -n "${REQUIRE_ALL:-}" ] && [ "${REQUIRE_ALL:-}" != 0 ]; then
     echo "interop setup: REQUIRE_ALL is set" >&2

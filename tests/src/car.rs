@@ -1,4 +1,4 @@
-//! The few lines of dag-pb, CID and CARv1 that hostile and generated DAGs need.
+//! The few lines of dag-pb, CID and CARv1 that hostile and generated DAGs need, and that read an archive back.
 //!
 //! Written apart from the node's own codecs on purpose, and able to write what those would refuse.
 
@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 const RAW: u64 = 0x55;
 const DAG_PB: u64 = 0x70;
+const DAG_CBOR: u64 = 0x71;
 
 /// UnixFS node types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,30 @@ impl Block {
     /// A symbolic link.
     pub fn symlink(target: &[u8]) -> Self {
         Self::node(Kind::Symlink, target, &[], None)
+    }
+
+    /// A dag-cbor node of a chain: `{"n": number, "next": the node before or null}`.
+    pub fn link_of_chain(number: u16, next: Option<&Self>) -> Self {
+        let mut data = vec![0xa2, 0x61, b'n', 0x19];
+        // Numbers below 256 have a shorter form, which is the only one allowed.
+        match u8::try_from(number) {
+            Ok(small @ 0..24) => *data.last_mut().unwrap() = small,
+            Ok(byte) => {
+                *data.last_mut().unwrap() = 0x18;
+                data.push(byte);
+            }
+            Err(_) => data.extend(number.to_be_bytes()),
+        }
+        data.push(0x64);
+        data.extend(b"next");
+        match next {
+            Some(next) => {
+                data.extend([0xd8, 0x2a, 0x58, u8::try_from(next.cid.len() + 1).unwrap(), 0x00]);
+                data.extend(&next.cid);
+            }
+            None => data.push(0xf6),
+        }
+        Self::new(DAG_CBOR, data, next.map_or(0, |next| next.tsize), 0)
     }
 
     fn node(kind: Kind, payload: &[u8], links: &[(&[u8], &Self)], sizes: Option<(u64, &[u64])>) -> Self {
@@ -120,6 +145,90 @@ pub fn car(root: &Block, blocks: &[&Block]) -> Vec<u8> {
     out
 }
 
+/// The roots and the blocks of a CARv1, as CIDs in text with their bytes.
+///
+/// # Panics
+/// When the bytes are none, or end early.
+#[track_caller]
+pub fn read_car(car: &[u8]) -> (Vec<String>, Vec<(String, Vec<u8>)>) {
+    let mut at = 0;
+    let header_len = usize::try_from(read_varint(car, &mut at)).unwrap();
+    let header = &car[at..at + header_len];
+    at += header_len;
+    // Links are tag 42 over a byte string of less than 256 bytes that begins with 0.
+    let mut roots = Vec::new();
+    for place in header.windows(3).enumerate().filter(|(_, window)| *window == [0xd8, 0x2a, 0x58]) {
+        let start = place.0 + 5;
+        roots.push(cid_text(&header[start..start + usize::from(header[place.0 + 3]) - 1]));
+    }
+    // A short link has its length in the head of the string.
+    for place in header.windows(2).enumerate().filter(|(_, window)| *window == [0xd8, 0x2a]) {
+        let head = header[place.0 + 2];
+        if (0x41..0x58).contains(&head) {
+            let start = place.0 + 4;
+            roots.push(cid_text(&header[start..start + usize::from(head - 0x40) - 1]));
+        }
+    }
+    let mut blocks = Vec::new();
+    while at < car.len() {
+        let len = usize::try_from(read_varint(car, &mut at)).unwrap();
+        let section = &car[at..at + len];
+        let cid_len = cid_len(section);
+        blocks.push((cid_text(&section[..cid_len]), section[cid_len..].to_vec()));
+        at += len;
+    }
+    (roots, blocks)
+}
+
+fn read_varint(bytes: &[u8], at: &mut usize) -> u64 {
+    let mut number = 0;
+    for place in 0.. {
+        let byte = bytes[*at];
+        *at += 1;
+        number |= u64::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    number
+}
+
+fn cid_len(bytes: &[u8]) -> usize {
+    if bytes.starts_with(&[0x12, 0x20]) {
+        return 34;
+    }
+    let mut at = 0;
+    for _ in 0..3 {
+        read_varint(bytes, &mut at);
+    }
+    let digest = usize::try_from(read_varint(bytes, &mut at)).unwrap();
+    at + digest
+}
+
+/// A binary CID as text: base58 for version 0, base32 for version 1.
+pub fn cid_text(cid: &[u8]) -> String {
+    if cid.starts_with(&[0x12, 0x20]) { base58(cid) } else { base32(cid) }
+}
+
+fn base58(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    // Digits, the last first.
+    let mut digits: Vec<u32> = Vec::new();
+    for byte in bytes {
+        let mut carry = u32::from(*byte);
+        for digit in &mut digits {
+            carry += *digit << 8;
+            *digit = carry % 58;
+            carry /= 58;
+        }
+        while carry > 0 {
+            digits.push(carry % 58);
+            carry /= 58;
+        }
+    }
+    digits.iter().rev().map(|digit| char::from(ALPHABET[usize::try_from(*digit).unwrap()])).collect()
+}
+
 fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     out.extend(varint(bytes.len() as u64));
@@ -169,5 +278,10 @@ mod tests {
         let venus = Block::raw(b"Hello Venus!\n".to_vec());
         let planets = Block::directory(&[(b"mars.txt", &mars), (b"venus.txt", &venus)]);
         assert_eq!(planets.cid(), "bafybeih7e5dmkyk25up5vxug4q3hrg2fxbzf23dfrac2fns5h7z4aa7ioi");
+        let (roots, blocks) = read_car(&car(&planets, &[&planets, &mars]));
+        assert_eq!(roots, [planets.cid()]);
+        assert_eq!(blocks, [(planets.cid(), planets.data.clone()), (mars.cid(), mars.data.clone())]);
+        let v0: Vec<u8> = [vec![0x12, 0x20], Sha256::digest(&empty.data).to_vec()].concat();
+        assert_eq!(cid_text(&v0), "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn");
     }
 }

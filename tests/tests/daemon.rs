@@ -50,8 +50,10 @@ fn its_lines_are_kubos_in_kubos_order_and_the_api_file_is_there_when_it_is_ready
         "System version: ",
         "Golang version: ",
         &format!("PeerID: {}", id.trim()),
-        "Swarm not listening, running in offline mode.",
+        "Swarm listening on 127.0.0.1:",
+        "Run 'ipfs id' to inspect announced and discovered multiaddrs of this node.",
         &format!("RPC API server listening on {api}"),
+        &format!("Gateway server listening on /ip4/127.0.0.1/tcp/{}", daemon.gateway().port()),
         "Daemon is ready",
     ];
     assert_eq!(lines.len(), expected.len(), "{lines:?}");
@@ -60,11 +62,12 @@ fn its_lines_are_kubos_in_kubos_order_and_the_api_file_is_there_when_it_is_ready
     }
     assert_ne!(daemon.api().port(), 0, "port 0 became a real one");
     assert_eq!(fs::read_to_string(node.repo().join("api")).unwrap(), api);
-    assert!(!node.repo().join("gateway").exists(), "there is no gateway to name");
-    assert!(daemon.stderr().contains("Addresses.Gateway is passed over"), "{}", daemon.stderr());
+    let url = format!("http://{}", daemon.gateway());
+    assert_eq!(fs::read_to_string(node.repo().join("gateway")).unwrap(), url);
+    assert_ne!(daemon.gateway().port(), 0);
     let answer = daemon.stop();
     assert_eq!((answer.code, answer.signal), (Some(0), None), "{}", answer.err());
-    assert!(!node.repo().join("api").exists());
+    assert!(!node.repo().join("api").exists() && !node.repo().join("gateway").exists());
 }
 
 #[test]
@@ -232,7 +235,7 @@ fn an_address_that_others_reach_is_refused_before_anything_is_bound() {
     // The first address could be bound: the refusal comes before it is.
     set(&node, "Addresses.API", "[\"/ip4/127.0.0.1/tcp/0\", \"/ip4/0.0.0.0/tcp/0\"]");
     let refused = node.run(["daemon"]).failed();
-    assert!(!refused.out().contains("listening on"), "{}", refused.out());
+    assert!(!refused.out().contains("API server listening on"), "{}", refused.out());
     let words = refused.err();
     assert!(words.contains("/ip4/0.0.0.0/tcp/0"), "{words}");
     assert!(words.contains("config --json API.AllowUnauthenticated true"), "{words}");
@@ -306,9 +309,7 @@ fn flags_of_kubo_are_taken_and_those_without_effect_say_so_once() {
     ];
     let daemon = Daemon::start(&node, &flags);
     let words = daemon.stderr();
-    for flag in
-        ["--routing=dhtclient", "--enable-pubsub-experiment", "--enable-namesys-pubsub", "--unrestricted-api"]
-    {
+    for flag in ["--routing=dhtclient", "--enable-pubsub-experiment", "--enable-namesys-pubsub"] {
         assert_eq!(words.matches(&format!("{flag} has no effect")).count(), 1, "{words}");
     }
     for flag in ["--enable-gc", "--migrate", "--offline"] {

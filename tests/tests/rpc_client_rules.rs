@@ -54,6 +54,40 @@ fn commands_that_kubo_removed_and_programs_still_call_answer() {
 }
 
 #[test]
+fn a_pin_is_told_under_the_text_of_the_cid_that_was_asked_for() {
+    let dir = temporary("rules-pins");
+    let node = Node::init(&dir.path().join("repo"));
+    let daemon = Daemon::start(&node, &["--offline"]);
+    let cid = node.run_with(["add", "-Q", "--cid-version=1"], b"pinned").ok().cid();
+    let other = node.run(["cid", "format", "-b=base58btc", &cid]).ok().out().trim().to_owned();
+    assert_ne!(cid, other);
+    let ask = |arg: &str, more: &str| {
+        Ask::command(&format!("pin/ls?arg={arg}{more}")).send(daemon.api()).ok().value()
+    };
+    for text in [&cid, &other] {
+        assert_eq!(ask(text, "")["Keys"][text]["Type"], "recursive");
+        assert_eq!(ask(&format!("/ipfs/{text}"), "")["Keys"][text]["Type"], "recursive");
+        assert_eq!(ask(text, "&stream=true")["Cid"], text.as_str());
+        // Whoever asks for a base gets it.
+        assert_eq!(ask(text, "&cid-base=base32")["Keys"][&cid]["Type"], "recursive");
+    }
+    daemon.stop();
+}
+
+#[test]
+fn records_of_names_are_put_and_got_by_the_old_name_of_the_command() {
+    let dir = temporary("rules-dht");
+    let node = Node::init(&dir.path().join("repo"));
+    let other = Node::init(&dir.path().join("other/repo"));
+    let name = node.run(["name", "publish", "-Q", "--allow-offline", "/ipfs/bafkqaaa"]).ok().out();
+    let key = format!("/ipns/{}", name.trim());
+    let record = node.run(["dht", "get", &key]).ok().stdout;
+    assert_eq!(record, node.run(["routing", "get", &key]).ok().stdout);
+    other.run_with(["dht", "put", "--allow-offline", &key], &record).ok();
+    assert_eq!(other.run(["routing", "get", &key]).ok().stdout, record);
+}
+
+#[test]
 fn an_empty_folder_and_an_empty_file_are_known_without_being_stored() {
     let dir = temporary("rules");
     let daemon = daemon(dir.path());

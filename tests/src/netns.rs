@@ -1,0 +1,213 @@
+//! Networks that a test makes for itself: namespaces on a switch, with 10.x addresses and no way out.
+//!
+//! A namespace lives as long as a process in it: here a `cat` that reads a pipe of the test. So
+//! however a test ends, its networks end with it, and nothing of them is ever seen in the machine's
+//! own namespace. The switch is a namespace too, with bridges; a link that is cut is taken off
+//! its bridge, which no end of it notices, as when a radio link fails behind an access point.
+
+use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
+use std::process::{Child, Command, Stdio};
+
+use crate::disk::tool;
+use crate::need::{program, skip};
+
+/// A namespace, and what keeps it alive.
+#[derive(Debug)]
+struct Holder(Child);
+
+impl Holder {
+    fn new() -> Result<Self, String> {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", "echo in; exec cat"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| format!("unshare: {error}"))?;
+        let mut line = String::new();
+        let said = BufReader::new(child.stdout.take().unwrap()).read_line(&mut line);
+        let holder = Self(child);
+        if said.is_ok() && line == "in\n" { Ok(holder) } else { Err("unshare made no namespace".to_owned()) }
+    }
+
+    fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    /// Runs `ip` in it.
+    fn ip(&self, line: &str) -> Result<String, String> {
+        let pid = self.pid();
+        let mut args = vec!["-t", &pid, "-n", "ip"];
+        args.extend(line.split(' '));
+        tool("nsenter", &args)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A switch and the places around it.
+#[derive(Debug)]
+pub struct Net {
+    switch: Holder,
+    places: Vec<Place>,
+}
+
+/// A namespace with a loopback device and one link to the switch.
+#[derive(Debug)]
+pub struct Place {
+    holder: Holder,
+    number: u8,
+}
+
+/// Bridges of a switch: one for all, and one for the part that is split off.
+const BRIDGES: u8 = 2;
+
+impl Net {
+    /// A network of `count` places, each reaching each other one; if it cannot be made, that is
+    /// said, and `check` is skipped.
+    ///
+    /// # Panics
+    /// When it should be possible, and is not.
+    #[track_caller]
+    pub fn new(check: &str, count: u8) -> Option<Self> {
+        let missing = ["ip", "unshare", "nsenter"].into_iter().find(|name| !program(name));
+        if let Some(name) = missing {
+            skip(check, &format!("there is no program `{name}` (Debian: iproute2, util-linux)"));
+            return None;
+        }
+        if !rustix::process::geteuid().is_root() {
+            skip(check, "network namespaces need root");
+            return None;
+        }
+        match Self::make(count) {
+            Ok(net) => Some(net),
+            Err(error) => {
+                skip(check, &format!("this kernel gives no network of namespaces: {error}"));
+                None
+            }
+        }
+    }
+
+    fn make(count: u8) -> Result<Self, String> {
+        let switch = Holder::new()?;
+        for bridge in 0..BRIDGES {
+            switch.ip(&format!("link add br{bridge} type bridge forward_delay 0 mcast_snooping 0"))?;
+            switch.ip(&format!("link set br{bridge} up"))?;
+        }
+        let mut places = Vec::new();
+        for number in 1..=count {
+            let holder = Holder::new()?;
+            holder.ip(&format!("link add eth0 type veth peer name v{number} netns {}", switch.pid()))?;
+            holder.ip("link set lo up")?;
+            holder.ip(&format!("addr add {}/24 dev eth0", address(number)))?;
+            holder.ip("link set eth0 up")?;
+            switch.ip(&format!("link set v{number} master br0 up"))?;
+            places.push(Place { holder, number });
+        }
+        Ok(Self { switch, places })
+    }
+
+    /// The places, in the order of their addresses.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// Cuts the link of a place: no frame passes, and no end is told.
+    ///
+    /// # Panics
+    /// When the switch refuses.
+    #[track_caller]
+    pub fn cut(&self, place: &Place) {
+        self.switch.ip(&format!("link set v{} nomaster", place.number)).unwrap();
+    }
+
+    /// Heals the link of a place, and ends its part in a split.
+    ///
+    /// # Panics
+    /// When the switch refuses.
+    #[track_caller]
+    pub fn heal(&self, place: &Place) {
+        self.join(place, 0);
+    }
+
+    /// Pulls a place's plug out (its interface loses its carrier), or puts it back in.
+    ///
+    /// # Panics
+    /// When the switch refuses.
+    #[track_caller]
+    pub fn plug(&self, place: &Place, is_in: bool) {
+        let state = if is_in { "up" } else { "down" };
+        self.switch.ip(&format!("link set v{} {state}", place.number)).unwrap();
+    }
+
+    /// Splits the network: these places reach only each other, and the others only each other.
+    ///
+    /// # Panics
+    /// When the switch refuses.
+    #[track_caller]
+    pub fn split(&self, apart: &[&Place]) {
+        for place in apart {
+            self.join(place, 1);
+        }
+    }
+
+    /// Lets a place receive no more than this many megabits a second.
+    ///
+    /// # Panics
+    /// When the kernel has no token bucket filter.
+    #[track_caller]
+    pub fn limit(&self, place: &Place, megabits: u32) {
+        let pid = self.switch.pid();
+        let line = format!("v{} root tbf rate {megabits}mbit burst 256kb latency 200ms", place.number);
+        let mut args = vec!["-t", &pid, "-n", "tc", "qdisc", "replace", "dev"];
+        args.extend(line.split(' '));
+        tool("nsenter", &args).unwrap();
+    }
+
+    /// Heals all links.
+    ///
+    /// # Panics
+    /// When the switch refuses.
+    #[track_caller]
+    pub fn heal_all(&self) {
+        for place in &self.places {
+            self.heal(place);
+        }
+    }
+
+    #[track_caller]
+    fn join(&self, place: &Place, bridge: u8) {
+        self.switch.ip(&format!("link set v{} master br{bridge}", place.number)).unwrap();
+    }
+}
+
+fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, number)
+}
+
+impl Place {
+    /// Its address, in a network of 256.
+    pub fn address(&self) -> Ipv4Addr {
+        address(self.number)
+    }
+
+    /// What has to stand before a program so that it runs here: its process takes the place of this.
+    pub fn prefix(&self) -> Vec<String> {
+        ["nsenter", "-t", &self.holder.pid(), "-n", "--"].map(str::to_owned).to_vec()
+    }
+
+    /// A command as it runs here, with the variables and folder that were set; it inherits no others.
+    pub fn inside(&self, command: &Command) -> Command {
+        let prefix = self.prefix();
+        let mut inside = Command::new(&prefix[0]);
+        inside.args(&prefix[1..]).arg(command.get_program()).args(command.get_args()).env_clear();
+        inside.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        if let Some(folder) = command.get_current_dir() {
+            inside.current_dir(folder);
+        }
+        inside
+    }
+}

@@ -1,0 +1,119 @@
+//! Daemons on loopback give each other blocks, as their users see it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::path::Path;
+
+use holdfast_tests::need::temporary;
+use holdfast_tests::swarm::Peer;
+use holdfast_tests::wait::wait_until;
+use serde_json::{Value, json};
+
+const TCP: &str = "tcp";
+const QUIC: &str = "quic-v1";
+
+/// A file of bytes that no two numbers share.
+fn file(dir: &Path, number: u8, bytes: usize) -> std::path::PathBuf {
+    let path = dir.join(format!("file-{number}"));
+    let data: Vec<u8> = (0..bytes).map(|at| (at / 7) as u8 ^ (at >> 13) as u8 ^ number).collect();
+    std::fs::write(&path, data).unwrap();
+    path
+}
+
+#[test]
+fn a_file_added_on_one_is_read_on_the_other_over_each_transport() {
+    let dir = temporary("exchange");
+    for (number, transport) in [(1, TCP), (2, QUIC)] {
+        let from = Peer::start(dir.path(), &format!("from-{transport}"), &[], None);
+        let to = Peer::start(dir.path(), &format!("to-{transport}"), &[], None);
+        let path = file(dir.path(), number, 3_000_000);
+        let cid = from.add(&[], &path);
+        to.connect(&from.address(transport));
+        let read = to.run(["cat", "--timeout=60s", &cid]).ok().stdout;
+        assert!(read == std::fs::read(&path).unwrap(), "over {transport}");
+
+        // Both say what went over.
+        let stat = |peer: &Peer| peer.daemon().post("/api/v0/bitswap/stat").json();
+        let (sent, received) = (stat(&from), stat(&to));
+        assert_eq!(sent["BlocksSent"], received["BlocksReceived"], "{sent} {received}");
+        assert_eq!(received["Peers"], json!([from.id()]));
+        assert_eq!(received["Wantlist"], json!([]));
+        assert_eq!(received["DupBlksReceived"], 0, "{received}");
+        let text = to.run(["bitswap", "stat", "-v"]).ok().out();
+        assert!(text.contains("\twantlist [0 keys]\n\tpartners [1]\n\t\t"), "{text}");
+        let ledger = from.daemon().post(&format!("/api/v0/bitswap/ledger?arg={}", to.id())).json();
+        assert_eq!(ledger["Sent"], sent["DataSent"], "{ledger}");
+        assert_eq!(ledger["Peer"], to.id());
+    }
+}
+
+#[test]
+fn a_pin_of_what_is_elsewhere_is_whole_when_it_returns() {
+    let dir = temporary("exchange-pin");
+    let (from, to) = (Peer::start(dir.path(), "from", &[], None), Peer::start(dir.path(), "to", &[], None));
+    let folder = dir.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    for number in 0..20 {
+        file(&folder, number, 60_000);
+    }
+    let cid = from.add(&[], &folder);
+    to.connect(&from.address(TCP));
+    assert_eq!(
+        to.run(["pin", "add", "--timeout=60s", &cid]).ok().out(),
+        format!("pinned {cid} recursively\n")
+    );
+    // Without its peer it has all of it.
+    to.run(["swarm", "disconnect", &format!("/p2p/{}", from.id())]).ok();
+    drop(from);
+    assert_eq!(to.run(["pin", "verify", "-v", "--offline"]).ok().out(), format!("{cid} ok\n"));
+    to.get(&cid, &dir.path().join("copy"));
+    for number in 0..20 {
+        let name = format!("file-{number}");
+        let read = |folder: &Path| std::fs::read(folder.join(&name)).unwrap();
+        assert!(read(&folder) == read(&dir.path().join("copy")), "{name}");
+    }
+}
+
+#[test]
+fn what_is_wanted_is_pushed_when_it_arrives() {
+    let dir = temporary("exchange-push");
+    let (from, to) = (Peer::start(dir.path(), "from", &[], None), Peer::start(dir.path(), "to", &[], None));
+    to.connect(&from.address(TCP));
+    let path = file(dir.path(), 9, 100_000);
+    let cid = from.run(["add", "-Q", "--only-hash", path.to_str().unwrap()]).ok().cid();
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| to.run(["cat", "--timeout=60s", &cid]));
+        // The want is on its way before there is anything to give.
+        wait_until("the want of the reader", || {
+            let wanted = from.daemon().post(&format!("/api/v0/bitswap/wantlist?peer={}", to.id())).json();
+            if wanted["Keys"] == json!([{ "/": cid }]) { Ok(()) } else { Err(wanted) }
+        });
+        assert_eq!(from.add(&[], &path), cid);
+        assert!(reading.join().unwrap().ok().stdout == std::fs::read(&path).unwrap());
+    });
+}
+
+#[test]
+fn a_node_that_serves_nobody_still_fetches() {
+    let dir = temporary("exchange-no-server");
+    let off = [("Bitswap.ServerEnabled", json!(false))];
+    let (from, to) = (Peer::start(dir.path(), "from", &[], None), Peer::start(dir.path(), "to", &off, None));
+    let path = file(dir.path(), 3, 700_000);
+    let cid = from.add(&[], &path);
+    to.connect(&from.address(TCP));
+    assert!(to.run(["cat", "--timeout=60s", &cid]).ok().stdout == std::fs::read(&path).unwrap());
+    let own = to.add(&[], &file(dir.path(), 4, 1_000));
+    let refused = from.run(["cat", "--timeout=2s", &own]);
+    assert!(refused.err().contains(&own), "{}", refused.err());
+}
+
+#[test]
+fn offline_is_answered_in_kubos_words_and_switched_off_in_ours() {
+    let dir = temporary("exchange-off");
+    let none = [("Bitswap.Libp2pEnabled", json!(false))];
+    let peer = Peer::start(dir.path(), "off", &none, None);
+    let answer = peer.daemon().post("/api/v0/bitswap/stat").json();
+    let words = answer["Message"].as_str().unwrap_or_default();
+    assert!(words.contains("Bitswap.Libp2pEnabled is false"), "{answer}");
+    let _: Value = answer;
+}

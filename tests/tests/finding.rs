@@ -1,0 +1,108 @@
+//! Daemons on loopback find each other's blocks and each other through the DHT of the local network.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::path::Path;
+
+use holdfast_tests::need::temporary;
+use holdfast_tests::swarm::Peer;
+use holdfast_tests::wait::wait_until;
+use serde_json::{Value, json};
+
+/// A peer whose local network is loopback, and which keeps to those that it is told to connect to.
+fn peer(dir: &Path, name: &str) -> Peer {
+    Peer::start(dir, name, &[("Routing.LoopbackAddressesOnLanDHT", json!(true))], None)
+}
+
+/// Waits until a peer is in the routing table of another.
+fn wait_for_table(of: &Peer, peer: &Peer) {
+    wait_until("a peer in the routing table", || {
+        let stats = of.daemon().post("/api/v0/stats/dht?arg=lan").json();
+        if stats.to_string().contains(peer.id()) { Ok(()) } else { Err(stats) }
+    });
+}
+
+/// Two peers that know only a third one.
+fn three(dir: &Path) -> [Peer; 3] {
+    let [one, middle, other] = ["one", "middle", "other"].map(|name| peer(dir, name));
+    for end in [&one, &other] {
+        end.connect(&middle.address("tcp"));
+        wait_for_table(end, &middle);
+        wait_for_table(&middle, end);
+    }
+    [one, middle, other]
+}
+
+#[test]
+fn a_block_is_found_through_a_third_node_and_read_from_a_stranger() {
+    let dir = temporary("finding");
+    let [one, middle, other] = three(dir.path());
+    let path = dir.path().join("file");
+    std::fs::write(&path, vec![7; 300_000]).unwrap();
+    let cid = one.add(&[], &path);
+    one.run(["routing", "provide", &cid]).ok();
+    let found = other.run(["routing", "findprovs", "-n", "1", "--timeout=60s", &cid]).ok().out();
+    assert_eq!(found, format!("{}\n", one.id()));
+    let old_name = other.run(["dht", "findprovs", "-n", "1", "--timeout=60s", &cid]).ok().out();
+    assert_eq!(old_name, found);
+    assert!(!other.peers().contains(&one.id().to_owned()), "a search does not connect to who provides");
+
+    assert_eq!(other.run(["cat", "--timeout=60s", &cid]).ok().stdout, vec![7; 300_000]);
+    assert!(other.peers().contains(&one.id().to_owned()), "it was read from the provider");
+    drop(middle);
+}
+
+#[test]
+fn a_name_published_on_one_is_followed_on_a_stranger() {
+    let dir = temporary("finding-name");
+    let [one, middle, other] = three(dir.path());
+    let path = dir.path().join("file");
+    std::fs::write(&path, b"what the name means").unwrap();
+    let cid = one.add(&[], &path);
+    one.run(["name", "publish", "--timeout=60s", &format!("/ipfs/{cid}")]).ok();
+    let name = one.id().to_owned();
+    let resolved = other.run(["name", "resolve", "--timeout=60s", &name]).ok().out();
+    assert_eq!(resolved, format!("/ipfs/{cid}\n"));
+    // It is kept: nobody needs to be asked again.
+    drop((one, middle));
+    let kept = other.run(["name", "resolve", "--offline", &name]).ok().out();
+    assert_eq!(kept, resolved);
+}
+
+#[test]
+fn a_peer_is_found_by_its_id_with_kubos_events() {
+    let dir = temporary("finding-peer");
+    let [one, _middle, other] = three(dir.path());
+    let out = other.run(["routing", "findpeer", "--timeout=60s", one.id()]).ok().out();
+    let address = one.address("tcp");
+    let transport = address.split_once("/p2p/").unwrap().0.to_owned();
+    assert!(out.lines().any(|line| line == transport), "{out} does not have {transport}");
+
+    let answer = other.daemon().post(&format!("/api/v0/routing/findpeer?arg={}", one.id())).text();
+    let events: Vec<Value> = answer.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = events.last().unwrap();
+    assert_eq!(last["Type"], 2, "{answer}");
+    assert_eq!(last["Responses"][0]["ID"], one.id());
+    let refused = other.run(["routing", "findpeer", other.id()]);
+    assert!(refused.err().contains("own peer"), "{}", refused.err());
+}
+
+#[test]
+fn what_nobody_provides_is_not_found_and_what_is_not_here_is_not_announced() {
+    let dir = temporary("finding-nothing");
+    let [one, ..] = three(dir.path());
+    let nowhere = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy";
+    assert_eq!(one.run(["routing", "findprovs", "--timeout=60s", nowhere]).ok().out(), "");
+    let refused = one.run(["routing", "provide", nowhere]);
+    let words = format!("block {nowhere} not found locally, cannot provide");
+    assert!(refused.err().contains(&words), "{}", refused.err());
+}
+
+#[test]
+fn a_node_without_routing_says_so() {
+    let dir = temporary("finding-none");
+    let peer = Peer::start(dir.path(), "none", &[("Routing.Type", json!("none"))], None);
+    let answer =
+        peer.daemon().post("/api/v0/routing/findprovs?arg=QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn");
+    assert_eq!(answer.json()["Message"], "routing service is not a DHT", "{}", answer.text());
+}

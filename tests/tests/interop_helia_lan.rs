@@ -1,0 +1,149 @@
+//! On a network of its own, Helia and we find content, peers and records through LAN DHTs of each other.
+//!
+//! Each test makes namespaces with 10.x addresses.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::path::Path;
+
+use holdfast_tests::foreign::{ANSWER_TIME_MAX, Foreign, Kind};
+use holdfast_tests::goods::NoiseFile;
+use holdfast_tests::need::temporary;
+use holdfast_tests::netns::{Net, Place};
+use holdfast_tests::swarm::Peer;
+use holdfast_tests::wait::wait_until;
+use serde_json::{Value, json};
+
+fn net(check: &str, count: u8) -> Option<Net> {
+    if Kind::Helia.present(check) { Net::new(check, count) } else { None }
+}
+
+fn helia(dir: &Path, name: &str, place: &Place) -> Foreign {
+    Foreign::start(Kind::Helia, dir, name, json!({}), Some(place))
+}
+
+fn ours(dir: &Path, name: &str, place: &Place) -> Peer {
+    Peer::start(dir, name, &[("Routing.Type", json!("dht"))], Some(place))
+}
+
+/// Announces until somebody has taken it: a routing table fills after a connection is there.
+fn helia_provides(helia: &Foreign, cid: &str) {
+    wait_until("a peer that takes a provider record of Helia's", || {
+        let answer = helia.try_ask("provide", json!({"cid": cid}));
+        let taken = answer.as_ref().is_ok_and(|answer| answer["stored"].as_u64() > Some(0));
+        if taken { Ok(()) } else { Err(answer) }
+    });
+}
+
+/// Whether an answer lists something that holds this text.
+fn lists(answer: &Result<Value, String>, text: &str) -> bool {
+    answer.as_ref().is_ok_and(|answer| answer.to_string().contains(text))
+}
+
+#[test]
+fn content_and_peers_are_found_through_the_lan_dht_of_a_helia_between() {
+    let Some(net) = net("the LAN DHT of Helia", 3) else { return };
+    let dir = temporary("helia-lan");
+    let [a, b, c] = [&net.places()[0], &net.places()[1], &net.places()[2]];
+    let ours = ours(dir.path(), "ours", a);
+    let (between, far) = (helia(dir.path(), "between", b), helia(dir.path(), "far", c));
+    ours.connect(between.address("tcp"));
+    far.connect(between.address("tcp"));
+    let file = NoiseFile::lay(dir.path(), 1, 2_000_000);
+    let cid = far.add(&file.path);
+    helia_provides(&far, &cid);
+    let got = dir.path().join("got");
+    ours.get(&cid, &got);
+    file.check(&got);
+    let found = ours.run(["routing", "findpeer", far.id()]).ok().out();
+    assert!(found.contains(&c.address().to_string()), "{found}");
+
+    let file = NoiseFile::lay(dir.path(), 2, 2_000_000);
+    let cid = ours.add(&["--cid-version=1"], &file.path);
+    ours.run(["routing", "provide", &cid]).ok();
+    wait_until("our provider record and address at the Helia between", || {
+        let answer = far.try_ask("providers", json!({"cid": cid, "count": 1}));
+        if lists(&answer, ours.id()) && lists(&answer, &a.address().to_string()) {
+            Ok(())
+        } else {
+            Err(answer)
+        }
+    });
+    assert_eq!(far.read(ANSWER_TIME_MAX, &cid), file.sha256);
+    let answer = far.try_ask("find_peer", json!({"id": ours.id()}));
+    assert!(lists(&answer, &a.address().to_string()), "{answer:?}");
+}
+
+#[test]
+fn two_helias_find_content_and_each_other_through_our_lan_dht() {
+    let Some(net) = net("our LAN DHT between Helias", 3) else { return };
+    let dir = temporary("helia-lan");
+    let [a, b, c] = [&net.places()[0], &net.places()[1], &net.places()[2]];
+    let between = ours(dir.path(), "between", b);
+    let (left, right) = (helia(dir.path(), "left", a), helia(dir.path(), "right", c));
+    left.connect(&between.address("tcp"));
+    right.connect(&between.address("tcp"));
+    let file = NoiseFile::lay(dir.path(), 3, 2_000_000);
+    let cid = left.add(&file.path);
+    helia_provides(&left, &cid);
+    let found = between.run(["routing", "findprovs", &cid]).ok().out();
+    assert!(found.contains(left.id()), "{found}");
+    assert_eq!(right.read(ANSWER_TIME_MAX, &cid), file.sha256);
+    let answer = right.try_ask("find_peer", json!({"id": left.id()}));
+    assert!(lists(&answer, &a.address().to_string()), "{answer:?}");
+}
+
+#[test]
+fn a_record_of_a_name_is_kept_by_us_and_by_kubo_and_a_forged_one_is_refused_by_both() {
+    let check = "IPNS records from Helia";
+    if !Kind::Kubo.present(check) {
+        return;
+    }
+    let Some(net) = net(check, 4) else { return };
+    let dir = temporary("helia-lan");
+    let [a, b, c, d] = [&net.places()[0], &net.places()[1], &net.places()[2], &net.places()[3]];
+    let ours = ours(dir.path(), "ours", a);
+    let kubo = Foreign::start(Kind::Kubo, dir.path(), "kubo", json!({}), Some(b));
+    let writer = helia(dir.path(), "writer", c);
+    writer.connect(&ours.address("tcp"));
+    writer.connect(kubo.address("tcp"));
+    let file = NoiseFile::lay(dir.path(), 4, 1000);
+    let cid = writer.add(&file.path);
+    let record = |sequence: u64| {
+        let wanted = json!({"key": "name", "value": cid, "sequence": sequence, "lifetime_ms": 3_600_000});
+        writer.ask("ipns_record", wanted)
+    };
+    let good = record(1);
+    wait_until("both take the record", || {
+        let answer = writer.try_ask("dht_put", json!({"key": good["key"], "record": good["record"]}));
+        let both = answer.as_ref().is_ok_and(|answer| {
+            let stored = answer["stored"].to_string();
+            stored.contains(ours.id()) && stored.contains(kubo.id())
+        });
+        if both { Ok(()) } else { Err(answer) }
+    });
+    // A newer one with other bytes than were signed.
+    let newer = record(2);
+    let mut forged = newer["record"].as_str().unwrap().to_owned();
+    let at = forged.len() / 2;
+    let other = if &forged[at..=at] == "A" { "B" } else { "A" };
+    forged.replace_range(at..=at, other);
+    let answer = writer.ask("dht_put", json!({"key": newer["key"], "record": forged}));
+    let refused = answer["refused"].to_string();
+    assert!(refused.contains(ours.id()) && refused.contains(kubo.id()), "{answer}");
+
+    // Each alone gives the good one to a reader that knows nobody else.
+    drop(writer);
+    for (name, keeper) in [("from-us", ours.address("tcp")), ("from-kubo", kubo.address("tcp").to_owned())] {
+        let reader = helia(dir.path(), name, d);
+        reader.connect(&keeper);
+        let id = keeper.rsplit_once('/').unwrap().1;
+        wait_until("the record read back", || {
+            let answer = reader.try_ask("dht_get", json!({"key": good["key"]}));
+            let found = answer.as_ref().ok().and_then(Value::as_array).is_some_and(|all| {
+                all.iter().any(|value| value["from"] == id && value["record"] == good["record"])
+            });
+            if found { Ok(()) } else { Err(answer) }
+        });
+    }
+}

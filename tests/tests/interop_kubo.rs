@@ -1,0 +1,116 @@
+//! Kubo fetches from us and we from Kubo, over TCP and over QUIC: the same CIDs, the same bytes.
+//!
+//! Kubo 0.22 is the library of `tests/interop`; `KUBO_BIN=path` puts that binary in its place.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use holdfast_tests::foreign::{Foreign, Kind};
+use holdfast_tests::goods::{FILE_BYTES, MANY_ENTRIES, NoiseFile, wide_folder};
+use holdfast_tests::need::{say, temporary};
+use holdfast_tests::swarm::Peer;
+use holdfast_tests::tree;
+use serde_json::json;
+
+/// For the large file and the folder, on a machine that is busy with other things.
+const TIME_MAX: Duration = Duration::from_secs(180);
+
+/// Block sizes that every Kubo takes, and that only some nodes make.
+const SMALL_BLOCKS: [u64; 2] = [1 << 10, 256 << 10];
+const LARGE_BLOCKS: [u64; 2] = [1 << 20, 2 << 20];
+
+fn pair(dir: &Path, transport: &str) -> (Peer, Foreign) {
+    let ours = Peer::start(dir, "ours", &[], None);
+    let listen = if transport == "tcp" { "tcp/0" } else { "udp/0/quic-v1" };
+    let settings = json!({"listen": [format!("/ip4/127.0.0.1/{listen}")]});
+    let kubo = Foreign::start(Kind::Kubo, dir, "kubo", settings, None);
+    (ours, kubo)
+}
+
+/// Says how long something took; no test depends on it.
+fn timed<T>(what: &str, act: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = act();
+    say(&format!("interop: {what}: {:.1} s", start.elapsed().as_secs_f64()));
+    result
+}
+
+fn kubo_fetches_from_us(transport: &str) {
+    if !Kind::Kubo.present("Kubo fetches from us") {
+        return;
+    }
+    let dir = temporary("interop-kubo");
+    let (ours, kubo) = pair(dir.path(), transport);
+    kubo.connect(&ours.address(transport));
+    for (seed, len) in (1..).zip(SMALL_BLOCKS.into_iter().chain(LARGE_BLOCKS)) {
+        let block = NoiseFile::lay(dir.path(), seed, len);
+        let cid = ours.put_block(&["--allow-big-block"], &block.path);
+        let got = block.path.with_extension("got");
+        kubo.get(TIME_MAX, &cid, &got);
+        block.check(&got);
+    }
+    let file = NoiseFile::lay(dir.path(), 10, FILE_BYTES);
+    let cid = ours.add(&[], &file.path);
+    let got = file.path.with_extension("got");
+    timed(&format!("Kubo got 200 MiB from us over {transport}"), || kubo.get(TIME_MAX, &cid, &got));
+    file.check(&got);
+    let folder = wide_folder(dir.path(), "ours-wide", MANY_ENTRIES);
+    let cid = ours.add(&[], &folder);
+    let got = dir.path().join("ours-wide-got");
+    timed(&format!("Kubo got 20,000 entries from us over {transport}"), || kubo.get(TIME_MAX, &cid, &got));
+    tree::compare(&folder, &got, &|_| false).unwrap();
+    assert_eq!(kubo.ask_within(TIME_MAX, "only_hash", json!({"path": folder}))["cid"], cid.as_str());
+}
+
+fn we_fetch_from_kubo(transport: &str) {
+    if !Kind::Kubo.present("we fetch from Kubo") {
+        return;
+    }
+    let dir = temporary("interop-kubo");
+    let (ours, kubo) = pair(dir.path(), transport);
+    ours.connect(kubo.address(transport));
+    for (seed, len) in (1..).zip(SMALL_BLOCKS) {
+        // At these sizes a file is one block.
+        let file = NoiseFile::lay(dir.path(), seed, len);
+        let cid = kubo.add(&file.path);
+        let block = ours.run(["block", "get", &cid]).ok().stdout;
+        assert!(block.len() as u64 > len, "a block with its file's bytes");
+        assert_eq!(ours.run(["cat", &cid]).ok().stdout, std::fs::read(&file.path).unwrap());
+    }
+    let file = NoiseFile::lay(dir.path(), 11, FILE_BYTES);
+    let cid =
+        kubo.ask_within(TIME_MAX, "add", json!({"path": file.path}))["cid"].as_str().unwrap().to_owned();
+    let got = file.path.with_extension("got");
+    timed(&format!("we got 200 MiB from Kubo over {transport}"), || ours.get(&cid, &got));
+    file.check(&got);
+    assert_eq!(ours.add(&["-n"], &got), cid);
+    let folder = wide_folder(dir.path(), "kubos-wide", MANY_ENTRIES);
+    let answer = kubo.ask_within(TIME_MAX, "add", json!({"path": folder}));
+    let cid = answer["cid"].as_str().unwrap();
+    let got = dir.path().join("kubos-wide-got");
+    timed(&format!("we got 20,000 entries from Kubo over {transport}"), || ours.get(cid, &got));
+    tree::compare(&folder, &got, &|_| false).unwrap();
+    assert_eq!(ours.add(&["-n"], &folder), cid);
+}
+
+#[test]
+fn kubo_fetches_blocks_a_file_and_a_sharded_folder_from_us_over_tcp() {
+    kubo_fetches_from_us("tcp");
+}
+
+#[test]
+fn kubo_fetches_blocks_a_file_and_a_sharded_folder_from_us_over_quic() {
+    kubo_fetches_from_us("quic-v1");
+}
+
+#[test]
+fn we_fetch_blocks_a_file_and_a_sharded_folder_from_kubo_over_tcp() {
+    we_fetch_from_kubo("tcp");
+}
+
+#[test]
+fn we_fetch_blocks_a_file_and_a_sharded_folder_from_kubo_over_quic() {
+    we_fetch_from_kubo("quic-v1");
+}

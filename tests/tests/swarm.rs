@@ -1,0 +1,194 @@
+//! Two daemons on loopback meet, as their users see it: the commands about peers, in Kubo's shapes and words.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::time::{Duration, Instant};
+
+use holdfast_tests::ask::Ask;
+use holdfast_tests::daemon::{DAEMON_TIME_MAX, Daemon};
+use holdfast_tests::need::temporary;
+use holdfast_tests::run::Node;
+use serde_json::{Value, json};
+
+struct Peer {
+    _dir: tempfile::TempDir,
+    node: Node,
+    daemon: Daemon,
+    id: String,
+    address: String,
+}
+
+fn peer_with(name: &str, change: impl FnOnce(&Node)) -> Peer {
+    let dir = temporary(name);
+    let node = Node::init(&dir.path().join("repo"));
+    change(&node);
+    let daemon = Daemon::start(&node, &[]);
+    let id = node.run(["id", "-f=<id>"]).ok().out();
+    let address = node.run(["swarm", "addrs", "local", "--id"]).ok().out().lines().next().unwrap().to_owned();
+    Peer { _dir: dir, node, daemon, id, address }
+}
+
+fn peer(name: &str) -> Peer {
+    peer_with(name, |_| {})
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + DAEMON_TIME_MAX;
+    while !holds() {
+        assert!(Instant::now() < end, "it never came to this: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn peers_of(daemon: &Daemon, options: &str) -> Vec<Value> {
+    let answer = daemon.post(&format!("/api/v0/swarm/peers?{options}"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["Peers"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_user_connects_looks_pings_and_disconnects() {
+    let (here, there) = (peer("swarm-here"), peer("swarm-there"));
+    assert_eq!(peers_of(&here.daemon, ""), Vec::<Value>::new());
+    let said = here.node.run(["swarm", "connect", &there.address]).ok().out();
+    assert_eq!(said, format!("connect {} success\n", there.id));
+    assert_eq!(here.node.run(["swarm", "peers"]).ok().out(), format!("{}\n", there.address));
+
+    let plain = &peers_of(&here.daemon, "")[0];
+    let keys: Vec<&String> = plain.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["Addr", "Peer", "Identify"], "{plain}");
+    assert_eq!(plain["Identify"]["ID"], "");
+    until("a ping says how far it is", || peers_of(&here.daemon, "latency=true")[0]["Latency"] != "n/a");
+    let full = &peers_of(&here.daemon, "verbose=true")[0];
+    assert_eq!(full["Direction"], 2, "{full}");
+    assert_eq!(full["Identify"]["ID"], there.id.as_str());
+    assert!(full["Identify"]["AgentVersion"].as_str().unwrap().starts_with("holdfast/"), "{full}");
+    assert!(
+        full["Streams"].as_array().unwrap().contains(&json!({ "Protocol": "/ipfs/ping/1.0.0" })),
+        "{full}"
+    );
+
+    let pings = here.node.run(["ping", "-n", "2", &there.id]).ok().out();
+    let lines: Vec<&str> = pings.lines().collect();
+    assert_eq!(lines[0], format!("PING {}.", there.id));
+    assert!(lines[1].starts_with("Pong received: time=") && lines[1].ends_with(" ms"), "{pings}");
+    assert!(lines.len() == 4 && lines[3].starts_with("Average latency: "), "{pings}");
+
+    let known: Value = serde_json::from_str(&here.node.run(["id", &there.id]).ok().out()).unwrap();
+    assert_eq!(known["Addresses"], json!([there.address]));
+    assert!(known["Protocols"].as_array().unwrap().contains(&json!("/ipfs/id/1.0.0")), "{known}");
+
+    let said = here.node.run(["swarm", "disconnect", &there.address]).ok().out();
+    assert_eq!(said, format!("disconnect {} success\n", there.id));
+    until("nobody is connected", || peers_of(&here.daemon, "").is_empty());
+    let said = here.node.run(["swarm", "disconnect", &format!("/p2p/{}", there.id)]).ok().out();
+    assert_eq!(said, format!("disconnect {} failure: not connected\n", there.id));
+    assert_eq!((here.daemon.stop().code, there.daemon.stop().code), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_node_says_where_it_is_and_what_it_knows() {
+    let (here, there) = (peer("swarm-here"), peer("swarm-there"));
+    here.node.run(["swarm", "connect", &there.address]).ok();
+    let own: Value = serde_json::from_str(&here.node.run(["id"]).ok().out()).unwrap();
+    assert_eq!(own["Addresses"], json!([here.address]));
+    let transport = here.address.split("/p2p/").next().unwrap();
+    for line in ["listen", "local"] {
+        assert_eq!(here.node.run(["swarm", "addrs", line]).ok().out(), format!("{transport}\n"));
+    }
+    let known = here.daemon.post("/api/v0/swarm/addrs").json();
+    assert_eq!(known["Addrs"][&there.id], json!([there.address.split("/p2p/").next().unwrap()]));
+    let nat = here.daemon.post("/api/v0/swarm/addrs/autonat").json();
+    assert_eq!(nat, json!({ "reachability": "Unknown" }));
+    let usage = here.daemon.post("/api/v0/swarm/resources").json();
+    assert_eq!(usage["System"]["ConnsOutboundUsage"], 1, "{usage}");
+    assert!(usage["System"]["ConnsInbound"].as_u64().unwrap() >= 800, "{usage}");
+    let traffic = here.daemon.post(&format!("/api/v0/stats/bw?peer={}", there.id)).json();
+    let keys: Vec<&String> = traffic.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["TotalIn", "TotalOut", "RateIn", "RateOut"]);
+    assert!(traffic["TotalIn"].as_u64().unwrap() > 0, "{traffic}");
+    let both = here.node.run(["stats", "bw", "--peer", &there.id, "--proto", "/x"]).failed();
+    assert!(both.err().contains("please only specify peer OR protocol"), "{}", both.err());
+    let metrics = Ask::new("GET", "/debug/metrics/prometheus").send(here.daemon.api()).ok().text();
+    assert!(metrics.contains("ipfs_p2p_peers_total{transport=\"/ip4/tcp\"} 1"), "{metrics}");
+}
+
+#[test]
+fn filters_and_peered_nodes_are_changed_while_it_runs() {
+    let (here, there) = (peer("swarm-here"), peer("swarm-there"));
+    let range = "/ip4/127.0.0.0/ipcidr/8";
+    assert_eq!(here.node.run(["swarm", "filters"]).ok().out(), "");
+    assert_eq!(here.node.run(["swarm", "filters", "add", range]).ok().out(), format!("{range}\n"));
+    let error = here.node.run(["swarm", "connect", &there.address]).failed().error_line();
+    assert!(error.starts_with(&format!("Error: connect {} failure: failed to dial", there.id)), "{error}");
+    assert_eq!(here.node.run(["config", "Swarm.AddrFilters"]).ok().out().matches(range).count(), 1);
+    assert_eq!(here.node.run(["swarm", "filters", "rm", "all"]).ok().out(), format!("{range}\n"));
+    assert_eq!(here.node.run(["swarm", "filters"]).ok().out(), "");
+
+    let said = here.node.run(["swarm", "peering", "add", &there.address]).ok().out();
+    assert_eq!(said, format!("add {} success\n", there.id));
+    until("it is connected by itself", || peers_of(&here.daemon, "").len() == 1);
+    let list = here.daemon.post("/api/v0/swarm/peering/ls").json();
+    assert_eq!(
+        list,
+        json!({ "Peers": [{ "ID": there.id, "Addrs": [there.address.split("/p2p/").next().unwrap()] }] })
+    );
+    let said = here.node.run(["swarm", "peering", "rm", &there.id]).ok().out();
+    assert_eq!(said, format!("remove {} success\n", there.id));
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_kubos_words() {
+    let here = peer("swarm-here");
+    let stranger = "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5";
+    for (line, words) in [
+        (
+            vec!["swarm", "connect", "foo"],
+            "Error: failed to parse multiaddr \"foo\": must begin with /".to_owned(),
+        ),
+        (
+            vec!["swarm", "connect", "/ip4/127.0.0.1/tcp/1"],
+            "Error: found no ipfs peers at /ip4/127.0.0.1/tcp/1".to_owned(),
+        ),
+        (vec!["ping", &here.id], "Error: error: can't ping self".to_owned()),
+        (vec!["ping", "-n", "0", stranger], "Error: ping count must be greater than 0, was 0".to_owned()),
+        (vec!["swarm", "peering", "add", "/ip4/127.0.0.1/tcp/1"], "Error: invalid p2p multiaddr".to_owned()),
+    ] {
+        assert_eq!(here.node.run(&line).failed().error_line(), words);
+    }
+    let unknown = here.node.run(["ping", stranger]).failed().error_line();
+    assert!(unknown.starts_with("Error: peer lookup failed: "), "{unknown}");
+    assert!(here.node.run(["id", stranger]).failed().err().contains("pass --offline option"));
+}
+
+#[test]
+fn a_daemon_of_a_private_network_says_so_and_keeps_strangers_out() {
+    let key = |digit: &str| format!("/key/swarm/psk/1.0.0/\n/base16/\n{}\n", digit.repeat(64));
+    let with = |digit: &'static str| {
+        peer_with("swarm-private", move |node| {
+            std::fs::write(node.repo().join("swarm.key"), key(digit)).unwrap();
+        })
+    };
+    let (here, friend, stranger) = (with("1"), with("1"), with("2"));
+    let lines = here.daemon.lines();
+    assert!(
+        lines.contains(&"Swarm is limited to private network of peers with the swarm key".to_owned()),
+        "{lines:?}"
+    );
+    assert!(lines.iter().any(|line| line.starts_with("Swarm key fingerprint: ")), "{lines:?}");
+    friend.node.run(["swarm", "connect", &here.address]).ok();
+    stranger.node.run(["swarm", "connect", &here.address]).failed();
+    assert_eq!(peers_of(&here.daemon, "").len(), 1);
+
+    let dir = temporary("swarm-forced");
+    let node = Node::init(&dir.path().join("repo"));
+    let mut command = node.command(["daemon"]);
+    command.env("LIBP2P_FORCE_PNET", "1");
+    let refused = Daemon::spawn(command).wait();
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.err().contains("private network was not configured but is enforced"),
+        "{}",
+        refused.err()
+    );
+}
