@@ -324,30 +324,33 @@ mod tests {
         ask(&kept.records, add, now());
         let Kept { folder, records } = kept;
         drop(records);
-        let records = open(folder, Scope::Wan).records;
-        assert_eq!(providers(&records, &key, now().after(HOUR * 23)), std::slice::from_ref(&provider));
+        let kept = open(folder, Scope::Wan);
+        let records = &kept.records;
+        assert_eq!(providers(records, &key, now().after(HOUR * 23)), std::slice::from_ref(&provider));
         let without = PeerInfo { id: provider.id, addresses: Vec::new() };
-        assert_eq!(providers(&records, &key, now().after(HOUR * 25)), [without]);
-        assert_eq!(providers(&records, &key, now().after(HOUR * 49)), []);
-        assert_eq!(providers(&records, &other, now()), []);
+        assert_eq!(providers(records, &key, now().after(HOUR * 25)), [without]);
+        assert_eq!(providers(records, &key, now().after(HOUR * 49)), []);
+        assert_eq!(providers(records, &other, now()), []);
     }
 
     #[test]
     fn a_lan_does_not_see_what_a_wan_keeps() {
-        let wan = open(tempfile::tempdir().unwrap(), Scope::Wan).records;
+        let kept = open(tempfile::tempdir().unwrap(), Scope::Wan);
+        let wan = &kept.records;
         let lan = Records::new(wan.store.clone(), wan.pool.clone(), Scope::Lan);
         let key = Key::new(b"one").unwrap();
-        ask(&wan, StoreRequest::AddProvider { key: key.clone(), provider: provider() }, now());
+        ask(wan, StoreRequest::AddProvider { key: key.clone(), provider: provider() }, now());
         assert_eq!(providers(&lan, &key, now()), []);
     }
 
     #[tokio::test]
     async fn what_has_expired_is_removed_and_the_rest_counted() {
-        let records = open(tempfile::tempdir().unwrap(), Scope::Lan).records;
+        let kept = open(tempfile::tempdir().unwrap(), Scope::Lan);
+        let records = &kept.records;
         let key = Key::new(b"one").unwrap();
         for hours in 0..10 {
             let add = StoreRequest::AddProvider { key: key.clone(), provider: provider() };
-            ask(&records, add, now().after(HOUR * hours));
+            ask(records, add, now().after(HOUR * hours));
         }
         records.expire(now().after(HOUR * 52)).await.unwrap();
         assert_eq!(records.providers.load(Ordering::Relaxed), 5);
@@ -357,15 +360,16 @@ mod tests {
 
     #[test]
     fn the_newest_providers_of_a_key_stay() {
-        let records = open(tempfile::tempdir().unwrap(), Scope::Lan).records;
+        let kept = open(tempfile::tempdir().unwrap(), Scope::Lan);
+        let records = &kept.records;
         let key = Key::new(b"one").unwrap();
         let peers: Vec<PeerInfo> = (0..=PROVIDERS_PER_KEY_MAX).map(|_| provider()).collect();
         for (second, provider) in peers.iter().enumerate() {
             let add = StoreRequest::AddProvider { key: key.clone(), provider: provider.clone() };
-            ask(&records, add, now().after(Duration::from_secs(second as u64)));
+            ask(records, add, now().after(Duration::from_secs(second as u64)));
         }
         let all = StoreRequest::Providers { key: key.clone(), max: usize::MAX };
-        let StoreReply::Providers(found) = ask(&records, all, now()) else { panic!("not providers") };
+        let StoreReply::Providers(found) = ask(records, all, now()) else { panic!("not providers") };
         assert_eq!(found.len(), PROVIDERS_PER_KEY_MAX);
         assert_eq!(found.first(), peers.last(), "newest first");
         assert!(!found.contains(&peers[0]), "the oldest went");
@@ -373,7 +377,8 @@ mod tests {
 
     #[test]
     fn a_value_is_replaced_where_the_rule_says_so_and_expires() {
-        let records = open(tempfile::tempdir().unwrap(), Scope::Wan).records;
+        let kept = open(tempfile::tempdir().unwrap(), Scope::Wan);
+        let records = &kept.records;
         let key = Key::new(b"/ipns/name").unwrap();
         let stored = ask(
             &records,
@@ -401,21 +406,21 @@ mod tests {
             now(),
         );
         assert_eq!(refused, StoreReply::Put(Err(QueryError::NotFound)));
-        let value =
-            |hours| ask(&records, StoreRequest::Value { key: key.clone() }, now().after(HOUR * hours));
+        let value = |hours| ask(records, StoreRequest::Value { key: key.clone() }, now().after(HOUR * hours));
         assert_eq!(value(47), StoreReply::Value(Some(b"first".to_vec())));
         assert_eq!(value(49), StoreReply::Value(None));
     }
 
     #[test]
     fn a_damaged_row_counts_as_expired() {
-        let records = open(tempfile::tempdir().unwrap(), Scope::Wan).records;
+        let kept = open(tempfile::tempdir().unwrap(), Scope::Wan);
+        let records = &kept.records;
         let key = Key::new(b"one").unwrap();
         let row_key = [records.place(&key), PeerId::random().to_bytes()].concat();
         for row in [vec![], vec![2; 20], vec![ROW_VERSION, 0]] {
             let change = SideChange { key: row_key.clone(), value: Some(row) };
             records.store.side_write(SideTable::Providers, &[change]).unwrap();
-            assert_eq!(providers(&records, &key, now()), []);
+            assert_eq!(providers(records, &key, now()), []);
         }
     }
 }

@@ -174,6 +174,8 @@ fn scrape_of_a_used_daemon() -> String {
             request_bytes: 10,
             response_bytes: 20,
         });
+        daemon.runtime().metrics().gateway_answered(StatusCode::OK);
+        daemon.runtime().metrics().gateway_timed_out(StatusCode::GATEWAY_TIMEOUT, false);
         daemon.get("/debug/metrics/prometheus").await.2
     })
 }
