@@ -65,7 +65,7 @@ fn a_pin_of_what_is_elsewhere_is_whole_when_it_returns() {
     // Without its peer it has all of it.
     to.run(["swarm", "disconnect", &format!("/p2p/{}", from.id())]).ok();
     drop(from);
-    assert_eq!(to.run(["pin", "verify", "-v", "--offline"]).ok().out(), format!("{cid} ok\n"));
+    assert_eq!(to.run(["pin", "verify", "--verbose", "--offline"]).ok().out(), format!("{cid} ok\n"));
     to.get(&cid, &dir.path().join("copy"));
     for number in 0..20 {
         let name = format!("file-{number}");
@@ -104,7 +104,7 @@ fn a_node_that_serves_nobody_still_fetches() {
     assert!(to.run(["cat", "--timeout=60s", &cid]).ok().stdout == std::fs::read(&path).unwrap());
     let own = to.add(&[], &file(dir.path(), 4, 1_000));
     let refused = from.run(["cat", "--timeout=2s", &own]);
-    assert!(refused.err().contains(&own), "{}", refused.err());
+    assert!(refused.err().contains("context deadline exceeded"), "{}", refused.err());
 }
 
 #[test]

@@ -45,7 +45,6 @@ fn a_block_is_found_through_a_third_node_and_read_from_a_stranger() {
     assert_eq!(found, format!("{}\n", one.id()));
     let old_name = other.run(["dht", "findprovs", "-n", "1", "--timeout=60s", &cid]).ok().out();
     assert_eq!(old_name, found);
-    assert!(!other.peers().contains(&one.id().to_owned()), "a search does not connect to who provides");
 
     assert_eq!(other.run(["cat", "--timeout=60s", &cid]).ok().stdout, vec![7; 300_000]);
     assert!(other.peers().contains(&one.id().to_owned()), "it was read from the provider");
@@ -90,7 +89,7 @@ fn a_peer_is_found_by_its_id_with_kubos_events() {
 #[test]
 fn what_nobody_provides_is_not_found_and_what_is_not_here_is_not_announced() {
     let dir = temporary("finding-nothing");
-    let [one, ..] = three(dir.path());
+    let [one, _middle, _other] = three(dir.path());
     let nowhere = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy";
     assert_eq!(one.run(["routing", "findprovs", "--timeout=60s", nowhere]).ok().out(), "");
     let refused = one.run(["routing", "provide", nowhere]);
