@@ -40,6 +40,15 @@ impl Daemon {
         Self::spawn(node.command(words)).ready()
     }
 
+    /// The same, without a network: what is not here is told at once to be missing.
+    ///
+    /// # Panics
+    /// When it does not start or is not ready in time.
+    #[track_caller]
+    pub fn alone(node: &Node, args: &[&str]) -> Self {
+        Self::start(node, &[&["--offline"][..], args].concat())
+    }
+
     /// Starts a command that is a daemon, and waits for nothing.
     ///
     /// # Panics

@@ -196,6 +196,6 @@ pub fn daemon(dir: &Path, name: &str, config: &[(&str, Value)]) -> (Node, Daemon
     for (key, value) in config {
         node.run(["config", "--json", key, &value.to_string()]).ok();
     }
-    let daemon = Daemon::start(&node, &[]);
+    let daemon = Daemon::alone(&node, &[]);
     (node, daemon)
 }

@@ -213,7 +213,7 @@ fn every_command_says_the_same_through_a_daemon_as_without_one() {
     let (alone_out, served_out) = (dir.path().join("alone/out"), dir.path().join("served/out"));
     fs::create_dir(&alone_out).unwrap();
     fs::create_dir(&served_out).unwrap();
-    let daemon = Daemon::start(&served, &[]);
+    let daemon = Daemon::alone(&served, &[]);
     let mut differences = Vec::new();
     for (line, stdin) in LINES {
         let without = said(&run(&alone, line, stdin, &input, &alone_out), &alone, &alone_out);
@@ -234,7 +234,7 @@ fn trees_that_are_got_through_a_daemon_are_those_that_were_added() {
     let dir = temporary("daemon-get");
     let input = inputs(dir.path());
     let (alone, served) = twins(dir.path());
-    let daemon = Daemon::start(&served, &[]);
+    let daemon = Daemon::alone(&served, &[]);
     let tree = input.join("tree");
     fs::set_permissions(tree.join("sub/two"), fs::Permissions::from_mode(0o600)).unwrap();
     let add = ["add", "-Q", "-r", "-H", "--preserve-mode", "--preserve-mtime", tree.to_str().unwrap()];
@@ -269,7 +269,7 @@ fn a_secret_is_asked_for_and_shown() {
     let users = "{\"a\":{\"AuthSecret\":\"bearer:token\",\"AllowedPaths\":[\"/api/v0\"]},\
                  \"b\":{\"AuthSecret\":\"basic:user:pass\",\"AllowedPaths\":[\"/api/v0/id\"]}}";
     node.run(["config", "--json", "API.Authorizations", users]).ok();
-    let daemon = Daemon::start(&node, &[]);
+    let daemon = Daemon::alone(&node, &[]);
     let said = "RPC API access is limited by the rules defined in API.Authorizations";
     assert!(daemon.lines().iter().any(|line| line == said), "{:?}", daemon.lines());
     let denied = node.run(["id"]).failed();
@@ -289,7 +289,7 @@ fn a_secret_is_asked_for_and_shown() {
 fn files_that_cannot_be_read_are_named_and_the_rest_is_added() {
     let dir = temporary("daemon-unreadable");
     let (alone, served) = twins(dir.path());
-    let daemon = Daemon::start(&served, &[]);
+    let daemon = Daemon::alone(&served, &[]);
     let tree = dir.path().join("tree");
     fs::create_dir(&tree).unwrap();
     fs::write(tree.join("a"), "a").unwrap();
@@ -309,7 +309,7 @@ fn more_arguments_than_a_request_line_holds_go_all_the_same() {
     let (alone, served) = twins(dir.path());
     let cid = alone.run_with(["add", "-Q"], b"x").ok().cid();
     assert_eq!(served.run_with(["add", "-Q"], b"x").ok().cid(), cid);
-    let daemon = Daemon::start(&served, &[]);
+    let daemon = Daemon::alone(&served, &[]);
     let many = format!("{cid}\n").repeat(3000);
     let (without, with) =
         (alone.run_with(["refs", "-r"], many.as_bytes()), served.run_with(["refs", "-r"], many.as_bytes()));
@@ -324,7 +324,7 @@ fn more_arguments_than_a_request_line_holds_go_all_the_same() {
 fn an_interrupt_ends_the_request_too_and_nothing_of_it_is_pinned() {
     let dir = temporary("daemon-interrupt");
     let node = Node::init(&dir.path().join("repo"));
-    let daemon = Daemon::start(&node, &[]);
+    let daemon = Daemon::alone(&node, &[]);
     let mut child = node.command(["add", "-Q"]).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&noise(3, 1 << 20)).unwrap();
@@ -340,7 +340,7 @@ fn an_interrupt_ends_the_request_too_and_nothing_of_it_is_pinned() {
 fn a_pipe_that_pauses_is_added_whole() {
     let dir = temporary("daemon-pause");
     let node = Node::init(&dir.path().join("repo"));
-    let daemon = Daemon::start(&node, &[]);
+    let daemon = Daemon::alone(&node, &[]);
     // Longer than a server lets an upload stall, if nobody shows that he is there.
     let mut child = node.command(["add", "-Q"]).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -440,7 +440,7 @@ fn failures_in_the_middle_of_an_answer_are_failures_of_the_command() {
 fn an_add_shows_its_progress_while_it_is_sent() {
     let dir = temporary("daemon-progress");
     let node = Node::init(&dir.path().join("repo"));
-    let daemon = Daemon::start(&node, &[]);
+    let daemon = Daemon::alone(&node, &[]);
     let mut child = node.command(["add", "--progress", "--json"]).stderr(Stdio::null()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let mut stdout = child.stdout.take().unwrap();

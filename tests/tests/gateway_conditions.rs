@@ -16,7 +16,7 @@ use holdfast_tests::wire::Wire;
 
 fn daemon(dir: &Path) -> (Node, Daemon) {
     let node = Node::init(&dir.join("repo"));
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     (node, daemon)
 }
 

@@ -74,7 +74,7 @@ fn hostile_names() -> Vec<Vec<u8>> {
 fn fifty_hostile_names_stay_names() {
     let dir = temporary("gateway-hostile");
     let node = Node::init(&dir.path().join("repo"));
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let file = Block::raw(b"harmless".to_vec());
     let names = hostile_names();
     assert!(names.len() >= 50);
@@ -151,7 +151,7 @@ fn fifty_hostile_names_stay_names() {
 fn requests_that_are_none_end_where_they_began() {
     let dir = temporary("gateway-hostile-requests");
     let node = Node::init(&dir.path().join("repo"));
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let ask = |path: &str, fields: &[(&str, &str)]| {
         let ask = fields.iter().fold(Ask::new("GET", path), |ask, (name, value)| ask.field(name, value));
         ask.send(daemon.gateway())

@@ -45,7 +45,7 @@ fn beyond_the_limit_clients_are_told_when_to_come_again_and_a_place_is_free_when
     let dir = temporary("gateway-limit");
     let node = Node::init(&dir.path().join("repo"));
     node.run(["config", "--json", "Gateway.MaxConcurrentRequests", "2"]).ok();
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let path = format!("/ipfs/{}", large_file(&node, dir.path()));
     let host = daemon.gateway().to_string();
     let small = || Ask::new("GET", "/ipfs/bafkqaaa?format=raw").send(daemon.gateway());
@@ -89,7 +89,7 @@ fn the_addresses_of_the_gateway_are_as_the_config_lists_them() {
         socket.display()
     );
     node.run(["config", "--json", "Addresses.Gateway", &list]).ok();
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     assert_eq!(daemon.gateway_multiaddrs().len(), 3, "{:?}", daemon.lines());
     assert!(
         daemon.stderr().contains("Addresses.Gateway") && daemon.stderr().contains("passed over"),
@@ -109,7 +109,7 @@ fn the_addresses_of_the_gateway_are_as_the_config_lists_them() {
     assert!(!file.exists() && !socket.exists());
     // Without an address there is no gateway, and no file that names one.
     node.run(["config", "--json", "Addresses.Gateway", "[]"]).ok();
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     assert!(daemon.gateway_multiaddrs().is_empty() && !file.exists());
     daemon.stop().ok();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -129,7 +129,7 @@ fn ranges_of_files_beyond_a_size_are_refused_where_the_operator_says_so() {
     let dir = temporary("gateway-range-limit");
     let node = Node::init(&dir.path().join("repo"));
     node.run(["config", "Gateway.MaxRangeRequestFileSize", "1KiB"]).ok();
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let (small, large) = (vec![1; 1024], vec![2; 1025]);
     for (bytes, status) in [(&small, 206), (&large, 501)] {
         let cid = node.run_with(["add", "-Q"], bytes).ok().cid();

@@ -18,7 +18,7 @@ fn gateway(dir: &Path, config: &[(&str, &str)]) -> (Node, Daemon) {
     for (key, value) in config {
         node.run(["config", "--json", key, value]).ok();
     }
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     (node, daemon)
 }
 
@@ -352,7 +352,7 @@ fn the_api_port_shows_the_web_ui_alone_unless_it_is_told_otherwise() {
     assert_eq!(ask(&format!("{web_ui}/%2e%2e/{root}/style.css")).status(), 404);
     assert_eq!(ask("/webui/").status(), 503);
     daemon.stop().ok();
-    let daemon = Daemon::start(&node, &["--offline", "--unrestricted-api"]);
+    let daemon = Daemon::alone(&node, &["--unrestricted-api"]);
     assert_eq!(Ask::new("GET", &file).send(daemon.api()).ok().text(), "p { color: red }");
     let strange = Ask::new("GET", &file).field("Host", "evil.example").send(daemon.api());
     assert_eq!(strange.status(), 403, "the rules of the API's port hold there");

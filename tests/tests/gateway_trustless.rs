@@ -29,7 +29,7 @@ const HELLO: &str = "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4
 fn daemon(dir: &Path, cars: &[&str]) -> Option<(Node, Daemon)> {
     let fixtures = data("archives of the gateway fixtures")?.join("gateway-fixtures");
     let node = Node::init(&dir.join("repo"));
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     for car in cars {
         node.run(["dag", "import", "--pin-roots=false", fixtures.join(car).to_str().unwrap()]).ok();
     }
@@ -245,7 +245,7 @@ fn a_gateway_for_the_careful_serves_nothing_that_cannot_be_checked() {
     let dir = temporary("gateway-trustless-only");
     let node = Node::init(&dir.path().join("repo"));
     node.run(["config", "--json", "Gateway.DeserializedResponses", "false"]).ok();
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let root = node.run_with(["add", "-Q", "-w", "--stdin-name=a.txt"], b"hello").ok().cid();
     for (path, status) in [
         (format!("/ipfs/{root}"), 406),
@@ -267,7 +267,7 @@ fn a_gateway_for_the_careful_serves_nothing_that_cannot_be_checked() {
 fn an_archive_that_breaks_off_is_never_taken_for_whole() {
     let dir = temporary("gateway-car-cut");
     let node = Node::init(&dir.path().join("repo"));
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let file = dir.path().join("file");
     fs::write(&file, holdfast_tests::inputs::noise(9, 8 << 20)).unwrap();
     let root = node.run(["add", "-Q", "--pin=false", file.to_str().unwrap()]).ok().cid();

@@ -51,7 +51,7 @@ fn a_scrape_moves_with_what_the_daemon_does() {
     let before = scrape(&daemon);
     let cid = node.run_with(["add", "-Q"], b"counted").ok().cid();
     assert_eq!(node.run(["cat", &cid]).ok().out(), "counted");
-    node.run(["cat", "QmPZ9gcCEpqKTo6aq61g2nXGUhM4iCL3ewB6LDXZCtioEB"]).failed();
+    node.run(["cat", "--offline", "QmPZ9gcCEpqKTo6aq61g2nXGUhM4iCL3ewB6LDXZCtioEB"]).failed();
     let after = scrape(&daemon);
     let grew = |name: &str| after.get(name).unwrap_or(&0.0) - before.get(name).unwrap_or(&0.0);
     let grown = [

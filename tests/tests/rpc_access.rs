@@ -157,7 +157,7 @@ const OTHERS: &[(&str, bool)] = &[
 fn daemon_with_users(dir: &std::path::Path) -> Daemon {
     let node = Node::init(&dir.join("repo"));
     node.run(["config", "--json", "API.Authorizations", USERS]).ok();
-    Daemon::start(&node, &["--offline"])
+    Daemon::alone(&node, &[])
 }
 
 fn within(path: &str, allowed: &str) -> bool {
@@ -289,7 +289,7 @@ fn the_terminal_passes_its_credential_on() {
     let dir = temporary("access");
     let node = Node::init(&dir.path().join("repo"));
     node.run(["config", "--json", "API.Authorizations", USERS]).ok();
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let denied = node.run(["pin", "ls"]).failed();
     assert!(denied.err().contains("Access Denied"), "{}", denied.err());
     for auth in ["bearer:admin-token-7Kd", "admin-token-7Kd", "basic:reader:pass-w0rd"] {

@@ -8,7 +8,7 @@ use holdfast_tests::need::temporary;
 use holdfast_tests::run::Node;
 
 fn daemon(dir: &std::path::Path) -> Daemon {
-    Daemon::start(&Node::init(&dir.join("repo")), &["--offline"])
+    Daemon::alone(&Node::init(&dir.join("repo")), &[])
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn commands_that_kubo_removed_and_programs_still_call_answer() {
 fn a_pin_is_told_under_the_text_of_the_cid_that_was_asked_for() {
     let dir = temporary("rules-pins");
     let node = Node::init(&dir.path().join("repo"));
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let cid = node.run_with(["add", "-Q", "--cid-version=1"], b"pinned").ok().cid();
     let other = node.run(["cid", "format", "-b=base58btc", &cid]).ok().out().trim().to_owned();
     assert_ne!(cid, other);

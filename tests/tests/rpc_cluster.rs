@@ -70,7 +70,7 @@ impl Connector {
 }
 
 fn start(dir: &std::path::Path) -> Daemon {
-    let daemon = Daemon::start(&Node::init(&dir.join("repo")), &["--offline"]);
+    let daemon = Daemon::alone(&Node::init(&dir.join("repo")), &[]);
     let parts = Multipart::new().file("hello", b"Hello Worlds!\n");
     let added = Ask::command("add?pin=false").parts(&parts).send(daemon.api()).ok().value();
     assert_eq!(added["Hash"], CID);

@@ -68,7 +68,7 @@ fn every_listed_command_is_there_and_every_command_that_is_there_is_listed() {
     let kubo = json(&data.join("kubo-commands.json"));
     let kubo = kubo["commands"].as_object().unwrap();
     let dir = temporary("commands");
-    let daemon = Daemon::start(&Node::init(&dir.path().join("repo")), &["--offline"]);
+    let daemon = Daemon::alone(&Node::init(&dir.path().join("repo")), &[]);
     let ours = listed(&daemon);
     let mut wrong = Vec::new();
 
@@ -113,7 +113,7 @@ fn every_option_of_kubo_is_listed_with_its_command_or_is_in_the_table_of_those_w
     let kubo = json(&data.join("kubo-commands.json"));
     let dir = temporary("commands");
     let node = Node::init(&dir.path().join("repo"));
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let ours = listed(&daemon);
     let (mut have, mut missing) = (0, Vec::new());
     for (path, names) in kubo["commands"].as_object().unwrap() {

@@ -53,7 +53,7 @@ fn what_was_acknowledged_to_ten_clients_survives_the_kill_of_the_daemon() {
     let seeds = AtomicU64::new(0);
     let mut all: Vec<(u64, String)> = Vec::new();
     for round in 0..rounds {
-        let daemon = Daemon::start(&node, &["--offline"]);
+        let daemon = Daemon::alone(&node, &[]);
         let pins = Ask::command("pin/ls?type=recursive").send(daemon.api()).ok().text();
         for (seed, hash) in &all {
             assert!(pins.contains(hash.as_str()), "round {round}: {hash} was acknowledged and is not pinned");
@@ -76,7 +76,7 @@ fn what_was_acknowledged_to_ten_clients_survives_the_kill_of_the_daemon() {
         all.extend(acknowledged);
     }
     assert!(!all.is_empty(), "no add was acknowledged before any kill");
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     for (seed, hash) in &all {
         let read = Ask::with_args("cat", &[hash]).send(daemon.api()).ok();
         assert!(read.body == content(*seed), "{hash} is something else");

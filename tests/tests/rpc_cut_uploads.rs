@@ -92,7 +92,7 @@ fn chunked(ask: &Ask, parts: &Multipart, host: &str, piece: usize) -> Vec<u8> {
 fn uploads_cut_at_any_byte_leave_nothing_but_unpinned_blocks() {
     let dir = temporary("cut-uploads");
     let node = Node::init(&dir.path().join("repo"));
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let host = daemon.api().to_string();
     let mut random = Random::for_test("rpc_cut_uploads");
     let kept = Multipart::new().file("kept", b"what was there before");

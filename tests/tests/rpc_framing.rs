@@ -13,7 +13,7 @@ use holdfast_tests::run::Node;
 use holdfast_tests::wire::{Part, Wire};
 
 fn daemon(dir: &std::path::Path) -> Daemon {
-    Daemon::start(&Node::init(&dir.join("repo")), &["--offline"])
+    Daemon::alone(&Node::init(&dir.join("repo")), &[])
 }
 
 #[test]

@@ -146,7 +146,7 @@ const SHAPES: &[(&str, &str)] = &[
 #[test]
 fn no_shape_of_request_smuggling_is_served() {
     let dir = temporary("hostile");
-    let daemon = Daemon::start(&Node::init(&dir.path().join("repo")), &["--offline"]);
+    let daemon = Daemon::alone(&Node::init(&dir.path().join("repo")), &[]);
     let mut wrong = Vec::new();
     for (shape, text) in SHAPES {
         let mut wire = Wire::tcp(daemon.api());
@@ -173,7 +173,7 @@ fn no_shape_of_request_smuggling_is_served() {
 #[test]
 fn heads_beyond_64_kib_are_refused_and_those_below_are_not() {
     let dir = temporary("hostile");
-    let daemon = Daemon::start(&Node::init(&dir.path().join("repo")), &["--offline"]);
+    let daemon = Daemon::alone(&Node::init(&dir.path().join("repo")), &[]);
     let host = daemon.api().to_string();
     // One large field, many small ones, a long target: below the limit they are requests like others.
     let large = |bytes: usize| Ask::command("version").field("X-Large", &"x".repeat(bytes));
@@ -211,7 +211,7 @@ fn heads_beyond_64_kib_are_refused_and_those_below_are_not() {
 #[test]
 fn a_chunked_upload_that_breaks_off_in_its_framing_fails_and_closes() {
     let dir = temporary("hostile");
-    let daemon = Daemon::start(&Node::init(&dir.path().join("repo")), &["--offline"]);
+    let daemon = Daemon::alone(&Node::init(&dir.path().join("repo")), &[]);
     let host = daemon.api().to_string();
     let body = Multipart::new().file("f", &[9; 5000]);
     let head = Ask::command("add?pin=false")

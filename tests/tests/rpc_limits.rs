@@ -18,7 +18,7 @@ fn daemon(dir: &std::path::Path, keys: &[(&str, &str)]) -> Daemon {
     for (key, value) in keys {
         node.run(["config", "--json", key, value]).ok();
     }
-    Daemon::start(&node, &["--offline"])
+    Daemon::alone(&node, &[])
 }
 
 fn is_too_many(reply: &Reply) -> bool {

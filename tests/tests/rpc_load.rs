@@ -27,7 +27,7 @@ fn ten_thousand_connections_are_served_without_a_failure() {
     }
     let seconds = if switched_on("SOAK") { 120 } else { 10 };
     let dir = temporary("load");
-    let daemon = Daemon::start(&Node::init(&dir.path().join("repo")), &["--offline"]);
+    let daemon = Daemon::alone(&Node::init(&dir.path().join("repo")), &[]);
     let parts = Multipart::new().file("f", &noise(1, 10_000));
     let hash = Ask::command("add").parts(&parts).send(daemon.api()).ok().value()["Hash"]
         .as_str()

@@ -78,7 +78,7 @@ fn sent(case: &Case, port: u16) -> Ask {
 #[test]
 fn pages_of_others_are_refused_and_programs_and_own_pages_are_not() {
     let dir = temporary("origins");
-    let daemon = Daemon::start(&Node::init(&dir.path().join("repo")), &["--offline"]);
+    let daemon = Daemon::alone(&Node::init(&dir.path().join("repo")), &[]);
     let mut wrong = Vec::new();
     for case in CASES {
         let reply = sent(case, daemon.api().port()).send(daemon.api());
@@ -102,7 +102,7 @@ fn origins_and_hosts_that_the_config_allows_are_served() {
         "Access-Control-Allow-Methods": ["PUT", "POST"], "X-Mine": ["yes"]}"#;
     node.run(["config", "--json", "API.HTTPHeaders", headers]).ok();
     node.run(["config", "--json", "API.AllowedHosts", r#"["ipfs0", "node.home.arpa"]"#]).ok();
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let port = daemon.api().port();
     let ask = |fields: &[(&str, &str)]| {
         let ask =
@@ -148,7 +148,7 @@ fn any_origin_is_any_origin_where_the_config_says_so() {
     let dir = temporary("origins");
     let node = Node::init(&dir.path().join("repo"));
     node.run(["config", "--json", "API.HTTPHeaders", r#"{"Access-Control-Allow-Origin": ["*"]}"#]).ok();
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let reply =
         Ask::command("id").field("Origin", "http://anything.example").body(b"").send(daemon.api()).ok();
     assert!(
@@ -165,7 +165,7 @@ fn any_origin_is_any_origin_where_the_config_says_so() {
 #[test]
 fn a_command_line_of_another_version_is_told_so_except_for_the_version() {
     let dir = temporary("origins");
-    let daemon = Daemon::start(&Node::init(&dir.path().join("repo")), &["--offline"]);
+    let daemon = Daemon::alone(&Node::init(&dir.path().join("repo")), &[]);
     let version =
         Ask::command("version").send(daemon.api()).ok().value()["Version"].as_str().unwrap().to_owned();
     let ask =

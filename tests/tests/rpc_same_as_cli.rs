@@ -160,7 +160,7 @@ fn what_reads_answers_the_same_bytes_through_both_doors() {
         vec!["name", "resolve", "|", "nonsense"],
     ];
     let terminal: Vec<Answer> = lines.iter().map(|line| node.run(terminal_line(line))).collect();
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let mut differ = Vec::new();
     for (line, alone) in lines.iter().zip(&terminal) {
         let http = request(line).send(daemon.api());
@@ -195,7 +195,7 @@ fn what_changes_answers_the_same_bytes_through_both_doors() {
     std::fs::write(&input, &bytes).unwrap();
     let path = input.to_str().unwrap();
     let (alone, served) = (Node::init(&dir.path().join("alone")), Node::init(&dir.path().join("served")));
-    let daemon = Daemon::start(&served, &["--offline"]);
+    let daemon = Daemon::alone(&served, &[]);
     let hello = "QmVr26fY1tKyspEJBniVhqxQeEjhF78XerGiqWAwraVLQH";
     // A line, and what is uploaded with it: at the terminal a file's path, over HTTP a part of that name.
     let lines: Vec<(Vec<&str>, Option<&[u8]>)> = vec![

@@ -132,7 +132,7 @@ fn replacing_the_config_with_what_was_shown_keeps_the_secrets() {
     let dir = temporary("secrets");
     let node = Node::init(&dir.path().join("repo"));
     node.run(["config", "--json", "API.Authorizations", USERS]).ok();
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let as_robot = |ask: Ask| ask.field("Authorization", &format!("Bearer {BEARER}")).send(daemon.api());
     let before = json(&node.repo().join("config"));
     let shown = as_robot(Ask::command("config/show")).ok().body;

@@ -20,7 +20,7 @@ use serde_json::Value;
 const CHUNK: usize = 262_144;
 
 fn daemon(dir: &std::path::Path) -> Daemon {
-    Daemon::start(&Node::init(&dir.join("repo")), &["--offline"])
+    Daemon::alone(&Node::init(&dir.join("repo")), &[])
 }
 
 fn add(daemon: &Daemon, options: &str, bytes: &[u8]) -> String {
@@ -205,7 +205,7 @@ fn a_pin_that_fails_after_its_first_value_ends_in_an_error_and_no_last_chunk() {
 fn our_command_line_prints_the_error_of_an_answer_that_broke_off() {
     let dir = temporary("streams");
     let node = Node::init(&dir.path().join("repo"));
-    let daemon = Daemon::start(&node, &["--offline"]);
+    let daemon = Daemon::alone(&node, &[]);
     let (root, _) = file_with_a_hole(&daemon);
     let answer = node.run(["cat", &root]).failed();
     assert!(answer.error_line().contains("could not find") && !answer.stdout.is_empty(), "{}", answer.err());

@@ -82,7 +82,7 @@ fn wait_for_end(to: std::net::SocketAddr, sent: &[u8]) -> Option<Duration> {
 #[test]
 fn silent_clients_are_reaped_while_honest_ones_and_idle_subscriptions_go_on() {
     let dir = temporary("time-limits");
-    let daemon = Daemon::start(&Node::init(&dir.path().join("repo")), &["--offline"]);
+    let daemon = Daemon::alone(&Node::init(&dir.path().join("repo")), &[]);
     let (to, host) = (daemon.api(), daemon.api().to_string());
     let added =
         Ask::command("add").parts(&Multipart::new().file("f", &noise(1, 24 << 20))).send(to).ok().value();
@@ -205,7 +205,7 @@ fn silent_clients_are_reaped_while_honest_ones_and_idle_subscriptions_go_on() {
 #[test]
 fn fifty_uploads_that_have_not_ended_do_not_stop_another() {
     let dir = temporary("time-limits");
-    let daemon = Daemon::start(&Node::init(&dir.path().join("repo")), &["--offline"]);
+    let daemon = Daemon::alone(&Node::init(&dir.path().join("repo")), &[]);
     let (to, host) = (daemon.api(), daemon.api().to_string());
     let large = Multipart::new().file("large", &noise(2, 24 << 20));
     let large = Ask::command("add").parts(&large).send(to).ok().value()["Hash"].as_str().unwrap().to_owned();
