@@ -381,7 +381,7 @@ mod tests {
         let records = &kept.records;
         let key = Key::new(b"/ipns/name").unwrap();
         let stored = ask(
-            &records,
+            records,
             put(
                 b"/ipns/name",
                 b"first",
@@ -394,7 +394,7 @@ mod tests {
         );
         assert_eq!(stored, StoreReply::Put(Ok(())));
         let refused = ask(
-            &records,
+            records,
             put(
                 b"/ipns/name",
                 b"second",
