@@ -283,8 +283,6 @@ fn commands_that_need_no_repo() {
     let (_, help, _) = run(&["--help"]);
     let swarm = help.lines().find(|line| line.trim_start().starts_with("swarm ")).unwrap();
     assert!(!swarm.ends_with("(not yet)"), "{help}");
-    let (_, help, _) = run(&["object", "--help"]);
-    assert!(help.contains("existing one. (not yet)"), "{help}");
     let (_, out, _) = run(&["commands", "--flags"]);
     assert!(out.lines().any(|line| line == "ipfs version --number / ipfs version -n"), "{out}");
 }
