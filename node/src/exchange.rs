@@ -1,6 +1,7 @@
 //! Bitswap in this node: what it reads of the store, and how fetching uses it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -78,36 +79,36 @@ pub(crate) struct Bitswap {
 struct Untold {
     blocks: Mutex<VecDeque<(Cid, u64)>>,
     more: Notify,
+    /// No more will come.
+    is_over: AtomicBool,
 }
 
 impl Bitswap {
     /// Fetches through `handle`. Must be called within a tokio runtime.
     pub(crate) fn new(handle: Handle) -> Self {
         let untold = Arc::<Untold>::default();
-        tokio::spawn(tell(handle.clone(), Arc::downgrade(&untold)));
+        tokio::spawn(tell(handle.clone(), Arc::clone(&untold)));
         Self { handle, runtime: runtime::Handle::current(), untold }
     }
 }
 
 impl Drop for Bitswap {
     fn drop(&mut self) {
+        self.untold.is_over.store(true, Ordering::Release);
         self.untold.more.notify_one();
     }
 }
 
 /// Tells Bitswap of stored blocks until there are no more to come.
-async fn tell(handle: Handle, untold: Weak<Untold>) {
-    while let Some(shared) = untold.upgrade() {
-        let blocks = std::mem::take(&mut *shared.blocks.lock().unwrap_or_else(PoisonError::into_inner));
-        if blocks.is_empty() {
-            let more = shared.more.notified();
-            if Arc::strong_count(&shared) == 1 {
-                return;
-            }
-            more.await;
-        } else {
-            drop(shared);
+async fn tell(handle: Handle, untold: Arc<Untold>) {
+    loop {
+        let blocks = std::mem::take(&mut *untold.blocks.lock().unwrap_or_else(PoisonError::into_inner));
+        if !blocks.is_empty() {
             handle.new_blocks(blocks.into()).await;
+        } else if untold.is_over.load(Ordering::Acquire) {
+            return;
+        } else {
+            untold.more.notified().await;
         }
     }
 }

@@ -148,7 +148,7 @@ pub(super) fn refuse_delegated(config: &Config) -> Result<(), CommandError> {
     Err(CommandError::new(if publishers.is_empty() {
         "no delegated publishers configured: add Ipns.DelegatedPublishers or use --allow-offline for local-only publishing"
     } else {
-        "publishing over HTTP needs the network, which this version has not: use --allow-offline to keep the record here"
+        "this version does not publish over HTTP yet: use --allow-offline to keep the record here"
     }))
 }
 

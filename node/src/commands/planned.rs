@@ -5,8 +5,8 @@
 use super::registry::{Arg, ArgKind, Command, CommandError, Needs, Opt, OptKind, Request, Response, Status};
 use super::{Context, bandwidth, bitswap, finding, object, pin, planned_help, repo, routing};
 
-/// Why commands that need the network are not there.
-pub(super) const NETWORK: &str = "it needs the network, which this version has not";
+/// Why commands of pinning services are not there.
+pub(super) const PINNING_SERVICES: &str = "this version does not talk to pinning services yet";
 /// What is said online of what is not there yet.
 const NOT_YET: &str = "this version does not do this yet, and docs/network.md says what it does; 'routing provide' announces single blocks";
 /// Why the updater is not there.
@@ -92,9 +92,9 @@ const ROWS: &[Row] = &[
     ("p2p stream close", "[id]", "all/a", StreamMounting, "Close an active p2p stream."),
     ("p2p stream ls", "", "headers/v", StreamMounting, "List active p2p streams."),
     ("pin remote", "", "", Group, "Pin and unpin objects on a remote pinning service."),
-    ("pin remote add", "<ipfs-path>", "service:string name:string background", Planned(NETWORK), "Pin an object to a remote pinning service."),
-    ("pin remote ls", "", "service:string name:string cid:list status:list", Planned(NETWORK), "List objects pinned to a remote pinning service."),
-    ("pin remote rm", "", "service:string name:string cid:list status:list force", Planned(NETWORK), "Remove pins from a remote pinning service."),
+    ("pin remote add", "<ipfs-path>", "service:string name:string background", Planned(PINNING_SERVICES), "Pin an object to a remote pinning service."),
+    ("pin remote ls", "", "service:string name:string cid:list status:list", Planned(PINNING_SERVICES), "List objects pinned to a remote pinning service."),
+    ("pin remote rm", "", "service:string name:string cid:list status:list force", Planned(PINNING_SERVICES), "Remove pins from a remote pinning service."),
     ("provide", "", "", Group, "Control and monitor content providing."),
     ("provide once", "<key->...", "recursive/r", Fails(OFFLINE_COMMAND), "Provide once, now."),
     ("provide stat", "", PROVIDE_STAT, Fails(OFFLINE_COMMAND), "Show statistics about providing."),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::config::{change, load};
 use super::super::layout::aligned;
-use super::super::planned::NETWORK;
+use super::super::planned::PINNING_SERVICES;
 use super::super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Response};
 
 pub(in crate::commands) fn service() -> Command {
@@ -39,7 +39,7 @@ fn add() -> Command {
 fn ls() -> Command {
     Command::new("ls", "List remote pinning services.")
         .help("Lists names and endpoints.")
-        .opt(Opt::bool("stat", "Ask each service how many pins it has.").refused(NETWORK))
+        .opt(Opt::bool("stat", "Ask each service how many pins it has.").refused(PINNING_SERVICES))
         .needs(Needs::Config)
         .run(|context, _| async move {
             let services = load(&context).await?.remote_services();

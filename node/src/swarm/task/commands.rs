@@ -41,6 +41,7 @@ impl Task {
             Command::PeeringRemove { peer, reply } => {
                 self.redial.remove(&peer, Reason::Peered);
                 self.shared.worth.unprotect(&peer, "peering");
+                self.favour(peer, false);
                 let _ = reply.send(());
             }
             Command::PeeringList { reply } => {
@@ -59,7 +60,15 @@ impl Task {
         let connected = self.swarm.is_connected(&peer);
         self.redial.add(peer, Reason::Peered, addresses, connected, Instant::now());
         self.shared.worth.protect(peer, "peering");
+        self.favour(peer, true);
         self.dial_due(Instant::now());
+    }
+
+    /// Has the exchange always ask a peer, or no longer.
+    fn favour(&self, peer: PeerId, favoured: bool) {
+        if let Some(exchange) = self.exchange.clone() {
+            tokio::spawn(async move { exchange.favour(peer, favoured).await });
+        }
     }
 
     fn connect(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, reply: ConnectReply) {

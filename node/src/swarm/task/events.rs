@@ -74,12 +74,6 @@ impl Task {
         };
         self.open.insert(id, open);
         self.manager.opened(id, peer, direction == Direction::Inbound, Instant::now());
-        if let Some(exchange) =
-            self.exchange.clone().filter(|_| Scope::of(point.get_remote_address()) != Scope::Public)
-        {
-            // Neighbours are always asked: it costs little, and they are quick.
-            tokio::spawn(async move { exchange.favour(peer, true).await });
-        }
         self.shared.book.connected(peer, dialled);
         self.redial.connected(&peer);
         let known = self.shared.book.description(&peer).is_some();
