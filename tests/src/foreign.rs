@@ -55,7 +55,7 @@ impl Kind {
                     || cache.parent().expect("the folder of the programs lies in one").join("rust-ipfs"),
                     PathBuf::from,
                 );
-                target.join("release/rust-ipfs-node")
+                target.join("quick/rust-ipfs-node")
             }
         }
     }
