@@ -7,6 +7,7 @@
 //!
 //! Limits: see [`Limits`]. Only HTTP/1.0 and HTTP/1.1; no TLS, no upgrades.
 
+mod authorization;
 mod body;
 pub mod client;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use futures_util::stream::BoxStream;
 use http::header::{HeaderName, HeaderValue};
 use std::net::SocketAddr;
 
+pub use authorization::authorization;
 pub use body::{Body, BodyError};
 pub use endpoint::{Endpoint, EndpointError};
 pub use incoming::Incoming;
