@@ -6,6 +6,8 @@
 //! Limits: a head of 64 KiB and 128 headers, as much for trailers; a body is read as it comes and held nowhere.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Endpoint;
 use super::framing::Framing;
@@ -131,18 +133,27 @@ pub(super) struct Sending {
     task: JoinHandle<()>,
     /// Why the body could not be made.
     failure: watch::Receiver<Option<String>>,
+    /// Whether somebody waits for the response.
+    is_awaited: Arc<AtomicBool>,
 }
 
 impl Sending {
     fn start(writer: Writer, head: Bytes, body: Option<Outgoing>) -> Self {
         let (failed, failure) = watch::channel(None);
+        let is_awaited = Arc::new(AtomicBool::new(true));
+        let awaited = Arc::clone(&is_awaited);
         let task = tokio::spawn(async move {
             // What the connection has to say comes to its reading end: the server may have left its reason there.
-            if let Err(ClientError::Body(words)) = send(writer, head, body).await {
+            if let Err(ClientError::Body(words)) = send(writer, head, body, &awaited).await {
                 failed.send_replace(Some(words));
             }
         });
-        Self { task, failure }
+        Self { task, failure, is_awaited }
+    }
+
+    /// Says whether somebody waits for the response. While nobody does, the server is shown that this end is alive.
+    pub(super) fn set_awaited(&self, is_awaited: bool) {
+        self.is_awaited.store(is_awaited, Ordering::Relaxed);
     }
 
     /// Waits for the body's own failure. Never returns if there is none.
@@ -182,12 +193,17 @@ fn request_head(request: &Request<()>, host: &str, has_body: bool) -> Bytes {
     head.into()
 }
 
-async fn send(mut writer: Writer, head: Bytes, body: Option<Outgoing>) -> Result<(), ClientError> {
+async fn send(
+    mut writer: Writer,
+    head: Bytes,
+    body: Option<Outgoing>,
+    is_awaited: &AtomicBool,
+) -> Result<(), ClientError> {
     writer.write_all(&head).await?;
     if let Some(mut body) = body {
         send_body(&mut writer, &mut body, PAUSE_MAX).await?;
     }
-    keep(writer).await
+    keep(writer, PAUSE_MAX, is_awaited).await
 }
 
 /// Writes a body in chunks, as it comes. Where it pauses for `pause_max`, it shows a sign of life.
@@ -229,12 +245,22 @@ pub(super) async fn send_body(
     Ok(writer.write_all(b"0\r\n\r\n").await?)
 }
 
-/// Keeps the writing end open until the response has been read: a server may take its end for that of the client.
-async fn keep(mut writer: Writer) -> Result<(), ClientError> {
+/// Keeps the writing end open until the response has been read: a server may take its end for that of the client. While the
+/// response is not awaited, since it goes to a person who reads it page by page, an empty line now and then shows that
+/// this end is alive. Before a request, servers pass over those (RFC 9112 section 2.2), and there is none to come.
+pub(super) async fn keep(
+    mut writer: impl AsyncWrite + Unpin,
+    pause_max: Duration,
+    is_awaited: &AtomicBool,
+) -> Result<(), ClientError> {
     writer.flush().await?;
-    std::future::pending::<()>().await;
-    drop(writer);
-    Ok(())
+    loop {
+        sleep(pause_max).await;
+        if !is_awaited.load(Ordering::Relaxed) {
+            writer.write_all(b"\r\n").await?;
+            writer.flush().await?;
+        }
+    }
 }
 
 /// Waits for the next piece, and meanwhile writes the line of a chunk that holds `byte`, slowly.
