@@ -1,7 +1,7 @@
 //! A small HTTP/1.1 client: one request a connection, whose body may still be going out while the response comes in.
 //!
-//! It is made for the command line that talks to a daemon: chunks both ways, trailers, TCP and Unix sockets. It follows
-//! no redirects, keeps no connections, speaks no TLS.
+//! It is made for the command line that talks to a daemon: chunks both ways, trailers, TCP, TLS and Unix sockets. It follows
+//! no redirects and keeps no connections.
 //!
 //! Limits: a head of 64 KiB and 128 headers, as much for trailers; a body is read as it comes and held nowhere.
 
@@ -13,15 +13,16 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use rustls::RootCertStore;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::Endpoint;
 use super::framing::Framing;
 use super::incoming::Incoming;
+use super::{Endpoint, Remote, tls};
 
 /// Bytes of a response's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -80,15 +81,23 @@ pub struct Connection {
 
 impl Connection {
     /// Connects.
-    pub async fn open(endpoint: &Endpoint) -> Result<Self, ClientError> {
-        let connecting = timeout(CONNECT_TIME_MAX, Self::connect(endpoint));
-        let connected = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        connected.map_err(|error| ClientError::Connect { endpoint: endpoint.to_string(), error })
+    pub async fn open(remote: &Remote) -> Result<Self, ClientError> {
+        Self::open_trusting(remote, tls::roots_of_system).await
     }
 
-    async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
-        let host = endpoint.host();
-        let stream = match endpoint {
+    /// The same; where there is TLS, with these certificates trusted.
+    pub(super) async fn open_trusting(
+        remote: &Remote,
+        roots: impl FnOnce() -> io::Result<RootCertStore>,
+    ) -> Result<Self, ClientError> {
+        let connecting = timeout(CONNECT_TIME_MAX, Self::connect(remote, roots));
+        let connected = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        connected.map_err(|error| ClientError::Connect { endpoint: remote.to_string(), error })
+    }
+
+    async fn connect(remote: &Remote, roots: impl FnOnce() -> io::Result<RootCertStore>) -> io::Result<Self> {
+        let host = remote.endpoint.host();
+        let stream = match &remote.endpoint {
             Endpoint::Ip(address) => TcpStream::connect(address).await?,
             Endpoint::Name { host, port, .. } => TcpStream::connect((host.as_str(), *port)).await?,
             Endpoint::Unix(path) => {
@@ -97,6 +106,10 @@ impl Connection {
             }
         };
         stream.set_nodelay(true)?;
+        if remote.tls {
+            let (reader, writer) = split(tls::wrap(stream, &remote.endpoint, roots()?).await?);
+            return Ok(Self { reader: Box::new(reader), writer: Box::new(writer), host });
+        }
         let (reader, writer) = stream.into_split();
         Ok(Self { reader: Box::new(reader), writer: Box::new(writer), host })
     }
@@ -236,6 +249,8 @@ pub(super) async fn send_body(
             }
             writer.write_all(rest).await?;
             writer.write_all(b"\r\n").await?;
+            // TLS gathers; a socket does not.
+            writer.flush().await?;
         }
         held = Some(*last);
     }

@@ -63,7 +63,7 @@ async fn post(
     body: Option<Outgoing>,
 ) -> Result<Response<Incoming>, ClientError> {
     let request = Request::builder().uri(path).header("x-mine", "1").body(()).unwrap();
-    Connection::open(endpoint).await?.post(request, body).await
+    Connection::open(&endpoint.clone().into()).await?.post(request, body).await
 }
 
 async fn rest(body: &mut Incoming) -> Result<Vec<u8>, ClientError> {
@@ -144,7 +144,7 @@ async fn a_unix_socket_is_as_good() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("api");
     let endpoint = Endpoint::Unix(path.clone());
-    assert!(matches!(Connection::open(&endpoint).await, Err(ClientError::Connect { .. })));
+    assert!(matches!(Connection::open(&endpoint.clone().into()).await, Err(ClientError::Connect { .. })));
     let listener = UnixListener::bind(&path).unwrap();
     let (_stop, stopped) = watch::channel(false);
     let server = Server::new(Arc::new(Echo), Limits::default());

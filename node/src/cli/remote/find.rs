@@ -9,7 +9,7 @@ use super::{Daemon, Watcher};
 use crate::commands::Context;
 use crate::commands::registry::{Call, CommandError, Needs, Path, errno_text};
 use crate::http::client::{ClientError, Connection};
-use crate::http::{self, Endpoint};
+use crate::http::{self, Remote};
 
 /// Bytes that are read of the file `api`.
 const API_FILE_BYTES_MAX: u64 = 2048;
@@ -36,7 +36,7 @@ pub(in crate::cli) async fn find(
     }
     let endpoint = match asked_for {
         Some(text) => {
-            Some(Endpoint::parse(text).map_err(|error| CommandError::new(format!("--api: {error}")))?)
+            Some(Remote::parse(text).map_err(|error| CommandError::new(format!("--api: {error}")))?)
         }
         None => api_file(context.repo_dir())?,
     };
@@ -57,7 +57,7 @@ pub(in crate::cli) async fn find(
 }
 
 /// What the file `api` of a repo says, if there is one.
-fn api_file(repo: &FilePath) -> Result<Option<Endpoint>, CommandError> {
+fn api_file(repo: &FilePath) -> Result<Option<Remote>, CommandError> {
     let path = repo.join("api");
     let failed = |words: String| {
         CommandError::new(format!(
@@ -74,7 +74,7 @@ fn api_file(repo: &FilePath) -> Result<Option<Endpoint>, CommandError> {
         Err((_, words)) => Err(failed(words)),
         // A power cut left the name without the bytes: no daemon survived it.
         Ok(_) if text.trim_matches(['\0', ' ', '\n']).is_empty() => Ok(None),
-        Ok(_) => Endpoint::parse(&text).map(Some).map_err(|error| failed(error.to_string())),
+        Ok(_) => Remote::parse(&text).map(Some).map_err(|error| failed(error.to_string())),
     }
 }
 
