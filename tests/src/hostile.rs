@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -42,8 +43,8 @@ pub struct Hostile {
     id: PeerId,
     wanted: mpsc::UnboundedSender<oneshot::Sender<Stream>>,
     driver: AbortHandle,
-    /// Without it the connection has no socket.
-    _transport: libp2p::core::transport::Boxed<(PeerId, StreamMuxerBox)>,
+    /// Without it the connection has no socket. In a lock that is never taken: it lets a connection be used by several tasks.
+    _transport: Mutex<libp2p::core::transport::Boxed<(PeerId, StreamMuxerBox)>>,
 }
 
 impl std::fmt::Debug for Hostile {
@@ -74,7 +75,10 @@ impl Hostile {
         let (wanted, asked) = mpsc::unbounded_channel();
         let (opened, streams) = mpsc::channel(256);
         let driver = tokio::spawn(drive(muxer, asked, opened)).abort_handle();
-        Ok((Self { id: key.public().to_peer_id(), wanted, driver, _transport: transport }, streams))
+        Ok((
+            Self { id: key.public().to_peer_id(), wanted, driver, _transport: Mutex::new(transport) },
+            streams,
+        ))
     }
 
     /// Its peer ID.
