@@ -61,8 +61,12 @@ fn a_hundred_slow_uploads_and_a_hundred_slow_listings_hold_up_nobody() {
         let signs = scope.spawn(|| {
             let mut sent = 0;
             while !over.load(Ordering::Relaxed) {
-                uploads.iter_mut().for_each(|wire| wire.send(&rest[sent..=sent]));
-                listings.iter_mut().for_each(|wire| wire.send(b"\r\n"));
+                for wire in &mut uploads {
+                    wire.send(&rest[sent..=sent]);
+                }
+                for wire in &mut listings {
+                    wire.send(b"\r\n");
+                }
                 sent += 1;
                 thread::sleep(SIGN_PERIOD);
             }

@@ -110,7 +110,9 @@ pub fn blocks(data: &[Vec<u8>]) -> Vec<u8> {
 /// A message of Bitswap 1.0 with blocks.
 pub fn old_blocks(data: &[Vec<u8>]) -> Vec<u8> {
     let mut message = Vec::new();
-    data.iter().for_each(|data| bytes_field(&mut message, 2, data));
+    for data in data {
+        bytes_field(&mut message, 2, data);
+    }
     message
 }
 
