@@ -28,7 +28,7 @@ use tokio::time::{sleep, timeout};
 const BITSWAP: [&str; 4] =
     ["/ipfs/bitswap/1.2.0", "/ipfs/bitswap/1.1.0", "/ipfs/bitswap/1.0.0", "/ipfs/bitswap"];
 /// Bytes of each file that honest peers exchange.
-const FILE_BYTES: usize = 12 << 20;
+const FILE_BYTES: u64 = 12 << 20;
 /// Wants of one message, and messages of one round of the flood.
 const WANTS: usize = 1000;
 const FLOOD_MESSAGES: usize = 100;
@@ -61,7 +61,7 @@ const SERVED: usize = 5;
 
 impl Plan {
     fn noise(&self, bytes: usize) -> Vec<u8> {
-        noise(1_000_000 + self.seed.fetch_add(1, Ordering::Relaxed), bytes)
+        noise(1_000_000 + self.seed.fetch_add(1, Ordering::Relaxed), bytes as u64)
     }
 
     fn is_over(&self) -> bool {
@@ -373,6 +373,6 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
         mib(peak),
         mib(after),
         mib(share.iter().sum::<u64>() as f64),
-        mib((exchanged * 2 * FILE_BYTES as u64) as f64)
+        mib((exchanged * 2 * FILE_BYTES) as f64)
     ));
 }
