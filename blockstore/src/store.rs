@@ -31,6 +31,7 @@ use crate::segment::Place;
 use crate::segments::{SegmentDir, sync_dir};
 use crate::sync::{lock, read, write};
 use crate::tail::Tail;
+use crate::tally::Tally;
 
 /// A block store. Cloning is cheap and shares it; the last clone to go closes it.
 #[derive(Clone)]
@@ -74,6 +75,7 @@ pub(crate) struct Inner {
     pub(crate) reserve_file: Reserve,
     /// Told of blocks that became readable.
     pub(crate) listener: OnceLock<Listener>,
+    pub(crate) tally: Tally,
 }
 
 /// Takes CIDs and sizes in bytes.
@@ -117,6 +119,7 @@ impl Store {
             reserve: config.reserve(),
             reserve_file,
             listener: OnceLock::new(),
+            tally: Tally::default(),
             config,
             index,
             segments,

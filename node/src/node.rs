@@ -11,7 +11,7 @@ use holdfast_dag::import::ImportPool;
 use libp2p::PeerId;
 
 use crate::config::{self, Config, LoadError, ValueError};
-use crate::exchange::{Bitswap, StoreHost};
+use crate::exchange::{self, Bitswap, StoreHost};
 use crate::fetch::Fetch;
 use crate::identify;
 use crate::maintenance::{AutoGc, ScrubPlan, Worker};
@@ -374,7 +374,8 @@ impl Node {
         if let Some(handle) = &exchange {
             self.fetch.set_exchange(Some(Arc::new(Bitswap::new(handle.clone()))));
             if let (Some(routing), Some(searches)) = (&routing, handle.events()) {
-                tokio::spawn(answer_searches(routing.clone(), searches, handle.clone()));
+                let providers_max = exchange::search_results_max(self.config())?;
+                tokio::spawn(answer_searches(routing.clone(), searches, handle.clone(), providers_max));
             }
         }
         // It is set here alone, once in the life of a node.
@@ -387,12 +388,7 @@ impl Node {
         &self,
         us: PeerId,
     ) -> Result<Option<(holdfast_bitswap::Behaviour, holdfast_bitswap::Handle)>, NodeError> {
-        let flag = |key: &str| Ok::<_, ValueError>(self.config().flag(key)?.unwrap_or(true));
-        if !flag("Bitswap.Libp2pEnabled")? {
-            return Ok(None);
-        }
-        let mut config = holdfast_bitswap::Config::new(us);
-        config.server_enabled = flag("Bitswap.ServerEnabled")?;
+        let Some(config) = exchange::settings(self.config(), us)? else { return Ok(None) };
         let host = StoreHost::new(self.store().clone(), self.pool().clone());
         Ok(Some(holdfast_bitswap::Behaviour::new(config, Arc::new(host))))
     }

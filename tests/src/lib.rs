@@ -23,6 +23,7 @@
 //! - [`foreign`]: other peers as processes: Kubo, Helia, rust-ipfs.
 //! - [`netns`]: networks that a test makes for itself, and cuts, splits and heals.
 //! - [`swarm`]: our daemon as a peer. [`wait`]: waiting for a condition, with a bound.
+//! - [`hostile`]: a peer that says to a node whatever a test wants, over bare streams.
 //! - [`tree`]: comparing two folders byte for byte.
 //!
 //! Environment: `HOLDFAST_BIN` (the binary; default beside the test executable's folder),
@@ -44,6 +45,7 @@ pub mod disk;
 pub mod files_script;
 pub mod foreign;
 pub mod goods;
+pub mod hostile;
 pub mod inputs;
 pub mod journal;
 pub mod need;

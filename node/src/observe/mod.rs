@@ -9,6 +9,8 @@
 //!
 //! `docs/observability.md` lists every name.
 
+mod allocator;
+mod bitswap;
 mod gateway;
 pub mod health;
 pub mod log;
@@ -21,6 +23,9 @@ mod snapshot;
 mod summary;
 mod text;
 
+pub use allocator::AllocatorFigures;
+pub use bitswap::BitswapFigures;
+pub(crate) use gateway::Served;
 pub use log::Logs;
 pub use metrics::{HttpExchange, Metrics};
 pub use process::ProcessFigures;
