@@ -45,6 +45,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub(crate) mod daemon;
+pub mod dns;
 pub(crate) mod exchange;
 pub mod fetch;
 pub mod gateway;

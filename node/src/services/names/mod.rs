@@ -3,6 +3,7 @@
 //! Online, what nobody published or put here is asked of the DHT. The rules are `holdfast_dht`'s; this module gives them
 //! keys, a clock, a store that syncs, and threads.
 
+mod dnslink;
 mod fixed;
 mod keep;
 mod keys;
@@ -14,6 +15,7 @@ use std::time::SystemTime;
 
 use holdfast_dht::ipns::{self, Name, Publish, PublishError, PutError, Record, StoredError, Timestamp};
 
+pub use dnslink::DnsLinkError;
 pub use fixed::{FixedNames, FixedNamesError};
 pub use keep::KeepError;
 pub use keys::{KeyLookupError, find_key};
