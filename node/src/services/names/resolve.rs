@@ -21,6 +21,15 @@ use crate::pool::PoolError;
 /// What domain names link to, looked up while one path is followed: at most as many as are followed.
 type Links = HashMap<String, Hop>;
 
+/// Which records are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Records {
+    /// Those that are kept, as long as they may be.
+    Kept,
+    /// Those that are not our own are asked for first.
+    AskedForAgain,
+}
+
 /// How far names are followed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ResolveDepth {
@@ -98,13 +107,32 @@ impl Names {
         path: &ContentPath,
         depth: ResolveDepth,
     ) -> Result<Resolution, NameResolveError> {
+        self.resolve_with(path, depth, Records::Kept).await
+    }
+
+    /// The same, by records that are asked for now, where somebody can be asked: those that are kept count only where
+    /// this node published them, or nobody has another.
+    pub async fn resolve_anew(
+        &self,
+        path: &ContentPath,
+        depth: ResolveDepth,
+    ) -> Result<Resolution, NameResolveError> {
+        self.resolve_with(path, depth, Records::AskedForAgain).await
+    }
+
+    async fn resolve_with(
+        &self,
+        path: &ContentPath,
+        depth: ResolveDepth,
+        records: Records,
+    ) -> Result<Resolution, NameResolveError> {
         if path.immutable().is_some() {
             return Ok(Resolution { path: path.clone(), ttl: None });
         }
         // Each name is asked for once, so that this ends; one that is fixed or fresh is not asked for at all.
         let (mut asked, mut links) = (Asked::new(), Links::new());
         loop {
-            match self.follow(path, depth, asked.clone(), links.clone()).await {
+            match self.follow(path, depth, records, asked.clone(), links.clone()).await {
                 Err(NameResolveError::Missing(name)) if self.can_ask() && asked.insert(name) => {
                     let found = self.ask(name).await;
                     found.map_err(|reason| NameResolveError::NotFound { name, reason: Box::new(reason) })?;
@@ -146,6 +174,7 @@ impl Names {
         &self,
         path: &ContentPath,
         depth: ResolveDepth,
+        records: Records,
         asked: Asked,
         links: Links,
     ) -> Result<Resolution, NameResolveError> {
@@ -153,8 +182,11 @@ impl Names {
         let (path, can_ask) = (path.clone(), self.can_ask());
         let follow = move || {
             let (now, one_hop) = (now(), depth == ResolveDepth::OneHop);
-            let is_fresh =
-                |name: &Name| !can_ask || asked.contains(name) || !Names::is_stale(&store, name, now);
+            let may_be_used = |name: &Name| match records {
+                Records::Kept => !Names::is_stale(&store, name, now),
+                Records::AskedForAgain => !Names::is_of_others(&store, name),
+            };
+            let is_fresh = |name: &Name| !can_ask || asked.contains(name) || may_be_used(name);
             ipns::resolve(&path, HOPS_MAX, one_hop, |name| match links.get(name) {
                 Some(hop) => Ok(hop.clone()),
                 None => look_up(&state, &store, name, now, &is_fresh),
