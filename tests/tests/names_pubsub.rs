@@ -95,7 +95,9 @@ fn what_is_no_record_of_the_name_changes_nothing_and_is_not_told_on() {
         let answer = reader.run(["name", "resolve", "--offline", owner.id()]);
         if answer.out() == format!("{next}\n") { Ok(()) } else { Err(answer.err()) }
     });
-    wait_until("the good message", || {
+    // Until the follower is there; each record is newer than the one before.
+    wait_until("a good message", || {
+        owner.run(["name", "publish", &next]).ok();
         let lines = follower.lines();
         if lines.is_empty() { Err(lines) } else { Ok(()) }
     });

@@ -203,9 +203,10 @@ async fn run_resolve(context: Context, request: Request) -> Result<Response, Com
     };
     let depth = if request.bool("recursive") { ResolveDepth::ToTheEnd } else { ResolveDepth::OneHop };
     let names = node.names();
-    let resolution = match request.bool("nocache") {
-        true => names.resolve_anew(&path, depth).await,
-        false => names.resolve(&path, depth).await,
+    let resolution = if request.bool("nocache") {
+        names.resolve_anew(&path, depth).await
+    } else {
+        names.resolve(&path, depth).await
     };
     let resolution = resolution.map_err(CommandError::from_error)?;
     let value = json!({ "Path": resolution.path.to_string() });

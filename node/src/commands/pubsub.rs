@@ -49,7 +49,6 @@ fn multibase(bytes: &[u8]) -> String {
 }
 
 /// Topics are typed as they are, and sent in multibase.
-// What hooks are declared to return.
 fn encode_topic(call: &mut Call, _terminal: &Terminal) -> Result<(), CommandError> {
     call.map_args(|topic| multibase(topic.as_bytes()));
     Ok(())
