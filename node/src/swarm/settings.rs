@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::addresses::{AnnounceRules, NeverAnnounce, split_peer};
 use super::connections::Watermarks;
 use super::filters::IpRange;
+use super::handle::Reachability;
 use super::ping::PingTimes;
 use super::psk::{self, PskError};
 use super::security::SecurityOrder;
@@ -145,6 +146,8 @@ pub struct SwarmSettings {
     pub relay_service: Option<RelayLimits>,
     /// `Swarm.EnableHolePunching`.
     pub hole_punching: bool,
+    /// `Internal.Libp2pForceReachability`: what holds, whatever others find out.
+    pub reachability: Option<Reachability>,
     /// Where the peer book is kept.
     pub book_file: Option<PathBuf>,
     /// What was passed over, and why: one sentence each.
@@ -196,6 +199,7 @@ impl SwarmSettings {
             static_relays: parsed(config, "Swarm.RelayClient.StaticRelays", &mut warnings)?,
             relay_service: relay_service(config)?,
             hole_punching: flag("Swarm.EnableHolePunching", true)? && relay_client,
+            reachability: reachability(config)?,
             book_file: None,
             warnings,
         })
@@ -469,6 +473,19 @@ fn autonat_service(config: &Config) -> Result<Option<AutonatThrottle>, ValueErro
         per_peer: count(config, "AutoNAT.Throttle.PeerLimit", 3)?,
         interval: time(config, "AutoNAT.Throttle.Interval")?.unwrap_or(Duration::from_secs(60)),
     }))
+}
+
+fn reachability(config: &Config) -> Result<Option<Reachability>, ValueError> {
+    const KEY: &str = "Internal.Libp2pForceReachability";
+    match config.text(KEY)?.as_deref() {
+        None | Some("") => Ok(None),
+        Some("public") => Ok(Some(Reachability::Public)),
+        Some("private") => Ok(Some(Reachability::Private)),
+        Some(other) => {
+            let reason = format!("it must be \"public\" or \"private\", not \"{other}\"");
+            Err(ValueError { key: KEY.to_owned(), reason })
+        }
+    }
 }
 
 fn relay_service(config: &Config) -> Result<Option<RelayLimits>, ValueError> {

@@ -144,6 +144,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         pings: HashMap::new(),
         next_ping: 0,
         nat: NatInfo::default(),
+        forced_reachability: settings.reachability,
         bootstrap: Bootstrap { peers: settings.bootstrap, next: now, first: true, dismissed: HashSet::new() },
         relays: Relays {
             enabled: settings.relay_client,
@@ -157,6 +158,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         exchange,
     };
     task.listen(settings.listen).await?;
+    task.serve_if_reachable();
     for (peer, addresses) in settings.peered {
         task.peer_with(peer, addresses);
     }
