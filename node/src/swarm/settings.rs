@@ -14,10 +14,10 @@ use super::filters::IpRange;
 use super::handle::Reachability;
 use super::ping::PingTimes;
 use super::psk::{self, PskError};
-use super::resolve::DnsChoice;
 use super::security::SecurityOrder;
 use super::transport::TransportChoice;
 use crate::config::{AUTO, Config, GoDuration, ValueError, expand_auto};
+use crate::dns::DnsSettings;
 
 /// The variable with which libp2p refuses to run outside a private network.
 const FORCE_PNET: &str = "LIBP2P_FORCE_PNET";
@@ -129,7 +129,7 @@ pub struct SwarmSettings {
     /// `Bootstrap`, with what `auto` stands for.
     pub bootstrap: Vec<(PeerId, Vec<Multiaddr>)>,
     /// Who is asked for names.
-    pub dns: DnsChoice,
+    pub dns: DnsSettings,
     /// How often connections are tried.
     pub ping: PingTimes,
     /// `Discovery.MDNS.Enabled`, and how often it asks.
@@ -186,7 +186,7 @@ impl SwarmSettings {
             limits: limits(config, watermarks)?,
             peered: peered(config)?,
             bootstrap: bootstrap(config, psk.is_some(), &mut warnings)?,
-            dns: dns(config, &mut warnings)?,
+            dns: DnsSettings::of_config(config, &mut warnings)?,
             ping: ping(config)?,
             mdns: mdns
                 .then(|| {
@@ -450,28 +450,6 @@ fn with_peer(mut address: Multiaddr, peer: PeerId) -> Multiaddr {
     address
 }
 
-fn dns(config: &Config, warnings: &mut Vec<String>) -> Result<DnsChoice, ValueError> {
-    let resolvers = config.document().pointer("/DNS/Resolvers").and_then(Value::as_object);
-    let auto_conf = config.flag("AutoConf.Enabled")?.unwrap_or(true);
-    // What the profiles test and mesh write. Old configs of Kubo have the empty map too, and mean the system's.
-    if resolvers.is_some_and(serde_json::Map::is_empty) && !auto_conf {
-        return Ok(DnsChoice::Nobody);
-    }
-    match resolvers.and_then(|map| map.get(".")).and_then(Value::as_str) {
-        None | Some("" | AUTO) => Ok(DnsChoice::System),
-        Some(text) => {
-            if let Some(Ok(address)) = text.strip_prefix("udp://").map(str::parse) {
-                return Ok(DnsChoice::Server(address));
-            }
-            warnings.push(format!(
-                "DNS.Resolvers: {text} is passed over, and the system's resolver is asked: this version knows \
-                 udp://ADDRESS:PORT"
-            ));
-            Ok(DnsChoice::System)
-        }
-    }
-}
-
 fn ping(config: &Config) -> Result<PingTimes, ValueError> {
     let default = PingTimes::default();
     Ok(match time(config, "Swarm.PingInterval")? {
@@ -540,7 +518,7 @@ mod tests {
         let settings = of_profile("test");
         assert_eq!(settings.listen, ["/ip4/127.0.0.1/tcp/0".parse::<Multiaddr>().unwrap()]);
         assert_eq!((settings.bootstrap.len(), settings.mdns, settings.upnp), (0, None, false));
-        assert_eq!(settings.dns, DnsChoice::Nobody);
+        assert_eq!(settings.dns, DnsSettings::NOBODY);
         assert_eq!(settings.warnings, Vec::<String>::new());
     }
 
@@ -549,8 +527,8 @@ mod tests {
         let settings = of_profile("");
         assert_eq!((settings.bootstrap.len(), settings.mdns), (5, Some(MDNS_INTERVAL)));
         assert_eq!(
-            (settings.dns.clone(), settings.upnp, settings.hole_punching),
-            (DnsChoice::System, true, true)
+            (settings.dns.default.clone(), settings.upnp, settings.hole_punching),
+            (crate::dns::DnsChoice::System, true, true)
         );
         assert_eq!((settings.watermarks, settings.listen.len()), (Some(Watermarks::default()), 4));
         assert!(settings.relay_service.is_none() && settings.autonat_service.is_some());
@@ -566,7 +544,7 @@ mod tests {
         let seconds = Duration::from_secs;
         assert_eq!((settings.ping.interval, settings.ping.timeout), (seconds(5), seconds(5)));
         assert_eq!((settings.mdns, settings.bootstrap.len()), (Some(seconds(10)), 0));
-        assert_eq!((settings.dns, settings.relay_client), (DnsChoice::Nobody, false));
+        assert_eq!((settings.dns, settings.relay_client), (DnsSettings::NOBODY, false));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::swarm::meter::{Meter, StreamLimits};
 use crate::swarm::redial::Redial;
 use crate::swarm::resolve::Resolver;
 use crate::swarm::settings::SwarmSettings;
+use crate::swarm::streams;
 use crate::swarm::transport::{self, TransportBuildError, TransportParams};
 
 /// How long a listener may take to say where it listens.
@@ -90,6 +91,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         filters: filters.clone(),
         relay: relay_transport,
     })?;
+    let (streams, stream_behaviour) = streams::new();
     let wan_serves_when_reachable = protocols.wan_serves_when_reachable;
     let behaviour = Behaviour::new(BehaviourParams {
         key: &key,
@@ -98,6 +100,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         filters: filters.clone(),
         book: book.clone(),
         relay_client,
+        streams: stream_behaviour,
         protocols,
     });
     let protocols = Mutex::new(behaviour.protocols());
@@ -120,6 +123,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         book,
         worth: worth.clone(),
         resolver: Resolver::new(&settings.dns),
+        streams,
         local: local_seen,
         warnings: Mutex::new(settings.warnings),
     });
