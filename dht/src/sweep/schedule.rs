@@ -115,6 +115,11 @@ impl Schedule {
         true
     }
 
+    /// Makes everything due at once, as without a saved state.
+    pub(super) fn restart(&mut self, now: Timestamp) {
+        *self = Self::new(self.interval, None, now);
+    }
+
     pub(super) fn cycle_start(&self) -> Timestamp {
         self.cycle_start
     }
