@@ -235,7 +235,7 @@ impl Sweeper {
             return None;
         }
         let retry = self.retries.front().map(|(at, _)| at.since(now));
-        let due = self.schedule.wait(now);
+        let due = self.schedule.wait(self.region_bits(), now);
         Some(retry.map_or(due, |retry| retry.min(due)))
     }
 
@@ -369,10 +369,11 @@ impl Sweeper {
             self.begin(Job::periodic(region, connections, salt, now), now);
             return true;
         }
-        if !self.schedule.wait(now).is_zero() {
+        let bits = self.region_bits();
+        if !self.schedule.wait(bits, now).is_zero() {
             return false;
         }
-        let region = Prefix::of(&self.schedule.place(), self.region_bits());
+        let region = Prefix::of(&self.schedule.place(), bits);
         if self.schedule.begin(&region) {
             self.last_cycle = self.cycle;
             self.cycle = Cycle::default();
@@ -400,7 +401,7 @@ impl Sweeper {
         let (ongoing_provides, ongoing_reprovides) = (ongoing(Origin::Burst), ongoing(Origin::Periodic));
         let cycle = if self.last_cycle.regions > 0 { self.last_cycle } else { self.cycle };
         let per = |sum: u64, count: u64| sum as f64 / count.max(1) as f64;
-        let wait = self.schedule.wait(now);
+        let wait = self.schedule.wait(bits, now);
         SweepStats {
             status: self.status(now),
             since: self.status_since,
