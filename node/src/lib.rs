@@ -57,6 +57,7 @@ pub(crate) mod memory;
 pub mod node;
 pub mod observe;
 pub mod pool;
+pub mod provide;
 pub mod repo_init;
 pub mod routing;
 pub mod rpc;

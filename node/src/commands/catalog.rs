@@ -31,6 +31,7 @@ pub(super) fn commands() -> Vec<Command> {
         super::name::command(),
         super::pin::command(),
         super::ping::command(),
+        super::provide::command(),
         super::repo::command(),
         super::swarm::command(),
         super::version::command(),

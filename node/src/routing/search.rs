@@ -40,6 +40,9 @@ async fn search(routing: Routing, cid: Cid, exchange: Handle) -> Cid {
     let mut found = routing.find_providers(cid.hash(), PROVIDERS_MAX, None);
     let all = async {
         while let Some(provider) = found.next().await {
+            if provider.id == routing.us {
+                continue;
+            }
             exchange.providers(cid, vec![(provider.id, provider.addresses)]).await;
         }
     };

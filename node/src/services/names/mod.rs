@@ -7,6 +7,7 @@ mod fixed;
 mod keep;
 mod keys;
 mod network;
+mod republish;
 mod resolve;
 
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +19,8 @@ pub use fixed::{FixedNames, FixedNamesError};
 pub use keep::KeepError;
 pub use keys::{KeyLookupError, find_key};
 pub use network::NameNetworkError;
+pub use republish::RepublishConfigError;
+pub(crate) use republish::{RepublishSettings, Republisher};
 pub use resolve::{NameResolveError, ResolveDepth};
 
 use crate::node::Node;
