@@ -53,6 +53,7 @@ pub(super) async fn figures(context: &Context) -> Option<NodeFigures> {
         storage_bytes_max: node.config().datastore().ok().and_then(|datastore| datastore.storage_bytes_max),
         fetch: node.fetch().counts(),
         swarm: swarm_figures(node).await,
+        dhts: super::finding::figures(node).await,
     })
 }
 

@@ -9,6 +9,7 @@
 //!
 //! `docs/observability.md` lists every name.
 
+mod finding;
 mod gateway;
 pub mod health;
 pub mod log;
@@ -21,6 +22,7 @@ mod snapshot;
 mod summary;
 mod text;
 
+pub use finding::DhtFigures;
 pub use log::Logs;
 pub use metrics::{HttpExchange, Metrics};
 pub use process::ProcessFigures;

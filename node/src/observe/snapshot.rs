@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 
+use super::finding::DhtFigures;
 use super::{Logs, ProcessFigures};
 use crate::commands::{Context, KUBO_VERSION};
 use crate::fetch::FetchCounts;
@@ -30,6 +31,8 @@ pub struct NodeFigures {
     pub fetch: FetchCounts,
     /// Its swarm; `None` if it is not online.
     pub swarm: Option<SwarmFigures>,
+    /// Its DHTs; none if it takes part in none.
+    pub dhts: Vec<DhtFigures>,
 }
 
 /// What a swarm counts.
@@ -74,7 +77,7 @@ impl Snapshot {
     }
 }
 
-type Written = Result<(), std::fmt::Error>;
+pub(super) type Written = Result<(), std::fmt::Error>;
 
 impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Written {
@@ -96,7 +99,7 @@ impl Collector for Snapshot {
 }
 
 /// Writes metrics that are known only as numbers.
-struct Sheet<'e> {
+pub(super) struct Sheet<'e> {
     encoder: DescriptorEncoder<'e>,
 }
 
@@ -147,6 +150,7 @@ impl Sheet<'_> {
             )?;
         }
         node.swarm.as_ref().map_or(Ok(()), |swarm| self.swarm(swarm))?;
+        self.finding(&node.dhts)?;
         node.store.as_ref().map_or(Ok(()), |store| self.store(store))
     }
 
@@ -187,7 +191,24 @@ impl Sheet<'_> {
         self.gauges("holdfast_p2p_protocol_bytes", "Bytes that protocols sent and received", &bytes)
     }
 
-    fn gauges<const LABELS: usize>(
+    /// `name` is without `_total`.
+    pub(super) fn counters<const LABELS: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: &[([(&str, &str); LABELS], u64)],
+    ) -> Written {
+        let Some(kind) = values.first().map(|(_, value)| ConstCounter::new(*value).metric_type()) else {
+            return Ok(());
+        };
+        let mut encoder = self.encoder.encode_descriptor(name, help, None, kind)?;
+        for (labels, value) in values {
+            ConstCounter::new(*value).encode(encoder.encode_family(labels)?)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn gauges<const LABELS: usize>(
         &mut self,
         name: &str,
         help: &str,
