@@ -59,6 +59,7 @@ pub mod node;
 pub mod observe;
 pub(crate) mod p2p;
 pub mod pool;
+pub mod provide;
 pub mod pubsub;
 pub mod repo_init;
 pub mod routing;

@@ -18,9 +18,10 @@ use crate::maintenance::{AutoGc, ScrubPlan, Worker};
 use crate::memory;
 use crate::p2p::Mounts;
 use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
+use crate::provide::{ProvideConfigError, ProvideError, ProvideSettings, Provider};
 use crate::pubsub::{self, Pubsub, PubsubError, PubsubFlags, PubsubSettings};
 use crate::repo_init::{self, InitError, InitParams};
-use crate::routing::{Routing, RoutingError, RoutingMode, answer_searches};
+use crate::routing::{Routing, RoutingError, RoutingMode, Upkeep, answer_searches};
 use crate::services::names::NameGossip;
 use crate::services::{files, names};
 use crate::swarm::{self, AcceptError, Protocols, SwarmHandle, SwarmParams, SwarmSettings};
@@ -77,6 +78,15 @@ pub enum NodeError {
     /// The swarm does not start.
     #[error(transparent)]
     Swarm(#[from] swarm::StartError),
+    /// What the config says of announcing cannot be used.
+    #[error(transparent)]
+    ProvideConfig(#[from] ProvideConfigError),
+    /// What the config says of publishing names again cannot be used.
+    #[error(transparent)]
+    Republish(#[from] names::RepublishConfigError),
+    /// Announcing does not start.
+    #[error("announcing what is stored does not start: {0}")]
+    Provide(#[from] ProvideError),
 }
 
 /// Why a repo was not made.
@@ -319,6 +329,8 @@ struct Network {
     pubsub: Option<Pubsub>,
     gossip: Option<NameGossip>,
     mounts: Mounts,
+    provider: Option<Provider>,
+    _republishing: Option<Upkeep>,
 }
 
 /// In the order in which it is to be dropped: the lock of the repo last.
@@ -374,8 +386,11 @@ impl Node {
             suffix => format!("{}/{suffix}", identify::AGENT_VERSION),
         };
         let us = key.public().to_peer_id();
+        let provide = ProvideSettings::of_config(self.config())?;
+        let republish = names::RepublishSettings::of_config(self.config())?;
         let routing = RoutingMode::of_config(self.config(), routing)?;
-        let routing = Routing::new(us, routing, self.config(), self.store(), self.pool())?;
+        let routing =
+            Routing::new(us, routing, self.config(), self.store(), self.pool(), provide.is_enabled)?;
         let (routing, mut protocols) = match routing {
             Some((routing, made)) => {
                 let wan_serves_when_reachable = made.wan_serves_when_reachable;
@@ -414,9 +429,40 @@ impl Node {
             _ => None,
         };
         let mounts = Mounts::new(swarm.clone());
+        let provider = match &routing {
+            Some(routing) if provide.is_enabled => {
+                let starting = Provider::start(provide, routing, self.store(), self.pool(), self.repo_path());
+                Some(Box::pin(starting).await?)
+            }
+            _ => None,
+        };
+        let republishing = routing.as_ref().map(|routing| self.republisher(republish, routing.clone()).run());
+        let _republishing = republishing.map(|running| Upkeep::of(tokio::spawn(running)));
         // It is set here alone, once in the life of a node.
-        let _ = self.inner.network.set(Network { swarm, routing, exchange, pubsub, gossip, mounts });
+        let _ = self.inner.network.set(Network {
+            swarm,
+            routing,
+            exchange,
+            pubsub,
+            gossip,
+            mounts,
+            provider,
+            _republishing,
+        });
         Ok(())
+    }
+
+    /// What keeps the node's own names alive.
+    fn republisher(&self, settings: names::RepublishSettings, routing: Routing) -> names::Republisher {
+        names::Republisher {
+            settings,
+            store: self.store().clone(),
+            pool: self.pool().clone(),
+            config: self.config().clone(),
+            repo: self.repo_path().to_owned(),
+            state: Arc::clone(self.names_state()),
+            routing,
+        }
     }
 
     /// Bitswap as the config wants it; none where it is switched off.
@@ -454,6 +500,11 @@ impl Node {
         self.inner.network.get().map(|network| &network.mounts)
     }
 
+    /// What announces blocks; none where the node is not online, it takes part in no DHT, or `Provide.Enabled` is false.
+    pub fn provider(&self) -> Option<&Provider> {
+        self.inner.network.get()?.provider.as_ref()
+    }
+
     /// The swarm; none where the node is not online.
     pub fn swarm(&self) -> Option<&SwarmHandle> {
         self.inner.network.get().map(|network| &network.swarm)
@@ -463,6 +514,9 @@ impl Node {
     ///
     /// The lock is released when the last clone of this handle and the last of its streams are dropped.
     pub async fn close(self) -> Result<(), NodeError> {
+        if let Some(provider) = self.provider() {
+            provider.stop().await;
+        }
         if let Some(swarm) = self.swarm() {
             swarm.stop().await;
         }

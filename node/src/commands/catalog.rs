@@ -33,6 +33,7 @@ pub(super) fn commands() -> Vec<Command> {
         super::pin::command(),
         super::ping::command(),
         super::pubsub::command(),
+        super::provide::command(),
         super::repo::command(),
         super::swarm::command(),
         super::version::command(),

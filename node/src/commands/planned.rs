@@ -3,12 +3,12 @@
 //! Some of them have one right answer on a node that is not online: the error that Kubo gives there.
 
 use super::registry::{Arg, ArgKind, Command, CommandError, Needs, Opt, OptKind, Request, Response, Status};
-use super::{Context, bandwidth, bitswap, finding, object, pin, planned_help, repo, routing};
+use super::{Context, bandwidth, bitswap, finding, object, pin, planned_help, provide, repo, routing};
 
 /// Why commands of pinning services are not there.
 pub(super) const PINNING_SERVICES: &str = "this version does not talk to pinning services yet";
 /// What is said online of what is not there yet.
-const NOT_YET: &str = "this version does not do this yet, and docs/network.md says what it does; 'routing provide' announces single blocks";
+const NOT_YET: &str = "this version does not do this yet, and docs/network.md says what it does";
 /// Why the updater is not there.
 const UPDATE: &str = "updates come with the package that holdfast was installed from";
 /// Why DAG nodes are not edited in this old form.
@@ -54,7 +54,6 @@ type Row = (&'static str, &'static str, &'static str, Answer, &'static str);
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    ("bitswap reprovide", "", "", Fails(OFFLINE_COMMAND), "Announce blocks again."),
     ("dht", "", "", Group, "Issue commands directly through the DHT."),
     ("diag datastore", "", "", Group, "Look into the data store."),
     ("diag datastore count", "<prefix>", "", Planned("Kubo's data store keys do not exist here: see 'repo stat'"), "Count keys."),
@@ -80,14 +79,8 @@ const ROWS: &[Row] = &[
     ("pin remote add", "<ipfs-path>", "service:string name:string background", Planned(PINNING_SERVICES), "Pin an object to a remote pinning service."),
     ("pin remote ls", "", "service:string name:string cid:list status:list", Planned(PINNING_SERVICES), "List objects pinned to a remote pinning service."),
     ("pin remote rm", "", "service:string name:string cid:list status:list force", Planned(PINNING_SERVICES), "Remove pins from a remote pinning service."),
-    ("provide", "", "", Group, "Control and monitor content providing."),
-    ("provide once", "<key->...", "recursive/r", Fails(OFFLINE_COMMAND), "Provide once, now."),
-    ("provide stat", "", PROVIDE_STAT, Fails(OFFLINE_COMMAND), "Show statistics about providing."),
     ("routing", "", "", Group, "Issue routing commands."),
-    ("routing reprovide", "", "", Fails(OFFLINE_COMMAND), "Announce again what is stored."),
     ("stats", "", "", Group, "Query statistics."),
-    ("stats provide", "", PROVIDE_STAT, Fails(OFFLINE_COMMAND), "Show statistics about providing."),
-    ("stats reprovide", "", PROVIDE_STAT, Fails(OFFLINE_COMMAND), "Show statistics about providing."),
     ("update", "", "", Group, "Update the program."),
     ("update check", "", "pre", Planned(UPDATE), "Look for a newer version."),
     ("update clean", "", "", Planned(UPDATE), "Remove what updates left behind."),
@@ -96,22 +89,21 @@ const ROWS: &[Row] = &[
     ("update versions", "", "count/n:int pre", Planned(UPDATE), "List versions."),
 ];
 
-/// The options of `provide stat` and its other names.
-const PROVIDE_STAT: &str =
-    "lan all/a compact connectivity network schedule timings workers operations queues";
-
 /// Puts these commands into the tree: below the groups that are there, else in groups of their own.
 pub(super) fn add_to(root: &mut Vec<Command>) {
     for row in ROWS {
         let words: Vec<&'static str> = row.0.split(' ').collect();
         insert(root, &words, row);
     }
-    insert_command(root, &["provide"], provide_clear());
     insert_command(root, &["pin", "remote"], pin::remote_service());
     insert_command(root, &["stats"], repo::stat("repo"));
     insert_command(root, &["stats"], bandwidth::command());
     insert_command(root, &["stats"], bitswap::stat("bitswap"));
     insert_command(root, &["stats"], finding::stats());
+    insert_command(root, &["stats"], provide::stat("provide"));
+    insert_command(root, &["stats"], provide::stat("reprovide"));
+    insert_command(root, &["bitswap"], provide::reprovide());
+    insert_command(root, &["routing"], provide::reprovide());
     // Programs still call them by the old name of the group.
     for group in ["routing", "dht"] {
         insert_command(root, &[group], routing::get());
@@ -181,22 +173,6 @@ fn fails(
         }
         std::future::ready(Err(CommandError::new(words)))
     }
-}
-
-/// `provide clear`: what is not queued is cleared at once.
-fn provide_clear() -> Command {
-    Command::new("clear", "Clear what is queued to be provided.")
-        .help("Forgets what waits to be announced, and prints how many items that were. An offline node has none.")
-        .opt(Opt::bool("quiet q", "Do not write output."))
-        .needs(Needs::Config)
-        .run(|_, request| {
-            let answer = if request.bool("quiet") { Response::Empty } else { Response::One(0.into()) };
-            std::future::ready(Ok(answer))
-        })
-        .text(|_, value, out| {
-            out.extend_from_slice(format!("removed {value} items from provide queue\n").as_bytes());
-            Ok(())
-        })
 }
 
 /// Arguments from their short form.

@@ -10,6 +10,7 @@ mod keep;
 mod keys;
 mod network;
 mod record_fetch;
+mod republish;
 mod resolve;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,8 @@ pub use gossip::NameGossip;
 pub use keep::KeepError;
 pub use keys::{KeyLookupError, find_key};
 pub use network::NameNetworkError;
+pub use republish::RepublishConfigError;
+pub(crate) use republish::{RepublishSettings, Republisher};
 pub use resolve::{NameResolveError, ResolveDepth};
 
 use crate::node::Node;

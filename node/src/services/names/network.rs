@@ -120,7 +120,7 @@ impl Names {
     }
 }
 
-fn key_of(name: &Name) -> Result<Key, QueryError> {
+pub(super) fn key_of(name: &Name) -> Result<Key, QueryError> {
     Key::new(&[KEY_PREFIX, &name.to_bytes()].concat())
         .map_err(|error| QueryError::Internal(error.to_string()))
 }
