@@ -86,7 +86,7 @@ pub fn wants(cids: &[Vec<u8>]) -> Vec<u8> {
     for cid in cids {
         let mut entry = Vec::new();
         bytes_field(&mut entry, 1, cid);
-        number_field(&mut entry, 2, i32::MAX as u64);
+        number_field(&mut entry, 2, u64::from(i32::MAX.unsigned_abs()));
         number_field(&mut entry, 5, 1);
         bytes_field(&mut list, 1, &entry);
     }
