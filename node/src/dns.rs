@@ -13,7 +13,7 @@ use hickory_resolver::proto::rr::RData;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::config::{AUTO, Config, ValueError};
+use crate::config::{AUTO, Config, GoDuration, ValueError};
 
 /// How long one question may take, its repetitions included.
 const TIME_MAX: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ impl DnsSettings {
         if resolvers.is_some_and(serde_json::Map::is_empty) && !auto_conf {
             return Ok(Self::NOBODY);
         }
-        let cache_time_max = config.duration("DNS.MaxCacheTTL")?.and_then(|time| time.to_std());
+        let cache_time_max = config.duration("DNS.MaxCacheTTL")?.and_then(GoDuration::to_std);
         let mut settings = Self { default: DnsChoice::System, domains: Vec::new(), cache_time_max };
         for (domain, value) in resolvers.into_iter().flatten() {
             let choice = choice(value.as_str().unwrap_or_default());

@@ -188,3 +188,29 @@ fn the_flag_of_the_daemon_stands_over_the_config_and_both_routers_meet() {
         assert_eq!(from, [one.id(), other.id()]);
     }
 }
+
+#[test]
+fn messages_without_a_signature_reach_nobody_who_wants_one() {
+    let dir = temporary("pubsub-unsigned");
+    let [one, other] = ["one", "other"].map(|name| peer(dir.path(), name, &[]));
+    let middle = peer(dir.path(), "middle", &[("Pubsub.DisableSigning", json!(true))]);
+    for end in [&one, &other] {
+        end.connect(&middle.address("tcp"));
+    }
+    let [reader, between, _far] = [&one, &middle, &other].map(|peer| follow(peer, "news"));
+    wait_for_followers(&middle, "news", &[&one, &other]);
+    for end in [&one, &other] {
+        wait_for_followers(end, "news", &[&middle]);
+    }
+    publish(&middle, "news", b"unsigned");
+    // It comes the same way, behind the other.
+    publish(&other, "news", b"signed");
+    let told = messages(&between, 2);
+    assert_eq!(
+        [&told[0]["from"], &told[1]["from"]],
+        [middle.id(), other.id()],
+        "who wants no signature takes one"
+    );
+    let messages = messages(&reader, 1);
+    assert_eq!((messages.len(), messages[0]["from"].as_str().unwrap()), (1, other.id()));
+}

@@ -230,7 +230,10 @@ impl Mounts {
 
     /// Closes the listeners that are meant. Streams that they opened go on. Returns how many they were.
     pub(crate) fn close(&self, mut is_meant: impl FnMut(&Listener) -> bool) -> usize {
-        self.lock().listeners.extract_if(.., |_, it| is_meant(&it.listener)).count()
+        let mut inner = self.lock();
+        let before = inner.listeners.len();
+        inner.listeners.retain(|_, it| !is_meant(&it.listener));
+        before - inner.listeners.len()
     }
 
     /// The open streams.

@@ -289,13 +289,11 @@ fn config(settings: PubsubSettings) -> ConfigBuilder {
 
 /// What a message goes by in gossip: as go-libp2p-pubsub has it, so that both mean the same message.
 fn message_id(message: &gossipsub::Message) -> MessageId {
-    match (message.source, message.sequence_number) {
-        (Some(from), Some(seqno)) => MessageId([&from.to_bytes()[..], &seqno.to_be_bytes()].concat()),
-        _ => {
-            let digest = HashKind::Sha2_256.digest(&[message.topic.as_str().as_bytes(), &[0], &message.data]);
-            MessageId(digest.digest().to_vec())
-        }
+    if let (Some(from), Some(seqno)) = (message.source, message.sequence_number) {
+        return MessageId([&from.to_bytes()[..], &seqno.to_be_bytes()].concat());
     }
+    let digest = HashKind::Sha2_256.digest(&[message.topic.as_str().as_bytes(), &[0], &message.data]);
+    MessageId(digest.digest().to_vec())
 }
 
 /// The number in the ID of a message of ours.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, ValueError};
+use crate::config::{Config, GoDuration, ValueError};
 
 /// How long a message is remembered (go-libp2p-pubsub's `TimeCacheDuration`).
 const SEEN_TIME: Duration = Duration::from_secs(120);
@@ -66,7 +66,7 @@ impl PubsubSettings {
                 return Err(wrong("Pubsub.SeenMessagesStrategy", reason));
             }
         }
-        let seen_time = config.duration("Pubsub.SeenMessagesTTL")?.and_then(|time| time.to_std());
+        let seen_time = config.duration("Pubsub.SeenMessagesTTL")?.and_then(GoDuration::to_std);
         Ok(Self {
             router,
             signing: !config.flag("Pubsub.DisableSigning")?.unwrap_or(false),

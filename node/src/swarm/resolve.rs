@@ -121,9 +121,9 @@ async fn answers(
         name: name.to_owned(),
         reason: error.to_string(),
     };
-    let host = match name {
-        Protocol::Dns(host) | Protocol::Dns4(host) | Protocol::Dns6(host) | Protocol::Dnsaddr(host) => host,
-        _ => return Ok(Vec::new()),
+    let (Protocol::Dns(host) | Protocol::Dns4(host) | Protocol::Dns6(host) | Protocol::Dnsaddr(host)) = name
+    else {
+        return Ok(Vec::new());
     };
     let resolver = dns.resolver(host).map_err(|error| match error {
         DnsError::Nobody => ResolveError::NoResolver(address.clone()),

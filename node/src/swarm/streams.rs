@@ -256,14 +256,14 @@ impl NetworkBehaviour for Behaviour {
 }
 
 /// The names that one inbound stream may ask for.
-pub(super) struct AnyOf(Arc<[StreamProtocol]>);
+pub(super) struct AnyOf(Vec<StreamProtocol>);
 
 impl UpgradeInfo for AnyOf {
     type Info = StreamProtocol;
     type InfoIter = std::vec::IntoIter<StreamProtocol>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        self.0.to_vec().into_iter()
+        self.0.clone().into_iter()
     }
 }
 
@@ -295,7 +295,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = Ask;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        SubstreamProtocol::new(AnyOf(Arc::clone(&self.served.lock().names)), ())
+        SubstreamProtocol::new(AnyOf(self.served.lock().names.to_vec()), ())
     }
 
     fn on_behaviour_event(&mut self, ask: Ask) {
@@ -315,7 +315,7 @@ impl ConnectionHandler for Handler {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => {
                 let (stream, name) = protocol;
                 let taker = self.served.lock().takers.get(&name).cloned();
-                if !taker.is_some_and(|taker| taker.try_send((self.peer, stream)).is_ok()) {
+                if taker.is_none_or(|taker| taker.try_send((self.peer, stream)).is_err()) {
                     tracing::debug!("a stream of {} for {name} is not taken", self.peer);
                 }
             }

@@ -15,7 +15,7 @@ use super::dnslink::{self, DnsLinkError, is_domain};
 use super::keep::{KeepError, Kept};
 use super::network::{Asked, NameNetworkError};
 use super::{Names, State, now};
-use crate::config::ValueError;
+use crate::config::{GoDuration, ValueError};
 use crate::pool::PoolError;
 
 /// What domain names link to, looked up while one path is followed: at most as many as are followed.
@@ -154,7 +154,7 @@ impl Names {
 
     /// Lets nobody rely on it for longer than `Ipns.MaxCacheTTL` says, if that says something.
     fn cap(&self, mut resolution: Resolution) -> Result<Resolution, NameResolveError> {
-        let most = self.node.config().duration("Ipns.MaxCacheTTL")?.and_then(|most| most.to_std());
+        let most = self.node.config().duration("Ipns.MaxCacheTTL")?.and_then(GoDuration::to_std);
         if let Some(most) = most.filter(|most| !most.is_zero()) {
             resolution.ttl = resolution.ttl.map(|ttl| ttl.min(most));
         }
