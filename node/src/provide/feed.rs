@@ -19,6 +19,9 @@ const PAGE_KEYS: usize = 4_096;
 /// How long after a pass in which keys were taken by nobody the next one begins, if no new keys come.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 
+/// How long a sweep that has no room is left alone.
+const FULL_DELAY: Duration = Duration::from_secs(1);
+
 /// What one sweep has dealt with, and the bell for more.
 #[derive(Default)]
 pub(super) struct Feed {
@@ -55,7 +58,7 @@ pub(super) struct Feeder {
 impl Feeder {
     /// Runs until the sweep has ended.
     pub(super) async fn run(self) {
-        let (mut given, mut behind, mut nobody_took) = (HashSet::new(), None, 0_usize);
+        let (mut given, mut behind, mut nobody_took): (HashSet<KadId>, _, _) = (HashSet::new(), None, 0);
         loop {
             nobody_took += self.note_settled(&mut given).await;
             if !given.is_empty() {
@@ -63,11 +66,13 @@ impl Feeder {
                 continue;
             }
             let page = self.page(behind).await;
-            if let Some(last) = page.last() {
-                behind = Some(last.id());
-                given = page.iter().map(Key::id).collect();
-                if self.sweep.provide(page).await.is_err() {
-                    return;
+            if !page.is_empty() {
+                let Ok(taken) = self.sweep.provide(page.clone()).await else { return };
+                // It takes them in their order.
+                given = page.iter().take(taken).map(Key::id).collect();
+                match page.iter().take(taken).last() {
+                    Some(last) => behind = Some(last.id()),
+                    None => tokio::time::sleep(FULL_DELAY).await,
                 }
             } else if behind.take().is_none() {
                 self.feed.bell.notified().await;

@@ -152,16 +152,28 @@ impl Table {
                 }
                 match here.and_then(|cid| Key::new(&cid.hash().to_bytes()).ok()) {
                     Some(key) => found.push(key),
-                    None => gone.push(SideChange { key: row_key.to_vec(), value: None }),
+                    None => gone.push((row_key.to_vec(), cid)),
                 }
             }
         }
-        if !gone.is_empty() {
-            self.store.side_write(SideTable::Provides, &gone)?;
-            let fewer = |keys: u64| Some(keys.saturating_sub(gone.len() as u64));
-            let _was = self.keys.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
-        }
+        self.forget(gone)?;
         Ok(found)
+    }
+
+    /// Removes rows whose blocks are gone, or that do not decode. A block may have come back since it was looked for.
+    fn forget(&self, gone: Vec<(Vec<u8>, Option<Cid>)>) -> Result<(), TableError> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let cids: Vec<Cid> = gone.iter().filter_map(|(_, cid)| *cid).collect();
+        let mut sizes = self.store.sizes(&cids)?.into_iter();
+        let still = gone.into_iter().filter(|(_, cid)| cid.is_none() || sizes.next().flatten().is_none());
+        let removed: Vec<SideChange> = still.map(|(key, _)| SideChange { key, value: None }).collect();
+        self.store.side_write(SideTable::Provides, &removed)?;
+        let fewer = |keys: u64| Some(keys.saturating_sub(removed.len() as u64));
+        let _was = self.keys.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+        Ok(())
     }
 
     /// Removes the keys of other generations; `go_on` is asked between pages. How many keys are left.
