@@ -80,6 +80,17 @@ impl Store {
         Ok(self.inner().index.get()?.page(table.family(), prefix, &from, max)?)
     }
 
+    /// Up to `max` rows whose keys begin with `prefix`, from the key `from` on, which is among them if it is there.
+    pub fn side_from(
+        &self,
+        table: SideTable,
+        prefix: &[u8],
+        from: &[u8],
+        max: usize,
+    ) -> Result<SideRows, ReadError> {
+        Ok(self.inner().index.get()?.page(table.family(), prefix, from, max)?)
+    }
+
     /// Makes all changes or none. They survive the end of the process, and loss of power once anything later was
     /// committed. Fails where the disk has only its reserve left: what is known of the network never takes that.
     pub fn side_write(&self, table: SideTable, changes: &[SideChange]) -> Result<(), WriteError> {

@@ -11,6 +11,7 @@ use holdfast_dag::cid::Cid;
 use rocksdb::WriteBatch;
 
 use crate::buffers::BufferPool;
+use crate::changes::Change;
 use crate::committer::stored;
 use crate::config::StoreConfig;
 use crate::counters;
@@ -76,10 +77,25 @@ pub(crate) struct Inner {
     /// Told of blocks that became readable.
     pub(crate) listener: OnceLock<Listener>,
     pub(crate) tally: Tally,
+    /// Told of blocks that became readable, and of changes that were made.
+    pub(crate) watcher: OnceLock<Watcher>,
 }
 
 /// Takes CIDs and sizes in bytes.
 pub(crate) type Listener = Box<dyn Fn(&[(Cid, u64)]) + Send + Sync>;
+
+/// Takes what happened.
+pub(crate) type Watcher = Box<dyn Fn(Happened<'_>) + Send + Sync>;
+
+/// What a store tells the one who watches it ([`Store::watch`]).
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Happened<'a> {
+    /// Blocks that were not there before can be read, with their sizes in bytes.
+    Stored(&'a [(Cid, u64)]),
+    /// These changes were committed, all of them.
+    Committed(&'a [Change]),
+}
 
 impl Store {
     /// Opens the store in a repo folder (`db/` and `segments/` in it), and creates it if there is none.
@@ -120,6 +136,7 @@ impl Store {
             reserve_file,
             listener: OnceLock::new(),
             tally: Tally::default(),
+            watcher: OnceLock::new(),
             config,
             index,
             segments,
@@ -164,6 +181,15 @@ impl Store {
     pub fn on_stored(&self, listener: impl Fn(&[(Cid, u64)]) + Send + Sync + 'static) {
         // A second one is left out, as documented.
         drop(self.inner().listener.set(Box::new(listener)));
+    }
+
+    /// Has `watcher` told of every block as [`Store::on_stored`] tells it, and of every commit with changes after it was
+    /// made. Only the first watcher of a store is told.
+    ///
+    /// It is called on the threads of those who put and commit: it must be quick and must do neither.
+    pub fn watch(&self, watcher: impl Fn(Happened<'_>) + Send + Sync + 'static) {
+        // A second one is left out, as documented.
+        drop(self.inner().watcher.set(Box::new(watcher)));
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

@@ -15,7 +15,7 @@ use crate::protect::Shield;
 use crate::rows::{encode_links, family, links_key};
 use crate::segment::{Place, VALUE_BYTES_MAX, record_len};
 use crate::space;
-use crate::store::{Inner, Store};
+use crate::store::{Happened, Inner, Store};
 use crate::sync::{lock, read, write};
 
 /// Blocks and bytes that are appended under one hold of the tail's lock.
@@ -157,6 +157,9 @@ impl Writer {
         changes::check(changes)?;
         self.store.inner().barrier(self.generation, changes.to_vec())?;
         self.made_root = changes.iter().any(|change| matches!(change, Change::Pin(_) | Change::FilesRoot(_)));
+        if let Some(watcher) = self.store.inner().watcher.get().filter(|_| !changes.is_empty()) {
+            watcher(Happened::Committed(changes));
+        }
         Ok(())
     }
 
@@ -252,12 +255,15 @@ impl Writer {
         if wake {
             inner.work.notify_one();
         }
-        if let Some(listener) = inner.listener.get() {
+        if inner.listener.get().is_some() || inner.watcher.get().is_some() {
             let new = batch.iter().filter(|candidate| !matches!(candidate.seen, Seen::Present));
             let new: Vec<(Cid, u64)> =
                 new.map(|candidate| (candidate.block.cid, candidate.block.data.len() as u64)).collect();
-            if !new.is_empty() {
+            if let Some(listener) = inner.listener.get().filter(|_| !new.is_empty()) {
                 listener(&new);
+            }
+            if let Some(watcher) = inner.watcher.get().filter(|_| !new.is_empty()) {
+                watcher(Happened::Stored(&new));
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use holdfast_dht::kad::{
     AddressClass, Classify, Config, KadId, Key, Mode, Provide, QueryError, QueryEvent, Scope,
 };
 use holdfast_dht::records::MemoryStore;
-use holdfast_dht::sweep::{Keys, Keystore, Reprovider, SavedState, SweepConfig};
+use holdfast_dht::sweep::{Done, Keys, Keystore, Reprovider, SavedState, SweepConfig};
 use holdfast_dht::{Behaviour, Handle};
 use libp2p::futures::StreamExt as _;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
@@ -360,6 +360,7 @@ async fn a_client_asks_but_is_not_asked() {
 struct KeysInMemory {
     keys: BTreeMap<KadId, Key>,
     saved: Mutex<Vec<u8>>,
+    settled: Mutex<Vec<(Key, bool)>>,
 }
 
 impl Keystore for KeysInMemory {
@@ -368,8 +369,13 @@ impl Keystore for KeysInMemory {
         Box::pin(async move { Ok(keys) })
     }
 
-    fn save(&self, state: &[u8]) {
-        *self.saved.lock().unwrap() = state.to_vec();
+    fn save(&self, state: Vec<u8>) -> Done {
+        *self.saved.lock().unwrap() = state;
+        Box::pin(async {})
+    }
+
+    fn settled(&self, keys: Vec<(Key, bool)>) {
+        self.settled.lock().unwrap().extend(keys);
     }
 }
 
@@ -398,6 +404,9 @@ async fn a_sweep_announces_every_key_and_new_ones_at_once() {
     }
     let stats = sweep.stats().await.unwrap();
     assert_eq!((stats.status, stats.past.keys_failed, stats.pending_key_provides), ("online", 0, 0));
+    let settled = std::mem::take(&mut *store.settled.lock().unwrap());
+    let new: BTreeMap<_, _> = settled.into_iter().collect();
+    assert_eq!(new, [(key(200), true), (key(201), true)].into(), "only new keys are told of");
     drop(sweep);
     tokio::time::timeout(PATIENCE, task).await.expect("the task ends with its last handle").unwrap();
     assert!(SavedState::decode(&store.saved.lock().unwrap()).is_ok());

@@ -16,11 +16,15 @@ use crate::fetch::Fetch;
 use crate::identify;
 use crate::maintenance::{AutoGc, ScrubPlan, Worker};
 use crate::memory;
+use crate::p2p::Mounts;
 use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
+use crate::provide::{ProvideConfigError, ProvideError, ProvideSettings, Provider};
+use crate::pubsub::{self, Pubsub, PubsubError, PubsubFlags, PubsubSettings};
 use crate::repo_init::{self, InitError, InitParams};
-use crate::routing::{Routing, RoutingError, RoutingMode, answer_searches};
+use crate::routing::{Routing, RoutingError, RoutingMode, Upkeep, answer_searches};
+use crate::services::names::NameGossip;
 use crate::services::{files, names};
-use crate::swarm::{self, Protocols, SwarmHandle, SwarmParams, SwarmSettings};
+use crate::swarm::{self, AcceptError, Protocols, SwarmHandle, SwarmParams, SwarmSettings};
 
 /// Default memory of the store (caches, memtables, read buffers): 96 MiB.
 pub const STORE_MEMORY_BYTES: usize = 96 << 20;
@@ -65,9 +69,24 @@ pub enum NodeError {
     /// There is no such routing.
     #[error(transparent)]
     Routing(#[from] RoutingError),
+    /// Pubsub does not start.
+    #[error(transparent)]
+    Pubsub(#[from] PubsubError),
+    /// Names over pubsub do not start.
+    #[error(transparent)]
+    NameGossip(#[from] AcceptError),
     /// The swarm does not start.
     #[error(transparent)]
     Swarm(#[from] swarm::StartError),
+    /// What the config says of announcing cannot be used.
+    #[error(transparent)]
+    ProvideConfig(#[from] ProvideConfigError),
+    /// What the config says of publishing names again cannot be used.
+    #[error(transparent)]
+    Republish(#[from] names::RepublishConfigError),
+    /// Announcing does not start.
+    #[error("announcing what is stored does not start: {0}")]
+    Provide(#[from] ProvideError),
 }
 
 /// Why a repo was not made.
@@ -107,6 +126,7 @@ pub struct NodeBuilder {
     online: bool,
     agent_suffix: String,
     routing: String,
+    pubsub: PubsubFlags,
 }
 
 impl NodeBuilder {
@@ -187,14 +207,21 @@ impl NodeBuilder {
         self
     }
 
+    /// Instead of what the config says in `Pubsub.Enabled` and `Ipns.UsePubsub`.
+    pub fn pubsub(mut self, flags: PubsubFlags) -> Self {
+        self.pubsub = flags;
+        self
+    }
+
     /// Locks the repo, opens what is in it, and joins the network if it is to be online.
     pub async fn open(self) -> Result<Node, NodeError> {
         let pool = Pool::new(self.threads, OPERATIONS_MAX)?;
         let node_pool = pool.clone();
         let (online, suffix, routing) = (self.online, self.agent_suffix.clone(), self.routing.clone());
+        let flags = self.pubsub;
         let node: Node = pool.operation(move || self.open_blocking(node_pool)).await??;
         if online {
-            node.join(&suffix, &routing).await?;
+            node.join(&suffix, &routing, flags).await?;
         }
         Ok(node)
     }
@@ -299,6 +326,11 @@ struct Network {
     swarm: SwarmHandle,
     routing: Option<Routing>,
     exchange: Option<holdfast_bitswap::Handle>,
+    pubsub: Option<Pubsub>,
+    gossip: Option<NameGossip>,
+    mounts: Mounts,
+    provider: Option<Provider>,
+    _republishing: Option<Upkeep>,
 }
 
 /// In the order in which it is to be dropped: the lock of the repo last.
@@ -337,11 +369,12 @@ impl Node {
             online: false,
             agent_suffix: String::new(),
             routing: String::new(),
+            pubsub: PubsubFlags::default(),
         }
     }
 
     /// Starts the swarm.
-    async fn join(&self, agent_suffix: &str, routing: &str) -> Result<(), NodeError> {
+    async fn join(&self, agent_suffix: &str, routing: &str, flags: PubsubFlags) -> Result<(), NodeError> {
         let node = self.clone();
         let read = move || {
             let key = node.config().private_key()?.keypair().clone();
@@ -353,13 +386,16 @@ impl Node {
             suffix => format!("{}/{suffix}", identify::AGENT_VERSION),
         };
         let us = key.public().to_peer_id();
+        let provide = ProvideSettings::of_config(self.config())?;
+        let republish = names::RepublishSettings::of_config(self.config())?;
         let routing = RoutingMode::of_config(self.config(), routing)?;
-        let routing = Routing::new(us, routing, self.config(), self.store(), self.pool())?;
+        let routing =
+            Routing::new(us, routing, self.config(), self.store(), self.pool(), provide.is_enabled)?;
         let (routing, mut protocols) = match routing {
             Some((routing, made)) => {
                 let wan_serves_when_reachable = made.wan_serves_when_reachable;
                 let (wan, lan) = (Some(made.wan), Some(made.lan));
-                (Some(routing), Protocols { bitswap: None, wan, lan, wan_serves_when_reachable })
+                (Some(routing), Protocols { wan, lan, wan_serves_when_reachable, ..Protocols::default() })
             }
             None => (None, Protocols::default()),
         };
@@ -368,6 +404,13 @@ impl Node {
             protocols.bitswap = Some(behaviour);
             handle
         });
+        let mut examined = None;
+        let mut pubsub = None;
+        if flags.has_pubsub(self.config())? {
+            let settings = PubsubSettings::of_config(self.config())?;
+            let (behaviour, handle, messages) = pubsub::Behaviour::new(&key, settings)?;
+            (protocols.pubsub, pubsub, examined) = (Some(behaviour), Some(handle), Some(messages));
+        }
         let params = SwarmParams { key, agent, settings, protocols, exchange: exchange.clone() };
         // It is large before it runs.
         let swarm = Box::pin(swarm::start(params)).await?;
@@ -378,9 +421,48 @@ impl Node {
                 tokio::spawn(answer_searches(routing.clone(), searches, handle.clone(), providers_max));
             }
         }
+        let gossip = match (pubsub.clone(), examined) {
+            (Some(pubsub), Some(examined)) if flags.has_names(self.config())? => {
+                let keeper = self.names().keeper();
+                Some(NameGossip::start(pubsub, swarm.streams(), keeper, examined)?)
+            }
+            _ => None,
+        };
+        let mounts = Mounts::new(swarm.clone());
+        let provider = match &routing {
+            Some(routing) if provide.is_enabled => {
+                let starting = Provider::start(provide, routing, self.store(), self.pool(), self.repo_path());
+                Some(Box::pin(starting).await?)
+            }
+            _ => None,
+        };
+        let republishing = routing.as_ref().map(|routing| self.republisher(republish, routing.clone()).run());
+        let _republishing = republishing.map(|running| Upkeep::of(tokio::spawn(running)));
         // It is set here alone, once in the life of a node.
-        let _ = self.inner.network.set(Network { swarm, routing, exchange });
+        let _ = self.inner.network.set(Network {
+            swarm,
+            routing,
+            exchange,
+            pubsub,
+            gossip,
+            mounts,
+            provider,
+            _republishing,
+        });
         Ok(())
+    }
+
+    /// What keeps the node's own names alive.
+    fn republisher(&self, settings: names::RepublishSettings, routing: Routing) -> names::Republisher {
+        names::Republisher {
+            settings,
+            store: self.store().clone(),
+            pool: self.pool().clone(),
+            config: self.config().clone(),
+            repo: self.repo_path().to_owned(),
+            state: Arc::clone(self.names_state()),
+            routing,
+        }
     }
 
     /// Bitswap as the config wants it; none where it is switched off.
@@ -403,6 +485,26 @@ impl Node {
         self.inner.network.get()?.routing.as_ref()
     }
 
+    /// Pubsub; none where the node is not online, or it is not switched on.
+    pub fn pubsub(&self) -> Option<&Pubsub> {
+        self.inner.network.get()?.pubsub.as_ref()
+    }
+
+    /// Names over pubsub; none where the node is not online, or they are not switched on.
+    pub fn name_gossip(&self) -> Option<&NameGossip> {
+        self.inner.network.get()?.gossip.as_ref()
+    }
+
+    /// Mounted streams; none where the node is not online.
+    pub(crate) fn mounts(&self) -> Option<&Mounts> {
+        self.inner.network.get().map(|network| &network.mounts)
+    }
+
+    /// What announces blocks; none where the node is not online, it takes part in no DHT, or `Provide.Enabled` is false.
+    pub fn provider(&self) -> Option<&Provider> {
+        self.inner.network.get()?.provider.as_ref()
+    }
+
     /// The swarm; none where the node is not online.
     pub fn swarm(&self) -> Option<&SwarmHandle> {
         self.inner.network.get().map(|network| &network.swarm)
@@ -412,6 +514,9 @@ impl Node {
     ///
     /// The lock is released when the last clone of this handle and the last of its streams are dropped.
     pub async fn close(self) -> Result<(), NodeError> {
+        if let Some(provider) = self.provider() {
+            provider.stop().await;
+        }
         if let Some(swarm) = self.swarm() {
             swarm.stop().await;
         }

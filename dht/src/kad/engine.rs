@@ -14,7 +14,7 @@ use super::server::Serving;
 use super::table::{Offered, Table};
 use super::wire::{ADDRESSES_MAX, strip_peer};
 use super::{
-    Action, BUCKET_PEERS_MAX, Config, Goal, KadId, Kind, Message, Mode, NetworkSize, Now, PeerInfo,
+    Action, BUCKET_PEERS_MAX, Config, Counts, Goal, KadId, Kind, Message, Mode, NetworkSize, Now, PeerInfo,
     QueryError, QueryEvent, QueryId, RequestFailure, RequestId, ScopeFilter, Stats, StoreId,
 };
 use crate::records::{StoreError, StoreReply, StoreRequest};
@@ -60,6 +60,7 @@ pub struct Engine {
     refresh: Refresh,
     network_size: NetworkSize,
     actions: VecDeque<Action>,
+    pub(super) messages: Counts,
     next_id: u64,
 }
 
@@ -87,6 +88,7 @@ impl Engine {
             refresh,
             network_size: NetworkSize::default(),
             actions: VecDeque::new(),
+            messages: Counts::default(),
             next_id: 0,
         }
     }
@@ -192,6 +194,7 @@ impl Engine {
             network_size: self.network_size.estimate(),
             queries: self.queries.len(),
             requests: self.requests.len(),
+            messages: self.messages.clone(),
         }
     }
 
@@ -236,6 +239,9 @@ impl Engine {
             Ok(None) if request.kind.is_answered() => Err(RequestFailure::Malformed),
             result => result,
         };
+        if let Some(counts) = self.messages.of(request.kind).filter(|_| result.is_err()) {
+            counts.outbound_failed += 1;
+        }
         let PeerInfo { id: peer, addresses } = request.peer;
         match &result {
             Ok(_) => {
@@ -398,6 +404,9 @@ impl Engine {
         self.timers.insert((deadline, Timer::Request(request)));
         let outstanding = Outstanding { query, peer: peer.clone(), role, kind: message.kind, deadline };
         self.requests.insert(request, outstanding);
+        if let Some(counts) = self.messages.of(message.kind) {
+            counts.outbound += 1;
+        }
         self.push(Action::Send { request, peer, message });
     }
 

@@ -6,6 +6,7 @@
 
 mod action;
 mod config;
+mod counts;
 mod engine;
 mod goal;
 mod key;
@@ -20,6 +21,7 @@ mod wire;
 
 pub use action::{Action, InboundId, Now, QueryId, RequestFailure, RequestId, Response, StoreId};
 pub use config::{Config, Mode};
+pub use counts::{Counts, MessageCounts};
 pub use engine::Engine;
 pub use goal::{Goal, Outcome, PeerInfo, Provide, QueryError, QueryEvent};
 pub use key::{Distance, KEY_BYTES_MAX, KadId, Key, KeyError, PREIMAGE_BITS_MAX, Prefix, preimage};

@@ -24,6 +24,9 @@ pub(super) struct Serving {
 impl Engine {
     /// A peer sent a message; what it gets is told by [`Action::Respond`].
     pub fn on_request(&mut self, inbound: InboundId, from: PeerId, message: Message, _now: Now) {
+        if let Some(counts) = self.messages.of(message.kind) {
+            counts.inbound += 1;
+        }
         if self.mode == Mode::Client {
             return self.respond(inbound, Response::Reset);
         }

@@ -102,6 +102,8 @@ pub struct Stats {
     pub queries: usize,
     /// Requests that are on their way.
     pub requests: usize,
+    /// Messages since the start.
+    pub messages: super::Counts,
 }
 
 /// The table.

@@ -21,21 +21,28 @@ const ORDERS_MAX: usize = 64;
 /// How often the state is saved, and the size of the network asked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
+/// How often it is looked whether anybody is there, while nobody is.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
+
 /// Keys that come later.
 pub type Keys = Pin<Box<dyn Future<Output = Result<Vec<Key>, StoreError>> + Send>>;
 
-/// The keys that a node announces, in the order of their places, and what the sweep remembers.
-///
-/// Rows, as proposed: family `keystore_by_prefix`, key `place: 32 bytes` (the SHA-256 of the multihash), row the multihash;
-/// about 70 bytes a key. So a region is one range, read from its first place on.
+/// The end of something that takes its time.
+pub type Done = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The keys that a node announces, in the order of their places (the SHA-256 of the multihash), and what the sweep
+/// remembers. Kept in that order a region is one range, read from its first place on.
 pub trait Keystore: Send + Sync + 'static {
     /// Keys whose place is in `from..=last`, in the order of their places, at most `max` (16,384). The future may take its
     /// time but must not block.
     fn keys(&self, from: KadId, last: KadId, max: usize) -> Keys;
 
     /// Remembers 41 bytes, about once a minute; losing the last minute is harmless. They are given back to
-    /// [`Reprovider::start`].
-    fn save(&self, state: &[u8]);
+    /// [`Reprovider::start`]. The future must not block either.
+    fn save(&self, state: Vec<u8>) -> Done;
+
+    /// New keys were dealt with: each, and whether any server took it. It must be quick and must not block.
+    fn settled(&self, keys: Vec<(Key, bool)>);
 }
 
 /// Why an order was not taken.
@@ -47,6 +54,8 @@ enum Order {
     Provide(Vec<Key>, oneshot::Sender<usize>),
     Clear(oneshot::Sender<usize>),
     Stats(oneshot::Sender<SweepStats>),
+    Restart(oneshot::Sender<()>),
+    Stop(oneshot::Sender<()>),
 }
 
 /// Gives orders to a running sweep; cheap to clone. The task ends when the last one is dropped.
@@ -71,8 +80,8 @@ impl Reprovider {
         let saved = saved.and_then(|saved| SavedState::decode(saved).ok());
         let task = Box::pin(async move {
             let sweeper = Sweeper::new(config, saved, wall());
-            let driver =
-                Driver { dht, keystore, sweeper, running: FuturesUnordered::new(), orders: receiver };
+            let running = FuturesUnordered::new();
+            let driver = Driver { dht, keystore, sweeper, running, orders: receiver, look: Look::NotYet };
             driver.run().await;
         });
         (Self { orders }, task)
@@ -93,6 +102,17 @@ impl Reprovider {
         self.order(Order::Stats).await
     }
 
+    /// Makes all keys due at once.
+    pub async fn restart(&self) -> Result<(), ReproviderError> {
+        self.order(Order::Restart).await
+    }
+
+    /// Ends the task, and has it save where it is first. What is on its way is given up.
+    pub async fn stop(&self) {
+        // If it has ended already, it has saved too.
+        let _has_ended = self.order(Order::Stop).await;
+    }
+
     async fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, ReproviderError> {
         let (reply, answer) = oneshot::channel();
         self.orders.send(order(reply)).await.map_err(|_| ReproviderError)?;
@@ -105,6 +125,19 @@ enum Ran {
     Keys(JobId, Option<Vec<Key>>),
     Closest(JobId, Key, Result<Vec<PeerInfo>, QueryError>),
     Announced(JobId, PeerInfo, Vec<Key>, usize),
+    Looked(Option<f64>),
+    Saved,
+}
+
+/// What is known of the size of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Nobody has looked.
+    NotYet,
+    /// Being looked at.
+    Running,
+    /// Known, as far as it can be.
+    Done,
 }
 
 type Running = Pin<Box<dyn Future<Output = Ran> + Send>>;
@@ -116,6 +149,7 @@ struct Driver {
     /// At most one thing a worker, or 20 announcements.
     running: FuturesUnordered<Running>,
     orders: mpsc::Receiver<Order>,
+    look: Look,
 }
 
 fn wall() -> Timestamp {
@@ -127,50 +161,81 @@ impl Driver {
     async fn run(mut self) {
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         self.sweeper.set_online(false, wall());
-        let mut was_measured = false;
-        loop {
+        let stopped = loop {
             self.sweeper.on_timeout(wall());
             while let Some(action) = self.sweeper.poll_action() {
                 self.act(action);
             }
-            let wait = self.sweeper.wait(wall()).unwrap_or(HOUSEKEEPING).max(Duration::from_millis(100));
+            let settled = self.sweeper.take_settled();
+            if !settled.is_empty() {
+                self.keystore.settled(settled);
+            }
+            let wait = self.wait();
             tokio::select! {
                 order = self.orders.recv() => match order {
+                    Some(Order::Stop(reply)) => break Some(reply),
                     Some(order) => self.on_order(order),
-                    None => break,
+                    None => break None,
                 },
                 Some(ran) = self.running.next(), if !self.running.is_empty() => self.on_ran(ran),
-                _ = housekeeping.tick() => was_measured = self.keep_house(was_measured).await,
-                () = tokio::time::sleep(wait) => {
-                    if self.dht.table_len() > 0 && !was_measured {
-                        was_measured = self.keep_house(false).await;
-                    }
-                }
+                _ = housekeeping.tick() => self.keep_house(),
+                () = tokio::time::sleep(wait) => self.look_who_is_there(),
             }
+        };
+        self.keystore.save(self.sweeper.saved_state().encode()).await;
+        if let Some(stopped) = stopped {
+            let _is_heard = stopped.send(());
         }
-        self.keystore.save(&self.sweeper.saved_state().encode());
     }
 
-    /// Looks who is there, and saves the state. Before the first region the size of the network is measured by a few
-    /// lookups, for regions are cut by it. Whether it has been.
-    async fn keep_house(&mut self, was_measured: bool) -> bool {
-        self.keystore.save(&self.sweeper.saved_state().encode());
+    /// How long until something may be due by itself.
+    fn wait(&mut self) -> Duration {
+        if self.look != Look::Done || self.dht.table_len() == 0 {
+            return LOOK_PERIOD;
+        }
+        self.sweeper.wait(wall()).unwrap_or(HOUSEKEEPING).clamp(Duration::from_millis(100), HOUSEKEEPING)
+    }
+
+    /// Saves the state, and has the size of the network told again.
+    fn keep_house(&mut self) {
+        let save = self.keystore.save(self.sweeper.saved_state().encode());
+        self.running.push(Box::pin(async move {
+            save.await;
+            Ran::Saved
+        }));
+        if self.look == Look::Done && self.dht.table_len() > 0 {
+            self.measure(false);
+        }
+        self.look_who_is_there();
+    }
+
+    /// Begins to work when there are peers, and stops beginning when there are none.
+    fn look_who_is_there(&mut self) {
         if self.dht.table_len() == 0 {
             self.sweeper.set_online(false, wall());
-            return was_measured;
+            return;
         }
-        if !was_measured {
-            for number in 0..4_u8 {
+        match self.look {
+            Look::NotYet => self.measure(true),
+            Look::Running => {}
+            Look::Done => self.sweeper.set_online(true, wall()),
+        }
+    }
+
+    /// Asks for the size of the network, by which regions are cut. Before the first region it is measured by a few lookups.
+    fn measure(&mut self, by_lookups: bool) {
+        let dht = self.dht.clone();
+        if by_lookups {
+            self.look = Look::Running;
+        }
+        self.running.push(Box::pin(async move {
+            for number in (0..4_u8).filter(|_| by_lookups) {
                 if let Ok(key) = Key::new(&[b'n', number]) {
-                    let _only_measured = self.dht.closest_peers(key, None).await;
+                    let _only_measured = dht.closest_peers(key, None).await;
                 }
             }
-        }
-        if let Ok(stats) = self.dht.stats().await {
-            self.sweeper.set_network_size(stats.network_size);
-        }
-        self.sweeper.set_online(true, wall());
-        true
+            Ran::Looked(dht.stats().await.ok().and_then(|stats| stats.network_size))
+        }));
     }
 
     fn on_order(&mut self, order: Order) {
@@ -184,6 +249,12 @@ impl Driver {
             Order::Stats(reply) => {
                 let _is_heard = reply.send(self.sweeper.stats(wall()));
             }
+            Order::Restart(reply) => {
+                self.sweeper.restart(wall());
+                let _is_heard = reply.send(());
+            }
+            // The loop takes it.
+            Order::Stop(_) => {}
         }
     }
 
@@ -217,6 +288,12 @@ impl Driver {
             Ran::Announced(job, peer, keys, sent) => {
                 self.sweeper.on_announced(job, &peer.id, &keys, sent, wall());
             }
+            Ran::Looked(size) => {
+                self.sweeper.set_network_size(size);
+                self.look = Look::Done;
+                self.look_who_is_there();
+            }
+            Ran::Saved => {}
         }
     }
 }

@@ -62,6 +62,8 @@ pub(super) struct Job {
     salt: u64,
     /// How many servers took each key of the batch.
     holders: HashMap<Key, u32>,
+    /// New keys that were dealt with, and whether any server took them.
+    settled: Vec<(Key, bool)>,
     pub(super) counts: Counts,
 }
 
@@ -112,6 +114,7 @@ impl Job {
             connections,
             salt,
             holders: HashMap::new(),
+            settled: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -164,6 +167,7 @@ impl Job {
     fn fail(&mut self) -> Step {
         self.counts.is_failed = true;
         self.counts.keys_failed += self.keys.len() as u64;
+        self.settle();
         self.to_tell.clear();
         self.is_asked = false;
         if self.telling.is_empty() { Step::Over } else { Step::Wait }
@@ -255,7 +259,7 @@ impl Job {
         let taken = self.holders.values().filter(|holders| **holders > 0).count() as u64;
         self.counts.keys_provided += taken;
         self.counts.keys_failed += self.holders.len() as u64 - taken;
-        self.holders.clear();
+        self.settle();
         self.keys.clear();
         if let Some(from) = self.more_from {
             self.is_asked = true;
@@ -264,6 +268,19 @@ impl Job {
             self.state = State::Reading;
             Step::Over
         }
+    }
+
+    /// Notes what became of the batch. Only who brought new keys is told of it.
+    fn settle(&mut self) {
+        let holders = std::mem::take(&mut self.holders);
+        if self.origin == Origin::Burst {
+            self.settled.extend(holders.into_iter().map(|(key, holders)| (key, holders > 0)));
+        }
+    }
+
+    /// The new keys that this job has dealt with since it was last asked.
+    pub(super) fn take_settled(&mut self) -> Vec<(Key, bool)> {
+        std::mem::take(&mut self.settled)
     }
 
     /// A server was told of the first `sent` of the keys of [`Step::Announce`].

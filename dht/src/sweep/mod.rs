@@ -19,7 +19,7 @@ mod schedule;
 mod stats;
 mod sweeper;
 
-pub use driver::{Keys, Keystore, Reprovider, ReproviderError, SweepTask};
+pub use driver::{Done, Keys, Keystore, Reprovider, ReproviderError, SweepTask};
 pub use schedule::{SavedState, StateError};
 pub use stats::SweepStats;
 pub use sweeper::{JobId, SweepAction, SweepConfig, Sweeper};

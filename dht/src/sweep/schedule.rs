@@ -98,10 +98,11 @@ impl Schedule {
         self.cycle_start.after(self.interval.mul_f64(fraction(place)))
     }
 
-    /// How long until the place is due; zero if it is.
-    pub(super) fn wait(&mut self, now: Timestamp) -> Duration {
+    /// How long until the region of `bits` at the place is due; zero if it is. A region is due with its last place, so that
+    /// after a cycle in which all was due at once the next one is an interval later for the only region, too.
+    pub(super) fn wait(&mut self, bits: u32, now: Timestamp) -> Duration {
         self.clamp(now);
-        self.due_at(&self.place).since(now)
+        self.due_at(&Prefix::of(&self.place, bits).last()).since(now)
     }
 
     /// A region is at work: the place moves behind it. Whether a new cycle begins.
@@ -113,6 +114,11 @@ impl Schedule {
         self.place = KadId::from_bytes([0; 32]);
         self.cycle_start = self.cycle_start.after(self.interval);
         true
+    }
+
+    /// Makes everything due at once, as without a saved state.
+    pub(super) fn restart(&mut self, now: Timestamp) {
+        *self = Self::new(self.interval, None, now);
     }
 
     pub(super) fn cycle_start(&self) -> Timestamp {
@@ -167,10 +173,10 @@ mod tests {
     fn regions_are_due_in_turn_and_the_next_cycle_an_interval_later() {
         let state = SavedState { cycle_start: now(), place: KadId::from_bytes([0; 32]) };
         let mut schedule = Schedule::new(INTERVAL, Some(state), now());
-        assert_eq!(schedule.wait(now()), Duration::ZERO);
+        let hours = |wait: Duration| (wait.as_secs_f64() / 3600.0).round() as u32;
+        assert_eq!(hours(schedule.wait(1, now())), 11);
         assert!(!schedule.begin(&Prefix::of(&schedule.place(), 1)));
-        let wait = schedule.wait(now()).as_secs_f64();
-        assert!((wait - INTERVAL.as_secs_f64() / 2.0).abs() < 2.0, "{wait}");
+        assert_eq!(hours(schedule.wait(1, now())), 22);
         assert!(schedule.begin(&Prefix::of(&schedule.place(), 1)));
         assert_eq!(schedule.cycle_start(), now().after(INTERVAL));
     }
@@ -180,11 +186,13 @@ mod tests {
         let mut fresh = Schedule::new(INTERVAL, None, now());
         let last = Prefix::of(&KadId::from_bytes([0xff; 32]), 8);
         assert!(fresh.due_at(&last.last()) <= now().after(Duration::from_secs(1)));
-        assert_eq!(fresh.wait(now()), Duration::ZERO);
+        assert!(fresh.wait(8, now()) <= Duration::from_secs(1));
+        fresh.begin(&Prefix::ALL);
+        assert!(fresh.wait(0, now()) + Duration::from_secs(1) >= INTERVAL, "and then an interval later");
         let place = KadId::from_bytes([0x80; 32]);
         let saved = SavedState { cycle_start: before(now(), INTERVAL * 30), place };
         let mut late = Schedule::new(INTERVAL, Some(saved), now());
-        assert_eq!(late.wait(now()), Duration::ZERO);
+        assert_eq!(late.wait(1, now()), Duration::ZERO);
         late.begin(&Prefix::of(&place, 1));
         let behind = now().since(late.due_at(&late.place()));
         assert!(behind <= INTERVAL, "days that were missed are not made up for one by one");

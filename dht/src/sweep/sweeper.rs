@@ -29,7 +29,7 @@ const RETRIES_MAX: usize = 1 << REGION_BITS_MAX;
 /// Settings. The defaults are Kubo's (`Provide.DHT`).
 #[derive(Debug, Clone)]
 pub struct SweepConfig {
-    /// How often each key is announced. Default: 22 hours; records live 48.
+    /// How often each key is announced. Default: 22 hours; records live 48. Zero: never again, only new keys are announced.
     pub interval: Duration,
     /// Regions at work at a time. Default: 16.
     pub workers_max: usize,
@@ -41,6 +41,8 @@ pub struct SweepConfig {
     pub connections_per_worker: usize,
     /// Keys read at a time. Default: 16,384, about 2 MB.
     pub batch_keys: usize,
+    /// How long after the last peer was lost the state is told as `disconnected`, and then as `offline`. Default: 2 hours.
+    pub offline_delay: Duration,
 }
 
 impl Default for SweepConfig {
@@ -52,6 +54,7 @@ impl Default for SweepConfig {
             dedicated_burst: 1,
             connections_per_worker: 20,
             batch_keys: 16_384,
+            offline_delay: Duration::from_secs(2 * 3600),
         }
     }
 }
@@ -108,6 +111,9 @@ pub struct Sweeper {
     started_at: Timestamp,
     status_since: Timestamp,
     is_online: bool,
+    was_online: bool,
+    /// New keys that were dealt with, and whether any server took them.
+    settled: Vec<(Key, bool)>,
     past: Past,
     cycle: Cycle,
     last_cycle: Cycle,
@@ -138,6 +144,8 @@ impl Sweeper {
             started_at: now,
             status_since: now,
             is_online: true,
+            was_online: false,
+            settled: Vec::new(),
             past: Past::default(),
             cycle: Cycle::default(),
             last_cycle: Cycle::default(),
@@ -153,6 +161,7 @@ impl Sweeper {
     pub fn set_online(&mut self, is_online: bool, now: Timestamp) {
         if self.is_online != is_online {
             self.is_online = is_online;
+            self.was_online |= is_online;
             self.status_since = now;
         }
     }
@@ -172,9 +181,21 @@ impl Sweeper {
 
     /// Forgets the new keys that wait (`provide clear`); how many there were.
     pub fn clear(&mut self) -> usize {
-        let cleared = self.pending.len();
-        self.pending.clear();
-        cleared
+        let cleared = std::mem::take(&mut self.pending);
+        let count = cleared.len();
+        self.settled.extend(cleared.into_values().map(|key| (key, false)));
+        count
+    }
+
+    /// Makes all keys due at once (`routing reprovide`).
+    pub fn restart(&mut self, now: Timestamp) {
+        self.schedule.restart(now);
+    }
+
+    /// New keys that were dealt with since this was last asked, and whether any server took them. Those that none took are
+    /// not tried again until they are given once more.
+    pub fn take_settled(&mut self) -> Vec<(Key, bool)> {
+        std::mem::take(&mut self.settled)
     }
 
     /// What to remember over a restart: 41 bytes once encoded. Regions at work count as not done.
@@ -210,11 +231,11 @@ impl Sweeper {
     /// How long until the next region is due, if nothing else happens; `None` while all workers are busy or nobody can be
     /// reached.
     pub fn wait(&mut self, now: Timestamp) -> Option<Duration> {
-        if !self.is_online || !self.has_worker(Origin::Periodic) {
+        if !self.is_online || !self.has_worker(Origin::Periodic) || self.schedule.interval().is_zero() {
             return None;
         }
         let retry = self.retries.front().map(|(at, _)| at.since(now));
-        let due = self.schedule.wait(now);
+        let due = self.schedule.wait(self.region_bits(), now);
         Some(retry.map_or(due, |retry| retry.min(due)))
     }
 
@@ -264,7 +285,8 @@ impl Sweeper {
     }
 
     fn end(&mut self, id: JobId, now: Timestamp) {
-        let Some(job) = self.jobs.remove(&id) else { return };
+        let Some(mut job) = self.jobs.remove(&id) else { return };
+        self.settled.extend(job.take_settled());
         let (counts, took) = (job.counts, now.since(job.started_at));
         self.past.records_provided += counts.records;
         self.past.keys_provided += counts.keys_provided;
@@ -336,6 +358,9 @@ impl Sweeper {
 
     /// Begins with a region that failed before, or with the next one that is due.
     fn begin_periodic(&mut self, now: Timestamp) -> bool {
+        if self.schedule.interval().is_zero() {
+            return false;
+        }
         let salt = self.next_job << 20;
         let connections = self.config.connections_per_worker;
         if self.retries.front().is_some_and(|(at, _)| *at <= now)
@@ -344,16 +369,25 @@ impl Sweeper {
             self.begin(Job::periodic(region, connections, salt, now), now);
             return true;
         }
-        if !self.schedule.wait(now).is_zero() {
+        let bits = self.region_bits();
+        if !self.schedule.wait(bits, now).is_zero() {
             return false;
         }
-        let region = Prefix::of(&self.schedule.place(), self.region_bits());
+        let region = Prefix::of(&self.schedule.place(), bits);
         if self.schedule.begin(&region) {
             self.last_cycle = self.cycle;
             self.cycle = Cycle::default();
         }
         self.begin(Job::periodic(region, connections, salt, now), now);
         true
+    }
+
+    fn status(&self, now: Timestamp) -> &'static str {
+        match (self.is_online, self.was_online) {
+            (true, _) => "online",
+            (false, true) if now.since(self.status_since) < self.config.offline_delay => "disconnected",
+            (false, _) => "offline",
+        }
     }
 
     /// What `provide stat` shows.
@@ -367,9 +401,9 @@ impl Sweeper {
         let (ongoing_provides, ongoing_reprovides) = (ongoing(Origin::Burst), ongoing(Origin::Periodic));
         let cycle = if self.last_cycle.regions > 0 { self.last_cycle } else { self.cycle };
         let per = |sum: u64, count: u64| sum as f64 / count.max(1) as f64;
-        let wait = self.schedule.wait(now);
+        let wait = self.schedule.wait(bits, now);
         SweepStats {
-            status: if self.is_online { "online" } else { "offline" },
+            status: self.status(now),
             since: self.status_since,
             pending_key_provides: self.pending.len(),
             pending_region_provides: regions.len(),

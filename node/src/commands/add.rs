@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
 use serde_json::{Map, Value, json};
 
 use super::cid_text::CidText;
+use super::fast_provide::{self, Fast};
 use super::registry::{Arg, Call, Command, CommandError, Opt, Request, Response, TextForm};
 use super::upload::Upload;
 use super::{Context, Terminal};
 use crate::config::{AddFlags, ResolvedImport, resolve_import};
+use crate::provide::Content;
 use crate::services::unixfs::add::{AddEvent, AddOptions, Added};
 
 pub(super) fn command() -> Command {
@@ -26,7 +27,7 @@ pub(super) fn command() -> Command {
         .opts(output_options())
         .opts(dag_options())
         .opts(meta_options())
-        .opts(fast_provide_options())
+        .opts(fast_provide::options())
         .run(run)
         .fails_loudly()
         .text_with(AddText::new)
@@ -115,24 +116,6 @@ fn meta_options() -> Vec<Opt> {
     ]
 }
 
-/// How fast what was added becomes known to others. Without a network nothing is announced, whatever they say.
-pub(super) fn fast_provide_options() -> Vec<Opt> {
-    vec![
-        Opt::bool(
-            "fast-provide-root",
-            "Announce the root at once, beside the regular schedule. Accepted; nothing is announced yet.",
-        ),
-        Opt::bool(
-            "fast-provide-dag",
-            "Announce the whole DAG at once, beside the regular schedule. Accepted; nothing is announced yet.",
-        ),
-        Opt::bool(
-            "fast-provide-wait",
-            "Wait until the announcement is done. Accepted; nothing is announced yet.",
-        ),
-    ]
-}
-
 /// A person at the terminal sees progress unless asked not to.
 fn before(call: &mut Call, terminal: &Terminal) -> Result<(), CommandError> {
     let quiet = call.bool("quiet") || call.bool("quieter") || call.bool("silent");
@@ -149,11 +132,19 @@ async fn run(context: Context, mut request: Request) -> Result<Response, Command
     let flags = flags(&request)?;
     let resolved = resolve_import(&config, &flags).map_err(CommandError::from_error)?;
     let options = options(&request, resolved);
+    let content = Content { pinned: options.pin, in_files: options.to_files.is_some() };
+    let fast = Fast::of_call(node, &request, content)?;
+    let only_hash = options.only_hash;
     let events = node.unixfs().add(Upload(request.take_input()), options);
-    Ok(Response::Stream(Box::pin(events.map(move |event| match event {
-        Ok(event) => Ok(value(event, cids)),
-        Err(error) => Err(CommandError::from_error(error)),
-    }))))
+    Ok(Response::Stream(fast.after(events, move |event, roots| {
+        // What comes last is the root of all.
+        if let AddEvent::Added(added) = &event
+            && !only_hash
+        {
+            *roots = vec![added.cid];
+        }
+        Some(value(event, cids))
+    })))
 }
 
 /// The flags that decide about the DAG, as given.

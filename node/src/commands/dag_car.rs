@@ -1,13 +1,15 @@
 //! `dag import` and `dag export`: DAGs as CAR files.
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 
 use super::cid_text::CidText;
+use super::fast_provide::{self, Fast};
 use super::registry::{
     Arg, ByteStream, Call, Command, CommandError, Encoding, Input, InputError, Opt, Request, Response, quote,
 };
-use super::{Context, Terminal, add, paths};
+use super::{Context, Terminal, paths};
+use crate::provide::Content;
 use crate::services::dag::{ExportOptions, ImportEvent, ImportOptions};
 
 pub(super) fn export() -> Command {
@@ -30,7 +32,7 @@ pub(super) fn import() -> Command {
         .opt(Opt::bool("local-only", "Accept DAGs that are not complete here. Implies --pin-roots=false."))
         .opt(Opt::bool("silent", "No output."))
         .opt(Opt::bool("stats", "Output stats."))
-        .opts(add::fast_provide_options())
+        .opts(fast_provide::options())
         .opt(Opt::bool("allow-big-block", "Disable block size check and allow creation of blocks bigger than 2MiB."))
         .opt(Opt::bool("progress", "Tell how many bytes were read.").hidden())
         .run(run_import)
@@ -76,18 +78,25 @@ async fn run_import(context: Context, mut request: Request) -> Result<Response, 
         progress: request.bool("progress"),
     };
     let archives = Archives { input: request.take_input(), any: false };
-    let events = context.node().await?.dag().import(archives, options);
-    Ok(Response::Stream(Box::pin(events.map(move |event| {
-        Ok(match event.map_err(CommandError::from_error)? {
-            ImportEvent::Progress { bytes } => json!({ "Progress": bytes }),
-            ImportEvent::Root { cid, error } => {
-                json!({ "Root": { "Cid": cids.link(&cid), "PinErrorMsg": error.unwrap_or_default() } })
-            }
-            ImportEvent::Stats { blocks, bytes } => {
-                json!({ "Stats": { "BlockCount": blocks, "BlockBytesCount": bytes } })
-            }
-        })
-    }))))
+    let node = context.node().await?;
+    let content = Content { pinned: options.pin_roots, in_files: false };
+    let fast = Fast::of_call(node, &request, content)?;
+    let events = node.dag().import(archives, options);
+    Ok(Response::Stream(fast.after(events, move |event, roots| match event {
+        ImportEvent::Progress { bytes } => Some(json!({ "Progress": bytes })),
+        ImportEvent::Root { cid, error } => {
+            roots.extend(error.is_none().then_some(cid));
+            let error = error.unwrap_or_default();
+            Some(json!({ "Root": { "Cid": cids.link(&cid), "PinErrorMsg": error } }))
+        }
+        ImportEvent::Unpinned { cid } => {
+            roots.push(cid);
+            None
+        }
+        ImportEvent::Stats { blocks, bytes } => {
+            Some(json!({ "Stats": { "BlockCount": blocks, "BlockBytesCount": bytes } }))
+        }
+    })))
 }
 
 /// The files of a call, one after the other; at least one.

@@ -23,7 +23,7 @@ use crate::routing::Routing;
 const EVENTS_MAX: usize = 1024;
 
 /// Kubo's words for a node that takes part in no DHT.
-const NO_DHT: &str = "routing service is not a DHT";
+pub(super) const NO_DHT: &str = "routing service is not a DHT";
 
 /// `Type` of events, as Kubo numbers them.
 mod kind {
@@ -119,6 +119,7 @@ pub(super) fn provide_here() -> Command {
 
 async fn run_provide(context: Context, request: Request) -> Result<Response, CommandError> {
     let (routing, swarm) = (routing(&context)?.clone(), super::swarm::of_command(&context)?);
+    super::provide::enabled(&context)?;
     if swarm.connections().await.map_err(CommandError::from_error)?.is_empty() {
         return Err(CommandError::new("cannot provide, no connected peers"));
     }
@@ -254,7 +255,7 @@ fn verbose() -> Opt {
 }
 
 /// A CID, or a path whose root it is.
-fn cid_of(text: &str) -> Result<Cid, CommandError> {
+pub(super) fn cid_of(text: &str) -> Result<Cid, CommandError> {
     let path = paths::parse(text)?;
     match path.root() {
         PathRoot::Ipfs(cid) | PathRoot::Ipld(cid) => Ok(*cid),

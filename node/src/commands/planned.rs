@@ -3,12 +3,12 @@
 //! Some of them have one right answer on a node that is not online: the error that Kubo gives there.
 
 use super::registry::{Arg, ArgKind, Command, CommandError, Needs, Opt, OptKind, Request, Response, Status};
-use super::{Context, bandwidth, bitswap, finding, object, pin, planned_help, repo, routing};
+use super::{Context, bandwidth, bitswap, finding, object, pin, planned_help, provide, repo, routing};
 
 /// Why commands of pinning services are not there.
 pub(super) const PINNING_SERVICES: &str = "this version does not talk to pinning services yet";
 /// What is said online of what is not there yet.
-const NOT_YET: &str = "this version does not do this yet, and docs/network.md says what it does; 'routing provide' announces single blocks";
+const NOT_YET: &str = "this version does not do this yet, and docs/network.md says what it does";
 /// Why the updater is not there.
 const UPDATE: &str = "updates come with the package that holdfast was installed from";
 /// Why DAG nodes are not edited in this old form.
@@ -28,11 +28,6 @@ const NO_FILESTORE: &str = "filestore is not enabled, see https://git.io/vNItf";
 /// Kubo's words for limits of connections, without connections.
 pub(super) const NO_RESOURCE_MANAGER: &str =
     "missing ResourceMgr: make sure the daemon is running with Swarm.ResourceMgr.Enabled";
-/// Kubo's words where stream mounting was not switched on.
-const NO_STREAM_MOUNTING: &str = "libp2p stream mounting not enabled";
-/// Kubo's words where pubsub was not switched on.
-const NO_PUBSUB: &str =
-    "experimental pubsub feature not enabled, run daemon with --enable-pubsub-experiment to use";
 /// Kubo's words for commands on DAG nodes in their old form.
 const REMOVED_OBJECT: &str = "removed, use 'ipfs dag' or 'ipfs files' instead";
 
@@ -45,13 +40,11 @@ enum Answer {
     Planned(&'static str),
     /// Kubo's error without a network.
     Fails(&'static str),
-    /// Kubo's error of `p2p`, which depends on the config.
-    StreamMounting,
     /// Kubo's error for commands that it no longer has.
     Removed(&'static str),
 }
 
-use Answer::{Fails, Group, Planned, Removed, StreamMounting};
+use Answer::{Fails, Group, Planned, Removed};
 
 /// Path, arguments, options, answer, one line about it.
 ///
@@ -61,7 +54,6 @@ type Row = (&'static str, &'static str, &'static str, Answer, &'static str);
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    ("bitswap reprovide", "", "", Fails(OFFLINE_COMMAND), "Announce blocks again."),
     ("dht", "", "", Group, "Issue commands directly through the DHT."),
     ("diag datastore", "", "", Group, "Look into the data store."),
     ("diag datastore count", "<prefix>", "", Planned("Kubo's data store keys do not exist here: see 'repo stat'"), "Count keys."),
@@ -83,32 +75,12 @@ const ROWS: &[Row] = &[
     ("object patch rm-link", "<root> <name>", "allow-non-unixfs", Planned(PATCH), "Remove a link from a given object."),
     ("object patch set-data", "<root> <file:data->", "", Removed(REMOVED_OBJECT), "Removed, use 'ipfs dag' or 'ipfs files' instead."),
     ("object put", "<file:data->", "", Removed(REMOVED_OBJECT), "Removed, use 'ipfs dag' or 'ipfs files' instead."),
-    ("p2p", "", "", Group, "Libp2p stream mounting."),
-    ("p2p close", "", "all/a protocol/p:string listen-address/l:string target-address/t:string", StreamMounting, "Stop listening for new connections to forward."),
-    ("p2p forward", "<protocol> <listen-address> <target-address>", "allow-custom-protocol foreground/f", StreamMounting, "Forward connections to a libp2p service."),
-    ("p2p listen", "<protocol> <target-address>", "allow-custom-protocol report-peer-id/r foreground/f", StreamMounting, "Create a libp2p service."),
-    ("p2p ls", "", "headers/v", StreamMounting, "List active p2p listeners."),
-    ("p2p stream", "", "", Group, "P2P stream management."),
-    ("p2p stream close", "[id]", "all/a", StreamMounting, "Close an active p2p stream."),
-    ("p2p stream ls", "", "headers/v", StreamMounting, "List active p2p streams."),
     ("pin remote", "", "", Group, "Pin and unpin objects on a remote pinning service."),
     ("pin remote add", "<ipfs-path>", "service:string name:string background", Planned(PINNING_SERVICES), "Pin an object to a remote pinning service."),
     ("pin remote ls", "", "service:string name:string cid:list status:list", Planned(PINNING_SERVICES), "List objects pinned to a remote pinning service."),
     ("pin remote rm", "", "service:string name:string cid:list status:list force", Planned(PINNING_SERVICES), "Remove pins from a remote pinning service."),
-    ("provide", "", "", Group, "Control and monitor content providing."),
-    ("provide once", "<key->...", "recursive/r", Fails(OFFLINE_COMMAND), "Provide once, now."),
-    ("provide stat", "", PROVIDE_STAT, Fails(OFFLINE_COMMAND), "Show statistics about providing."),
-    ("pubsub", "", "", Group, "An experimental publish-subscribe system."),
-    ("pubsub ls", "", "", Fails(NO_PUBSUB), "List subscribed topics by name."),
-    ("pubsub peers", "[topic]", "", Fails(NO_PUBSUB), "List peers we are currently pubsubbing with."),
-    ("pubsub pub", "<topic> <file:data->", "", Fails(NO_PUBSUB), "Publish data to a given pubsub topic."),
-    ("pubsub reset", "", "peer/p:string", Fails(NO_PUBSUB), "Reset what pubsub has stored."),
-    ("pubsub sub", "<topic>", "", Fails(NO_PUBSUB), "Subscribe to messages on a given topic."),
     ("routing", "", "", Group, "Issue routing commands."),
-    ("routing reprovide", "", "", Fails(OFFLINE_COMMAND), "Announce again what is stored."),
     ("stats", "", "", Group, "Query statistics."),
-    ("stats provide", "", PROVIDE_STAT, Fails(OFFLINE_COMMAND), "Show statistics about providing."),
-    ("stats reprovide", "", PROVIDE_STAT, Fails(OFFLINE_COMMAND), "Show statistics about providing."),
     ("update", "", "", Group, "Update the program."),
     ("update check", "", "pre", Planned(UPDATE), "Look for a newer version."),
     ("update clean", "", "", Planned(UPDATE), "Remove what updates left behind."),
@@ -117,22 +89,21 @@ const ROWS: &[Row] = &[
     ("update versions", "", "count/n:int pre", Planned(UPDATE), "List versions."),
 ];
 
-/// The options of `provide stat` and its other names.
-const PROVIDE_STAT: &str =
-    "lan all/a compact connectivity network schedule timings workers operations queues";
-
 /// Puts these commands into the tree: below the groups that are there, else in groups of their own.
 pub(super) fn add_to(root: &mut Vec<Command>) {
     for row in ROWS {
         let words: Vec<&'static str> = row.0.split(' ').collect();
         insert(root, &words, row);
     }
-    insert_command(root, &["provide"], provide_clear());
     insert_command(root, &["pin", "remote"], pin::remote_service());
     insert_command(root, &["stats"], repo::stat("repo"));
     insert_command(root, &["stats"], bandwidth::command());
     insert_command(root, &["stats"], bitswap::stat("bitswap"));
     insert_command(root, &["stats"], finding::stats());
+    insert_command(root, &["stats"], provide::stat("provide"));
+    insert_command(root, &["stats"], provide::stat("reprovide"));
+    insert_command(root, &["bitswap"], provide::reprovide());
+    insert_command(root, &["routing"], provide::reprovide());
     // Programs still call them by the old name of the group.
     for group in ["routing", "dht"] {
         insert_command(root, &[group], routing::get());
@@ -187,7 +158,6 @@ fn command(name: &'static str, row: &Row) -> Command {
         Group => command,
         Planned(why) => command.planned(why),
         Fails(words) => command.only_fails().run(fails(words)),
-        StreamMounting => command.only_fails().run(stream_mounting),
         Removed(words) => {
             command.status(Status::Removed).needs(Needs::Nothing).only_fails().run(fails(words))
         }
@@ -203,29 +173,6 @@ fn fails(
         }
         std::future::ready(Err(CommandError::new(words)))
     }
-}
-
-/// What `p2p` fails with: the feature is off unless the config says otherwise, and then the network is missing.
-async fn stream_mounting(context: Context, _: Request) -> Result<Response, CommandError> {
-    let config = super::config::load(&context).await?;
-    let is_on = config.get("Experimental.Libp2pStreamMounting").is_ok_and(|value| value == true);
-    Err(CommandError::new(if is_on { OFFLINE_COMMAND } else { NO_STREAM_MOUNTING }))
-}
-
-/// `provide clear`: what is not queued is cleared at once.
-fn provide_clear() -> Command {
-    Command::new("clear", "Clear what is queued to be provided.")
-        .help("Forgets what waits to be announced, and prints how many items that were. An offline node has none.")
-        .opt(Opt::bool("quiet q", "Do not write output."))
-        .needs(Needs::Config)
-        .run(|_, request| {
-            let answer = if request.bool("quiet") { Response::Empty } else { Response::One(0.into()) };
-            std::future::ready(Ok(answer))
-        })
-        .text(|_, value, out| {
-            out.extend_from_slice(format!("removed {value} items from provide queue\n").as_bytes());
-            Ok(())
-        })
 }
 
 /// Arguments from their short form.

@@ -4,10 +4,7 @@
 pub(super) fn option(path: &str, name: &str) -> &'static str {
     match (path, name) {
         ("update versions", "count") => "Most versions to list.",
-        ("pubsub reset", "peer") => "Forget only what this peer has sent.",
-        ("provide once" | "routing provide", "recursive") => "Provide everything below the given CIDs too.",
         ("bitswap stat" | "stats bitswap", "verbose") => "Also name the partners.",
-        (path, "all") if path.starts_with("p2p") => "Close all of them.",
         _ => OPTIONS.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text),
     }
 }
@@ -16,11 +13,10 @@ pub(super) fn option(path: &str, name: &str) -> &'static str {
 pub(super) fn argument(path: &str, name: &str) -> &'static str {
     match (path, name) {
         ("object patch add-link" | "object patch rm-link", "name") => "Name of the link.",
-        (path, "key") if path.starts_with("dht") || path.starts_with("routing") || path == "provide once" => {
+        (path, "key") if path.starts_with("dht") || path.starts_with("routing") => {
             "CID, path or routing key that it is about."
         }
         (path, "key") if path.starts_with("diag") => "Key in the data store.",
-        ("pubsub pub", "data") => "The data to be published.",
         (path, "data") if path.starts_with("object") => "Data of the object.",
         _ => ARGUMENTS.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text),
     }
@@ -28,7 +24,6 @@ pub(super) fn argument(path: &str, name: &str) -> &'static str {
 
 /// By name.
 const OPTIONS: &[(&str, &str)] = &[
-    ("all", "Show every section."),
     ("allow-big-block", "Take blocks that are larger than what other nodes accept."),
     ("allow-custom-protocol", "Do not ask that the protocol's name begins with /x/."),
     ("allow-delegated", "Publish through HTTP routers alone, without peers."),
@@ -37,8 +32,6 @@ const OPTIONS: &[(&str, &str)] = &[
     ("allow-offline", "Store it here while there is no network."),
     ("background", "Return at once, and let the service go on."),
     ("cid", "Only these CIDs, separated by commas."),
-    ("compact", "Use two columns. Needs --all."),
-    ("connectivity", "Show connections."),
     ("create", "Create nodes in between that are not there."),
     ("direction", "Also say who opened each connection."),
     ("file-order", "Sort by file and place in it."),
@@ -52,30 +45,23 @@ const OPTIONS: &[(&str, &str)] = &[
     ("interval", "Time between two outputs, with --poll."),
     ("ipfs-path", "Where to mount /ipfs."),
     ("ipns-path", "Where to mount /ipns."),
-    ("lan", "Show figures of the LAN DHT only."),
     ("latency", "Also say how long each peer takes to answer."),
     ("listen-address", "Only what listens on this address."),
     ("mfs-path", "Where to mount the mutable file system."),
     ("name", "A name for the pin, or only pins of this name."),
-    ("network", "Show figures of the network."),
     ("num-providers", "Most providers to look for."),
-    ("operations", "Show operations."),
     ("peer", "Only what this peer wants."),
     ("poll", "Go on printing until interrupted."),
     ("pre", "Count versions that are not final too."),
     ("proto", "Only traffic of this protocol."),
     ("protocol", "Only this protocol."),
-    ("queues", "Show queues."),
     ("remove-bad-blocks", "Remove blocks that do not match their file."),
     ("report-peer-id", "Send the other peer's ID to the target first."),
-    ("schedule", "Show what is due when."),
     ("service", "The pinning service, by its name in the config."),
     ("status", "Only pins in these states, separated by commas: queued, pinning, pinned, failed."),
     ("streams", "Also list the streams of each connection."),
     ("target-address", "Only what is forwarded to this address."),
-    ("timings", "Show times."),
     ("verbose", "Print extra information."),
-    ("workers", "Show workers."),
 ];
 
 /// By name.

@@ -174,6 +174,11 @@ impl Config {
         Ok(names.unwrap_or_default())
     }
 
+    /// Whether there is something at `key`: neither `null` nor an empty text.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
+        self.value(key).is_some_and(|value| value.as_str() != Some(""))
+    }
+
     /// A text.
     pub fn text(&self, key: &str) -> Result<Option<String>, ValueError> {
         self.typed(key, "a text", |value| value.as_str().map(str::to_owned))

@@ -55,6 +55,7 @@ pub(super) async fn figures(context: &Context) -> Option<NodeFigures> {
         tally: node.store().tally(),
         swarm: swarm_figures(node).await,
         bitswap: node.exchange().map(|exchange| BitswapFigures::of(exchange.counters())),
+        dhts: super::finding::figures(node).await,
     })
 }
 

@@ -11,6 +11,7 @@
 
 mod allocator;
 mod bitswap;
+mod finding;
 mod gateway;
 pub mod health;
 pub mod log;
@@ -25,6 +26,7 @@ mod text;
 
 pub use allocator::AllocatorFigures;
 pub use bitswap::BitswapFigures;
+pub use finding::DhtFigures;
 pub(crate) use gateway::Served;
 pub use log::Logs;
 pub use metrics::{HttpExchange, Metrics};

@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 
+use super::finding::DhtFigures;
 use super::{AllocatorFigures, BitswapFigures, Logs, ProcessFigures};
 use crate::commands::{Context, KUBO_VERSION};
 use crate::fetch::FetchCounts;
@@ -35,6 +36,8 @@ pub struct NodeFigures {
     pub swarm: Option<SwarmFigures>,
     /// Its Bitswap; `None` if it has none.
     pub bitswap: Option<BitswapFigures>,
+    /// Its DHTs; none if it takes part in none.
+    pub dhts: Vec<DhtFigures>,
 }
 
 /// What a swarm counts.
@@ -170,6 +173,7 @@ impl Sheet<'_> {
         node.swarm.as_ref().map_or(Ok(()), |swarm| self.swarm(swarm))?;
         node.bitswap.as_ref().map_or(Ok(()), |bitswap| bitswap.write(self))?;
         self.tally(&node.tally)?;
+        self.finding(&node.dhts)?;
         node.store.as_ref().map_or(Ok(()), |store| self.store(store))
     }
 
@@ -210,7 +214,24 @@ impl Sheet<'_> {
         self.gauges("holdfast_p2p_protocol_bytes", "Bytes that protocols sent and received", &bytes)
     }
 
-    fn gauges<const LABELS: usize>(
+    /// `name` is without `_total`.
+    pub(super) fn counters<const LABELS: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: &[([(&str, &str); LABELS], u64)],
+    ) -> Written {
+        let Some(kind) = values.first().map(|(_, value)| ConstCounter::new(*value).metric_type()) else {
+            return Ok(());
+        };
+        let mut encoder = self.encoder.encode_descriptor(name, help, None, kind)?;
+        for (labels, value) in values {
+            ConstCounter::new(*value).encode(encoder.encode_family(labels)?)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn gauges<const LABELS: usize>(
         &mut self,
         name: &str,
         help: &str,

@@ -36,6 +36,7 @@ pub type Events = Option<mpsc::Sender<QueryEvent>>;
 /// Both DHTs. Clones share them; what it does by itself ends with the last.
 #[derive(Debug, Clone)]
 pub struct Routing {
+    us: PeerId,
     wan: Handle,
     lan: Handle,
     _expiring: Arc<Upkeep>,
@@ -50,7 +51,13 @@ pub(crate) struct Behaviours {
 
 /// A task that ends when this is dropped.
 #[derive(Debug)]
-struct Upkeep(JoinHandle<()>);
+pub(crate) struct Upkeep(JoinHandle<()>);
+
+impl Upkeep {
+    pub(crate) fn of(task: JoinHandle<()>) -> Self {
+        Self(task)
+    }
+}
 
 impl Drop for Upkeep {
     fn drop(&mut self) {
@@ -59,13 +66,15 @@ impl Drop for Upkeep {
 }
 
 impl Routing {
-    /// Both DHTs of a node, and what the swarm runs; none where `mode` says so. Must be called within a tokio runtime.
+    /// Both DHTs of a node, and what the swarm runs; none where `mode` says so. `gives_itself`: it tells those who ask that
+    /// it has what it announces. Must be called within a tokio runtime.
     pub(crate) fn new(
         us: PeerId,
         mode: RoutingMode,
         config: &Config,
         store: &Store,
         pool: &Pool,
+        gives_itself: bool,
     ) -> Result<Option<(Self, Behaviours)>, ValueError> {
         let (wan_mode, lan_mode) = match mode {
             RoutingMode::None => return Ok(None),
@@ -73,7 +82,8 @@ impl Routing {
             RoutingMode::Client => (Mode::Client, Mode::Client),
             RoutingMode::Server => (Mode::Server, Mode::Server),
         };
-        let records = |scope| Records::new(store.clone(), pool.clone(), scope);
+        let us_as_provider = gives_itself.then_some(us);
+        let records = |scope| Records::new(store.clone(), pool.clone(), scope).with_us(us_as_provider);
         let (wan_records, lan_records) = (records(Scope::Wan), records(Scope::Lan));
         let upkeep = tokio::spawn(expire(vec![wan_records.clone(), lan_records.clone()]));
         let wan_config = kad::Config::new(Scope::Wan);
@@ -83,7 +93,7 @@ impl Routing {
         let (mut lan_behaviour, lan) = Behaviour::new(us, lan_config, Arc::new(lan_records));
         wan_behaviour.set_mode(wan_mode);
         lan_behaviour.set_mode(lan_mode);
-        let routing = Self { wan, lan, _expiring: Arc::new(Upkeep(upkeep)) };
+        let routing = Self { us, wan, lan, _expiring: Arc::new(Upkeep(upkeep)) };
         let wan_serves_when_reachable = mode == RoutingMode::Auto;
         Ok(Some((routing, Behaviours { wan: wan_behaviour, lan: lan_behaviour, wan_serves_when_reachable })))
     }
@@ -120,6 +130,20 @@ impl Routing {
         self.outer().provide(key, Provide::Classic, events).await
     }
 
+    /// As [`Routing::provide`], but ends as soon as most of the peers know that are probably the closest.
+    pub(crate) async fn provide_fast(&self, hash: &Multihash) -> Result<usize, QueryError> {
+        let key = Key::new(&hash.to_bytes()).map_err(|error| QueryError::Internal(error.to_string()))?;
+        self.outer().provide(key, Provide::Optimistic, None).await
+    }
+
+    /// One of them.
+    pub(crate) fn dht(&self, scope: Scope) -> &Handle {
+        match scope {
+            Scope::Wan => &self.wan,
+            Scope::Lan => &self.lan,
+        }
+    }
+
     /// The best record under a key that either DHT has.
     pub async fn get_value(&self, key: Key, events: Events) -> Result<Vec<u8>, QueryError> {
         let wan = self.wan.get_value(key.clone(), VALUE_QUORUM, events.clone());
@@ -146,10 +170,7 @@ impl Routing {
 
     /// The state of one of them.
     pub async fn stats(&self, scope: Scope) -> Result<Stats, QueryError> {
-        match scope {
-            Scope::Wan => self.wan.stats().await,
-            Scope::Lan => self.lan.stats().await,
-        }
+        self.dht(scope).stats().await
     }
 
     /// The DHT that single keys are announced in.

@@ -17,6 +17,7 @@ use holdfast_dht::records::{
 use libp2p::{Multiaddr, PeerId};
 
 use crate::pool::Pool;
+use crate::provide::is_provided;
 
 /// First byte of every row.
 const ROW_VERSION: u8 = 1;
@@ -37,13 +38,20 @@ pub(crate) struct Records {
     values: Arc<AtomicU64>,
     /// Held while a row is compared and replaced. A store has few such requests at a time, each of about 0.1 ms.
     replacing: Arc<Mutex<()>>,
+    /// This node, where it is given as a provider of what it announces.
+    us: Option<PeerId>,
 }
 
 impl Records {
     /// Keeps what is of `scope` in `store`. Counts nothing before [`Records::expire`] has gone through once.
     pub(crate) fn new(store: Store, pool: Pool, scope: Scope) -> Self {
         let (providers, values, replacing) = (Arc::default(), Arc::default(), Arc::default());
-        Self { store, pool, scope, providers, values, replacing }
+        Self { store, pool, scope, providers, values, replacing, us: None }
+    }
+
+    /// Gives this node, if any, as a provider of what it announces.
+    pub(crate) fn with_us(self, us: Option<PeerId>) -> Self {
+        Self { us, ..self }
     }
 
     /// Removes rows that have expired, page by page, and counts the others.
@@ -158,7 +166,12 @@ impl Records {
             })
             .collect();
         found.sort_by_key(|(received, _)| std::cmp::Reverse(*received));
-        Ok(found.into_iter().take(max).map(|(_, provider)| provider).collect())
+        // Its addresses are the DHT's to add.
+        let us = self.us.filter(|_| is_provided(&self.store, key));
+        let us = us.map(|id| PeerInfo { id, addresses: Vec::new() });
+        let others = found.into_iter().map(|(_, provider)| provider);
+        let others = others.filter(|provider| Some(provider.id) != us.as_ref().map(|us| us.id));
+        Ok(us.iter().cloned().chain(others).take(max).collect())
     }
 
     fn value(&self, key: &Key, now: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {

@@ -42,6 +42,9 @@ async fn search(routing: Routing, cid: Cid, exchange: Handle, providers_max: usi
     let mut found = routing.find_providers(cid.hash(), providers_max, None);
     let all = async {
         while let Some(provider) = found.next().await {
+            if provider.id == routing.us {
+                continue;
+            }
             exchange.providers(cid, vec![(provider.id, provider.addresses)]).await;
         }
     };

@@ -11,10 +11,11 @@ use tokio::time::{Instant, interval_at};
 
 use super::super::calls::wait_value;
 use super::super::cid_text::CidText;
+use super::super::fast_provide::{self, Fast};
 use super::super::layout::human_bytes;
 use super::super::registry::{Arg, Call, Command, CommandError, Encoding, Opt, Request, Response};
 use super::super::{Context, Terminal};
-use super::{check_name, fast_provide, pins_of, resolve};
+use super::{PINNED, check_name, pins_of, resolve};
 use crate::fetch::Wait;
 use crate::node::Node;
 use crate::services::pins::{PinOptions, PinProgress};
@@ -38,7 +39,7 @@ pub(super) fn command() -> Command {
         )
         .opt(Opt::string("name n", "An optional name for created pin(s)."))
         .opt(Opt::bool("progress", "Show progress."))
-        .opts(fast_provide())
+        .opts(fast_provide::options())
         .run(run)
         .fails_loudly()
         .text(text)
@@ -56,15 +57,16 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
     };
     check_name(&options.name)?;
     let node = context.node().await?.clone();
+    let fast = Fast::of_call(&node, &request, PINNED)?;
     if !show_progress {
-        let pins = add_all(&node, request.args(), &options, cids, &PinProgress::default()).await?;
+        let pins = add_all(&node, request.args(), &options, cids, &PinProgress::default(), &fast).await?;
         return Ok(Response::One(json!({ "Pins": pins })));
     }
     let (values, mut told) = mpsc::channel::<Value>(4);
     let paths = request.args().to_vec();
     let work = async move {
         let progress = PinProgress::default();
-        let mut adding = pin!(add_all(&node, &paths, &options, cids, &progress));
+        let mut adding = pin!(add_all(&node, &paths, &options, cids, &progress, &fast));
         let mut ticks = interval_at(Instant::now() + REPORT_EVERY, REPORT_EVERY);
         let pins = loop {
             tokio::select! {
@@ -106,13 +108,16 @@ async fn add_all(
     options: &PinOptions,
     cids: CidText,
     progress: &PinProgress,
+    fast: &Fast,
 ) -> Result<Vec<String>, CommandError> {
-    let mut added = Vec::with_capacity(paths.len());
+    let (mut added, mut roots) = (Vec::with_capacity(paths.len()), Vec::with_capacity(paths.len()));
     for path in paths {
         let cid = resolve(node, path).await?;
         node.pins().add(cid, options.clone(), progress).await.map_err(CommandError::from_error)?;
         added.push(cids.text(&cid));
+        roots.push(cid);
     }
+    fast.try_announce(&roots).await;
     Ok(added)
 }
 

@@ -12,10 +12,15 @@ use serde_json::{Value, json};
 
 pub(super) use self::remote::service as remote_service;
 use super::cid_text::CidText;
+use super::fast_provide::Fast;
 use super::registry::{Arg, Command, CommandError, Opt, Request, Response};
-use super::{Context, paths};
+use super::{Context, fast_provide, paths};
 use crate::node::Node;
+use crate::provide::Content;
 use crate::services::pins::{PinAddError, PinProgress};
+
+/// What these commands announce.
+const PINNED: Content = Content { pinned: true, in_files: false };
 
 /// The group. Commands on remote pinning services are put below it where they are planned.
 pub(super) fn command() -> Command {
@@ -36,7 +41,7 @@ fn update() -> Command {
         .arg(Arg::text("from-path", "Path to old object.").required())
         .arg(Arg::text("to-path", "Path to a new object to be pinned.").required())
         .opt(Opt::bool("unpin", "Remove the old pin.").default(true))
-        .opts(fast_provide())
+        .opts(fast_provide::options())
         .run(run_update)
         .text(|_, value, out| {
             let mut pins = pins_of(value);
@@ -44,24 +49,6 @@ fn update() -> Command {
             out.extend_from_slice(format!("updated {from} to {to}\n").as_bytes());
             Ok(())
         })
-}
-
-/// Options about announcing what is pinned. They are accepted, and mean nothing while there is no network.
-fn fast_provide() -> [Opt; 3] {
-    [
-        Opt::bool(
-            "fast-provide-root",
-            "Announce the root at once when it is pinned. Default: Import.FastProvideRoot. Accepted; nothing is announced yet.",
-        ),
-        Opt::bool(
-            "fast-provide-dag",
-            "Announce the whole DAG when it is pinned. Default: Import.FastProvideDAG. Accepted; nothing is announced yet.",
-        ),
-        Opt::bool(
-            "fast-provide-wait",
-            "Wait until what is announced at once is announced. Default: Import.FastProvideWait. Accepted; nothing is announced yet.",
-        ),
-    ]
 }
 
 /// The block that a path ends in.
@@ -86,6 +73,7 @@ fn pins_of(value: &Value) -> impl Iterator<Item = &str> {
 async fn run_update(context: Context, request: Request) -> Result<Response, CommandError> {
     let cids = CidText::of_call(&request)?;
     let node = context.node().await?;
+    let fast = Fast::of_call(node, &request, PINNED)?;
     // Both are read before either is followed.
     let paths = paths::parse_all(request.args())?;
     let mut ends = Vec::with_capacity(paths.len());
@@ -96,6 +84,7 @@ async fn run_update(context: Context, request: Request) -> Result<Response, Comm
         let (pins, progress) = (node.pins(), PinProgress::default());
         let update = pins.update(*from, *to, request.bool("unpin"), &progress);
         update.await.map_err(CommandError::from_error)?;
+        fast.try_announce(&[*to]).await;
     }
     let pins: Vec<_> = ends.iter().map(|cid| cids.text(cid)).collect();
     Ok(Response::One(json!({ "Pins": pins })))

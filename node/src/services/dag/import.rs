@@ -65,6 +65,11 @@ pub enum ImportEvent {
         /// Why it is not pinned.
         error: Option<String>,
     },
+    /// A root that an archive names and that is not to be pinned. Its blocks are stored.
+    Unpinned {
+        /// The root.
+        cid: Cid,
+    },
     /// What was read. Blocks that occur twice count twice.
     Stats {
         /// Number of blocks.
@@ -159,7 +164,8 @@ fn run(
     if output.is_cancelled() {
         return Err(DagImportError::Cancelled);
     }
-    let roots = if options.pin_roots { read.roots } else { Vec::new() };
+    let (roots, unpinned) =
+        if options.pin_roots { (read.roots, Vec::new()) } else { (Vec::new(), read.roots) };
     let job = Job::cancelled_by(output.cancel_flag());
     let checked: Vec<(Cid, Result<(), CompleteError>)> = {
         let mut complete = Complete::new(node, &writer, &job);
@@ -177,6 +183,9 @@ fn run(
     }
     if failed > 0 {
         return Err(DagImportError::Pins { failed, roots });
+    }
+    for cid in unpinned {
+        output.send(ImportEvent::Unpinned { cid })?;
     }
     if options.stats {
         output.send(ImportEvent::Stats { blocks: read.blocks, bytes: read.bytes })?;

@@ -29,6 +29,7 @@ pub use list::{ListOptions, PinHow, PinListError, PinListStream, PinTypes, Pinne
 pub use remove::{PinRemoveError, Unpinned};
 pub use update::PinUpdateError;
 pub use verify::{BadNode, PinVerified, PinVerifyError, PinVerifyStream};
+pub(crate) use walk::Walk;
 pub use walk::WalkFault;
 
 /// How often a check-and-change is tried again because another one was faster. Each such failure is a success of
