@@ -18,7 +18,8 @@ const KEEP: Duration = Duration::from_secs(3600);
 /// A request that takes longer than this is logged as slow.
 const SLOW: Duration = Duration::from_secs(30);
 /// Commands that last as long as whoever calls wants.
-const LASTING: [&str; 4] = ["log/tail", "pubsub/sub", "diag/profile", "stats/bw"];
+const LASTING: [&str; 6] =
+    ["log/tail", "pubsub/sub", "p2p/forward", "p2p/listen", "diag/profile", "stats/bw"];
 /// What stands in the place of a secret.
 const REDACTED: &str = "(redacted)";
 
