@@ -12,9 +12,9 @@ cargo build --release --locked -p holdfast-tests --bin holdfast-load
 # The other Rust node has a workspace and a build folder of its own.
 peer_target=${HOLDFAST_PEER_TARGET:-$HOME/.cache/holdfast/rust-ipfs}
 if CARGO_TARGET_DIR=$peer_target cargo build --release --locked --manifest-path bench/rust-ipfs/Cargo.toml; then
-  export RUST_IPFS_PEER=$peer_target/release/rust-ipfs-peer
+  export RUST_IPFS_PEER=$peer_target/release/rust-ipfs-peer RUST_IPFS_NODE=$peer_target/release/rust-ipfs-node
 else
   echo "SKIPPED: runs against rust-ipfs, it could not be built" >&2
 fi
 # shellcheck disable=SC2086  # ROWS is a list of words
-"$CARGO_TARGET_DIR/release/speed" ${ROWS:-}
+HOLDFAST_BIN=${HOLDFAST_BIN:-$CARGO_TARGET_DIR/release/holdfast} "$CARGO_TARGET_DIR/release/speed" ${ROWS:-}

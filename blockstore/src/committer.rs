@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rocksdb::WriteBatch;
 
@@ -133,6 +133,7 @@ impl Inner {
             round.commits.drain(..).partition(|commit| commit.generation == generation || commit.frees());
         round.commits = current;
         answer(stale, &Err(WriteError::Generation));
+        let began = Instant::now();
         let mut result = self.sync_and_index(&mut round);
         if let Err(Failure::Index(error)) = &result
             && is_full(error)
@@ -157,6 +158,7 @@ impl Inner {
                 tail.in_round = None;
                 drop(tail);
                 self.room.notify_all();
+                self.tally.round(began, round.commits.len());
                 answer(refused, &Err(WriteError::Changed));
                 answer(round.commits, &Ok(()));
             }

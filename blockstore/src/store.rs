@@ -32,6 +32,7 @@ use crate::segment::Place;
 use crate::segments::{SegmentDir, sync_dir};
 use crate::sync::{lock, read, write};
 use crate::tail::Tail;
+use crate::tally::Tally;
 
 /// A block store. Cloning is cheap and shares it; the last clone to go closes it.
 #[derive(Clone)]
@@ -75,6 +76,7 @@ pub(crate) struct Inner {
     pub(crate) reserve_file: Reserve,
     /// Told of blocks that became readable.
     pub(crate) listener: OnceLock<Listener>,
+    pub(crate) tally: Tally,
     /// Told of blocks that became readable, and of changes that were made.
     pub(crate) watcher: OnceLock<Watcher>,
 }
@@ -133,6 +135,7 @@ impl Store {
             reserve: config.reserve(),
             reserve_file,
             listener: OnceLock::new(),
+            tally: Tally::default(),
             watcher: OnceLock::new(),
             config,
             index,

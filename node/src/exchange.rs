@@ -1,5 +1,7 @@
 //! Bitswap in this node: what it reads of the store, and how fetching uses it.
 
+mod settings;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -17,6 +19,8 @@ use tokio::sync::Notify;
 
 use crate::fetch::{Exchange, Session, Tried};
 use crate::pool::Pool;
+
+pub(crate) use settings::{search_results_max, settings};
 
 /// Blocks that were stored and that Bitswap was not told of yet. Of more, the oldest are forgotten: a peer that waits for one
 /// asks again within a minute.

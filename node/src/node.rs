@@ -11,17 +11,20 @@ use holdfast_dag::import::ImportPool;
 use libp2p::PeerId;
 
 use crate::config::{self, Config, LoadError, ValueError};
-use crate::exchange::{Bitswap, StoreHost};
+use crate::exchange::{self, Bitswap, StoreHost};
 use crate::fetch::Fetch;
 use crate::identify;
 use crate::maintenance::{AutoGc, ScrubPlan, Worker};
 use crate::memory;
+use crate::p2p::Mounts;
 use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
 use crate::provide::{ProvideConfigError, ProvideError, ProvideSettings, Provider};
+use crate::pubsub::{self, Pubsub, PubsubError, PubsubFlags, PubsubSettings};
 use crate::repo_init::{self, InitError, InitParams};
 use crate::routing::{Routing, RoutingError, RoutingMode, Upkeep, answer_searches};
+use crate::services::names::NameGossip;
 use crate::services::{files, names};
-use crate::swarm::{self, Protocols, SwarmHandle, SwarmParams, SwarmSettings};
+use crate::swarm::{self, AcceptError, Protocols, SwarmHandle, SwarmParams, SwarmSettings};
 
 /// Default memory of the store (caches, memtables, read buffers): 96 MiB.
 pub const STORE_MEMORY_BYTES: usize = 96 << 20;
@@ -66,6 +69,12 @@ pub enum NodeError {
     /// There is no such routing.
     #[error(transparent)]
     Routing(#[from] RoutingError),
+    /// Pubsub does not start.
+    #[error(transparent)]
+    Pubsub(#[from] PubsubError),
+    /// Names over pubsub do not start.
+    #[error(transparent)]
+    NameGossip(#[from] AcceptError),
     /// The swarm does not start.
     #[error(transparent)]
     Swarm(#[from] swarm::StartError),
@@ -117,6 +126,7 @@ pub struct NodeBuilder {
     online: bool,
     agent_suffix: String,
     routing: String,
+    pubsub: PubsubFlags,
 }
 
 impl NodeBuilder {
@@ -197,14 +207,21 @@ impl NodeBuilder {
         self
     }
 
+    /// Instead of what the config says in `Pubsub.Enabled` and `Ipns.UsePubsub`.
+    pub fn pubsub(mut self, flags: PubsubFlags) -> Self {
+        self.pubsub = flags;
+        self
+    }
+
     /// Locks the repo, opens what is in it, and joins the network if it is to be online.
     pub async fn open(self) -> Result<Node, NodeError> {
         let pool = Pool::new(self.threads, OPERATIONS_MAX)?;
         let node_pool = pool.clone();
         let (online, suffix, routing) = (self.online, self.agent_suffix.clone(), self.routing.clone());
+        let flags = self.pubsub;
         let node: Node = pool.operation(move || self.open_blocking(node_pool)).await??;
         if online {
-            node.join(&suffix, &routing).await?;
+            node.join(&suffix, &routing, flags).await?;
         }
         Ok(node)
     }
@@ -309,6 +326,9 @@ struct Network {
     swarm: SwarmHandle,
     routing: Option<Routing>,
     exchange: Option<holdfast_bitswap::Handle>,
+    pubsub: Option<Pubsub>,
+    gossip: Option<NameGossip>,
+    mounts: Mounts,
     provider: Option<Provider>,
     _republishing: Option<Upkeep>,
 }
@@ -349,11 +369,12 @@ impl Node {
             online: false,
             agent_suffix: String::new(),
             routing: String::new(),
+            pubsub: PubsubFlags::default(),
         }
     }
 
     /// Starts the swarm.
-    async fn join(&self, agent_suffix: &str, routing: &str) -> Result<(), NodeError> {
+    async fn join(&self, agent_suffix: &str, routing: &str, flags: PubsubFlags) -> Result<(), NodeError> {
         let node = self.clone();
         let read = move || {
             let key = node.config().private_key()?.keypair().clone();
@@ -374,7 +395,7 @@ impl Node {
             Some((routing, made)) => {
                 let wan_serves_when_reachable = made.wan_serves_when_reachable;
                 let (wan, lan) = (Some(made.wan), Some(made.lan));
-                (Some(routing), Protocols { bitswap: None, wan, lan, wan_serves_when_reachable })
+                (Some(routing), Protocols { wan, lan, wan_serves_when_reachable, ..Protocols::default() })
             }
             None => (None, Protocols::default()),
         };
@@ -383,15 +404,31 @@ impl Node {
             protocols.bitswap = Some(behaviour);
             handle
         });
+        let mut examined = None;
+        let mut pubsub = None;
+        if flags.has_pubsub(self.config())? {
+            let settings = PubsubSettings::of_config(self.config())?;
+            let (behaviour, handle, messages) = pubsub::Behaviour::new(&key, settings)?;
+            (protocols.pubsub, pubsub, examined) = (Some(behaviour), Some(handle), Some(messages));
+        }
         let params = SwarmParams { key, agent, settings, protocols, exchange: exchange.clone() };
         // It is large before it runs.
         let swarm = Box::pin(swarm::start(params)).await?;
         if let Some(handle) = &exchange {
             self.fetch.set_exchange(Some(Arc::new(Bitswap::new(handle.clone()))));
             if let (Some(routing), Some(searches)) = (&routing, handle.events()) {
-                tokio::spawn(answer_searches(routing.clone(), searches, handle.clone()));
+                let providers_max = exchange::search_results_max(self.config())?;
+                tokio::spawn(answer_searches(routing.clone(), searches, handle.clone(), providers_max));
             }
         }
+        let gossip = match (pubsub.clone(), examined) {
+            (Some(pubsub), Some(examined)) if flags.has_names(self.config())? => {
+                let keeper = self.names().keeper();
+                Some(NameGossip::start(pubsub, swarm.streams(), keeper, examined)?)
+            }
+            _ => None,
+        };
+        let mounts = Mounts::new(swarm.clone());
         let provider = match &routing {
             Some(routing) if provide.is_enabled => {
                 let starting = Provider::start(provide, routing, self.store(), self.pool(), self.repo_path());
@@ -406,6 +443,9 @@ impl Node {
             swarm,
             routing,
             exchange,
+            pubsub,
+            gossip,
+            mounts,
             provider,
             _republishing: republishing,
         });
@@ -430,12 +470,7 @@ impl Node {
         &self,
         us: PeerId,
     ) -> Result<Option<(holdfast_bitswap::Behaviour, holdfast_bitswap::Handle)>, NodeError> {
-        let flag = |key: &str| Ok::<_, ValueError>(self.config().flag(key)?.unwrap_or(true));
-        if !flag("Bitswap.Libp2pEnabled")? {
-            return Ok(None);
-        }
-        let mut config = holdfast_bitswap::Config::new(us);
-        config.server_enabled = flag("Bitswap.ServerEnabled")?;
+        let Some(config) = exchange::settings(self.config(), us)? else { return Ok(None) };
         let host = StoreHost::new(self.store().clone(), self.pool().clone());
         Ok(Some(holdfast_bitswap::Behaviour::new(config, Arc::new(host))))
     }
@@ -448,6 +483,21 @@ impl Node {
     /// The DHTs; none where the node is not online, or `Routing.Type` is `none`.
     pub fn routing(&self) -> Option<&Routing> {
         self.inner.network.get()?.routing.as_ref()
+    }
+
+    /// Pubsub; none where the node is not online, or it is not switched on.
+    pub fn pubsub(&self) -> Option<&Pubsub> {
+        self.inner.network.get()?.pubsub.as_ref()
+    }
+
+    /// Names over pubsub; none where the node is not online, or they are not switched on.
+    pub fn name_gossip(&self) -> Option<&NameGossip> {
+        self.inner.network.get()?.gossip.as_ref()
+    }
+
+    /// Mounted streams; none where the node is not online.
+    pub(crate) fn mounts(&self) -> Option<&Mounts> {
+        self.inner.network.get().map(|network| &network.mounts)
     }
 
     /// What announces blocks; none where the node is not online, it takes part in no DHT, or `Provide.Enabled` is false.

@@ -3,7 +3,10 @@
 //! There are two lanes. [`Pool::run`] and [`Pool::start`] are for short work (reading a batch of blocks, hashing
 //! them): a fixed number of threads behind a bounded queue. [`Pool::operation`] is for work that lasts as long as
 //! its caller does and waits on it (an `add` that reads an upload, an extraction that writes to a slow disk): a
-//! thread of its own, of which there is a bounded number, so that it never starves the short lane.
+//! thread of its own, of which there is a bounded number, so that it never starves the short lane. Whoever waits for a
+//! client meanwhile makes place for others ([`aside`]).
+
+mod places;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -13,17 +16,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::Stream;
 use futures_util::task::AtomicWaker;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+
+use self::places::{Place, Places};
+pub(crate) use self::places::{aside, on_behalf_of};
 
 /// Short jobs that may wait per thread before their callers do.
 const QUEUED_JOBS_PER_THREAD: usize = 16;
 
-/// Default number of operations that run at once; more wait for their turn.
+/// Default number of operations that work at once; more wait for their turn. Six times as many may exist, the others
+/// waiting for their clients, three quarters of them on behalf of one address.
 pub const OPERATIONS_MAX: usize = 64;
+
+/// A wait on the thread of an operation that is not longer is no reason to make place for others: a read of the disk is one.
+const SHORT_WAIT: Duration = Duration::from_millis(20);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -43,12 +53,12 @@ pub enum PoolError {
 #[derive(Debug, Clone)]
 pub struct Pool {
     jobs: mpsc::Sender<Job>,
-    operations: Arc<Semaphore>,
-    operations_max: usize,
+    places: Places,
 }
 
 impl Pool {
-    /// A pool of `threads` (at least 1) for short work, which also allows `operations_max` long operations at once.
+    /// A pool of `threads` (at least 1) for short work, in which also `operations_max` (at least 1) long operations work at
+    /// once.
     ///
     /// Up to 16 jobs a thread are queued; callers beyond that wait. Fails if no thread at all can be started.
     pub fn new(threads: usize, operations_max: usize) -> Result<Self, PoolError> {
@@ -69,8 +79,7 @@ impl Pool {
         if started == 0 {
             return Err(PoolError::NoThread);
         }
-        let operations_max = operations_max.max(1);
-        Ok(Self { jobs, operations: Arc::new(Semaphore::new(operations_max)), operations_max })
+        Ok(Self { jobs, places: Places::new(operations_max.max(1)) })
     }
 
     /// Queues short work at once, if the queue has room, and gives a future of its result.
@@ -111,7 +120,7 @@ impl Pool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolError> {
-        let permit = Arc::clone(&self.operations).acquire_owned().await.map_err(|_| PoolError::NoThread)?;
+        let place = self.places.take().await.ok_or(PoolError::NoThread)?;
         let (done, result) = oneshot::channel();
         let caller = CallerGuard::default();
         let gone = Arc::clone(&caller.0);
@@ -119,8 +128,9 @@ impl Pool {
             .name("operation".to_owned())
             .spawn(move || {
                 CALLER.set(Some(gone));
+                place.enter();
                 let outcome = catch_unwind(AssertUnwindSafe(work));
-                drop(permit);
+                Place::leave();
                 if let Ok(value) = outcome {
                     drop(done.send(value));
                 }
@@ -133,8 +143,7 @@ impl Pool {
 
     /// Waits until no long operation runs. Those that begin meanwhile are waited for too.
     pub async fn idle(&self) {
-        let all = u32::try_from(self.operations_max).unwrap_or(u32::MAX);
-        drop(self.operations.acquire_many(all).await);
+        self.places.idle().await;
     }
 
     /// Runs a long operation that gives values as it goes, and streams them.
@@ -209,7 +218,13 @@ pub struct Cancelled;
 impl<T> Output<T> {
     /// Hands a value over; waits while the consumer is behind.
     pub fn send(&self, value: T) -> Result<(), Cancelled> {
-        self.values.blocking_send(value).map_err(|_| Cancelled)
+        match self.values.try_send(value) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(value)) => {
+                aside(|| self.values.blocking_send(value)).map_err(|_| Cancelled)
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Cancelled),
+        }
     }
 
     /// Whether the consumer has gone away.
@@ -295,11 +310,28 @@ pub(crate) enum Unfinished {
 /// the deadline. It turns no reactor.
 pub(crate) fn wait_for<F: Future>(future: F, deadline: Option<Instant>) -> Result<F::Output, Unfinished> {
     let caller = CALLER.with_borrow(Clone::clone);
+    let mut future = pin!(future);
+    let short = Instant::now().checked_add(SHORT_WAIT);
+    let first = deadline.into_iter().chain(short).min();
+    match park_until(future.as_mut(), first, caller.as_deref()) {
+        Err(Unfinished::Late) if first != deadline => {
+            aside(|| park_until(future, deadline, caller.as_deref()))
+        }
+        ended => ended,
+    }
+}
+
+/// The same, in the place that this thread has.
+fn park_until<F: Future>(
+    future: F,
+    deadline: Option<Instant>,
+    caller: Option<&Caller>,
+) -> Result<F::Output, Unfinished> {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        if let Some(caller) = &caller {
+        if let Some(caller) = caller {
             caller.waker.register(&waker);
             if caller.gone.load(Ordering::Acquire) {
                 return Err(Unfinished::Gone);

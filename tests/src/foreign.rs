@@ -51,6 +51,9 @@ impl Kind {
             Self::Kubo => Oracle::python(),
             Self::Helia => cache.join(format!("peers/node_modules/node-linux-{machine}/bin/node")),
             Self::RustIpfs => {
+                if let Some(optimised) = std::env::var_os("RUST_IPFS_NODE") {
+                    return PathBuf::from(optimised);
+                }
                 let target = std::env::var_os("HOLDFAST_PEER_TARGET").map_or_else(
                     || cache.parent().expect("the folder of the programs lies in one").join("rust-ipfs"),
                     PathBuf::from,
@@ -164,6 +167,11 @@ impl Foreign {
     /// Its peer ID.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it listens on; each ends in `/p2p/ID`.

@@ -19,10 +19,12 @@
 //! - [`disk`]: loop devices and mounts that are undone when dropped.
 //! - [`oracle`]: the programs of others that compute CIDs.
 //! - [`strangers`]: the clients of others that drive a daemon, and their scripts.
+//! - [`dns`]: a name server on loopback.
 //! - [`goods`]: what peers exchange.
 //! - [`foreign`]: other peers as processes: Kubo, Helia, rust-ipfs.
 //! - [`netns`]: networks that a test makes for itself, and cuts, splits and heals.
 //! - [`swarm`]: our daemon as a peer. [`wait`]: waiting for a condition, with a bound.
+//! - [`hostile`]: a peer that says to a node whatever a test wants, over bare streams.
 //! - [`tree`]: comparing two folders byte for byte.
 //!
 //! Environment: `HOLDFAST_BIN` (the binary; default beside the test executable's folder),
@@ -41,9 +43,11 @@ pub mod ask;
 pub mod car;
 pub mod daemon;
 pub mod disk;
+pub mod dns;
 pub mod files_script;
 pub mod foreign;
 pub mod goods;
+pub mod hostile;
 pub mod inputs;
 pub mod journal;
 pub mod need;

@@ -304,15 +304,21 @@ fn flags_of_kubo_are_taken_and_those_without_effect_say_so_once() {
         "--routing=dhtclient",
         "--enable-pubsub-experiment",
         "--enable-namesys-pubsub",
+        "--disable-transport-encryption",
         "--unrestricted-api",
         "--agent-version-suffix=docker",
     ];
     let daemon = Daemon::start(&node, &flags);
     let words = daemon.stderr();
-    for flag in ["--enable-pubsub-experiment", "--enable-namesys-pubsub"] {
-        assert_eq!(words.matches(&format!("{flag} has no effect")).count(), 1, "{words}");
-    }
-    for flag in ["--enable-gc", "--migrate", "--offline", "--routing"] {
+    assert_eq!(words.matches("--disable-transport-encryption has no effect").count(), 1, "{words}");
+    for flag in [
+        "--enable-pubsub-experiment",
+        "--enable-namesys-pubsub",
+        "--enable-gc",
+        "--migrate",
+        "--offline",
+        "--routing",
+    ] {
         assert!(!words.contains(flag), "{words}");
     }
     assert_eq!(daemon.stop().code, Some(0));

@@ -9,9 +9,11 @@ use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Instant;
 
+use holdfast_tests::ask::Ask;
 use holdfast_tests::daemon::{DAEMON_TIME_MAX, Daemon, RawAnswer};
 use holdfast_tests::need::temporary;
 use holdfast_tests::run::Node;
+use holdfast_tests::wait::wait_until;
 use serde_json::{Value, json};
 
 fn repo(name: &str) -> (tempfile::TempDir, Node) {
@@ -52,7 +54,16 @@ fn a_scrape_moves_with_what_the_daemon_does() {
     let cid = node.run_with(["add", "-Q"], b"counted").ok().cid();
     assert_eq!(node.run(["cat", &cid]).ok().out(), "counted");
     node.run(["cat", "--offline", "QmPZ9gcCEpqKTo6aq61g2nXGUhM4iCL3ewB6LDXZCtioEB"]).failed();
-    let after = scrape(&daemon);
+    let shown = Ask::new("GET", &format!("/ipfs/{cid}")).send(daemon.gateway()).ok();
+    assert_eq!(shown.text(), "counted");
+    let after = wait_until("the answer of the gateway is counted", || {
+        let seen = scrape(&daemon);
+        match seen.get("ipfs_http_gw_get_duration_seconds_count{gateway=\"ipfs\"}") {
+            Some(_) => Ok(seen),
+            None => Err(seen),
+        }
+    });
+    assert!(after["holdfast_allocator_allocated_bytes"] > 1e6, "{after:#?}");
     let grew = |name: &str| after.get(name).unwrap_or(&0.0) - before.get(name).unwrap_or(&0.0);
     let grown = [
         ("ipfs_operations_total{operation=\"add\",status=\"success\"}", 1.0),
@@ -61,6 +72,9 @@ fn a_scrape_moves_with_what_the_daemon_does() {
         ("ipfs_operation_duration_seconds_count{operation=\"cat\"}", 2.0),
         ("ipfs_cache_hits_total", 1.0),
         ("holdfast_repo_blocks", 1.0),
+        ("holdfast_commits_total", 1.0),
+        ("ipfs_http_gw_get_duration_seconds_count{gateway=\"ipfs\"}", 1.0),
+        ("ipfs_http_gw_unixfs_file_get_duration_seconds_count{gateway=\"ipfs\"}", 1.0),
         ("ipfs_http_requests_total{handler=\"api\",method=\"post\",code=\"200\"}", 2.0),
         ("ipfs_http_requests_total{handler=\"api\",method=\"post\",code=\"500\"}", 1.0),
     ];

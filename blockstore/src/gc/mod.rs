@@ -5,7 +5,7 @@
 //! whatever becomes a root meanwhile is logged before its writer's shield ends, and walked before the next block goes.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_dag::cid::{Cid, Multihash};
 
@@ -218,6 +218,13 @@ impl Inner {
         options: &GcOptions,
         events: &mut dyn FnMut(GcEvent<'_>) -> ControlFlow<()>,
     ) -> Result<GcReport, GcError> {
+        let began = Instant::now();
+        let outcome = self.collect_and_compact(options, events);
+        self.tally.collection(began, options.dry_run, &outcome);
+        outcome
+    }
+
+    fn collect_and_compact(&self, options: &GcOptions, events: Events<'_>) -> Result<GcReport, GcError> {
         self.room_to_remove()?;
         let mut report = match self.mark_and_sweep(options, events) {
             // The disk is full: what the reserve held is for this.

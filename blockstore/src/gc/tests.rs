@@ -118,6 +118,21 @@ impl Scene {
 }
 
 #[test]
+fn what_was_committed_and_collected_is_counted() {
+    let scene = Scene::pinned();
+    let before = scene.store.tally();
+    assert_eq!((before.commits, before.collections), (1, 0), "{before:?}");
+    let (report, _) = scene.collect();
+    let after = scene.store.tally();
+    assert_eq!((after.collections, after.collected_blocks), (1, 1), "{after:?}");
+    assert_eq!(after.collected_bytes, report.removed_bytes);
+    assert!(after.rounds >= before.rounds && before.rounds > 0, "{before:?} {after:?}");
+    let dry = GcOptions { dry_run: true, ..GcOptions::default() };
+    scene.store.collect(&dry, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(scene.store.tally().collections, 1, "nothing was collected");
+}
+
+#[test]
 fn a_damaged_node_with_its_links_row_loses_nothing() {
     let scene = Scene::pinned();
     scene.damage(&scene.inner[0]);

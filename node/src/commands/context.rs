@@ -181,7 +181,12 @@ impl Context {
 
     /// The swarm, where a node is open here and online. It opens nothing: beside a terminal's node there is none.
     pub fn swarm(&self) -> Option<&SwarmHandle> {
-        self.node.get()?.swarm()
+        self.online_node()?.swarm()
+    }
+
+    /// The node itself, in the same case.
+    pub fn online_node(&self) -> Option<&Node> {
+        self.node.get().filter(|node| node.swarm().is_some())
     }
 
     async fn open(&self) -> Result<Node, CommandError> {

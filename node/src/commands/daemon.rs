@@ -51,8 +51,11 @@ fn network_options() -> Vec<Opt> {
         Opt::string("mount-mfs", "Path to the mountpoint for MFS, with --mount."),
         Opt::bool("unrestricted-api", "Allow RPC API access to unlisted hashes. Without effect yet."),
         Opt::bool("disable-transport-encryption", "Disable transport encryption. Without effect yet."),
-        Opt::bool("enable-pubsub-experiment", "Enable pubsub. Without effect yet."),
-        Opt::bool("enable-namesys-pubsub", "Enable IPNS over pubsub. Without effect yet."),
+        Opt::bool("enable-pubsub-experiment", "Enable pubsub: as Pubsub.Enabled in the config."),
+        Opt::bool(
+            "enable-namesys-pubsub",
+            "Enable IPNS over pubsub, and pubsub with it: as Ipns.UsePubsub in the config.",
+        ),
         Opt::bool("enable-mplex-experiment", "Removed. Without effect."),
         Opt::string("agent-version-suffix", "A suffix of the agent version that peers see."),
     ]

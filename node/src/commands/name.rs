@@ -7,20 +7,17 @@ use holdfast_dht::ipns::{LIFETIME_DEFAULT, Name, Publish, Record, TTL_DEFAULT};
 use serde_json::{Value, json};
 
 use super::config::line;
-use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, OptKind, Request, Response, Status};
-use super::{Context, name_inspect, name_record, paths};
+use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, OptKind, Request, Response};
+use super::{Context, name_inspect, name_pubsub, name_record, paths};
 use crate::config::{Config, GoDuration};
 use crate::go_text::go_quote;
 use crate::keys::IpnsBase;
 use crate::node::Node;
-use crate::routing::Routing;
 use crate::services::names::ResolveDepth;
 
 /// Kubo's words for a publish without a network.
 const OFFLINE_PUBLISH: &str = "can't publish while offline: pass `--allow-offline` to override or `--allow-delegated` if \
                                Ipns.DelegatedPublishers are set up";
-/// Kubo's words where pubsub was not switched on.
-const NO_PUBSUB: &str = "IPNS pubsub subsystem is not enabled";
 
 pub(super) fn command() -> Command {
     Command::new("name", "Publish and resolve IPNS names.")
@@ -37,7 +34,7 @@ pub(super) fn command() -> Command {
         .subcommand(name_inspect::command())
         .subcommand(name_record::get())
         .subcommand(name_record::put())
-        .subcommand(pubsub())
+        .subcommand(name_pubsub::command())
 }
 
 fn publish() -> Command {
@@ -86,7 +83,7 @@ async fn run_publish(context: Context, request: Request) -> Result<Response, Com
     }
     if delegated {
         refuse_delegated(node.config())?;
-    } else if !offline && network(node, request.call()).is_none() {
+    } else if !offline && !is_networked(node, request.call()) {
         return Err(CommandError::new(OFFLINE_PUBLISH));
     }
     let value = path.to_string();
@@ -103,11 +100,6 @@ async fn run_publish(context: Context, request: Request) -> Result<Response, Com
     Ok(Response::One(json!({ "Name": base.format(&published.name.peer_id()), "Value": value })))
 }
 
-/// The DHTs, where the node is online and the call does not say otherwise.
-fn network<'n>(node: &'n Node, call: &Call) -> Option<&'n Routing> {
-    node.routing().filter(|_| !call.offline())
-}
-
 /// Tells the network of a record that is kept. Where it may stay here alone, nobody to tell is no failure.
 pub(super) async fn tell(
     node: &Node,
@@ -116,7 +108,7 @@ pub(super) async fn tell(
     record: &Record,
     may_stay_here: bool,
 ) -> Result<(), CommandError> {
-    if network(node, call).is_none() {
+    if !is_networked(node, call) {
         return Ok(());
     }
     match node.names().announce(name, record).await {
@@ -131,7 +123,7 @@ pub(super) async fn tell(
 
 /// Whether records can be told to anybody.
 pub(super) fn is_networked(node: &Node, call: &Call) -> bool {
-    network(node, call).is_some()
+    !call.offline() && (node.routing().is_some() || node.name_gossip().is_some())
 }
 
 /// `--allow-offline` and `--allow-delegated`, which exclude each other.
@@ -210,7 +202,13 @@ async fn run_resolve(context: Context, request: Request) -> Result<Response, Com
         None => own_path(node)?,
     };
     let depth = if request.bool("recursive") { ResolveDepth::ToTheEnd } else { ResolveDepth::OneHop };
-    let resolution = node.names().resolve(&path, depth).await.map_err(CommandError::from_error)?;
+    let names = node.names();
+    let resolution = if request.bool("nocache") {
+        names.resolve_anew(&path, depth).await
+    } else {
+        names.resolve(&path, depth).await
+    };
+    let resolution = resolution.map_err(CommandError::from_error)?;
     let value = json!({ "Path": resolution.path.to_string() });
     Ok(if request.bool("stream") { Response::values(vec![value]) } else { Response::One(value) })
 }
@@ -249,43 +247,6 @@ fn name_path(text: &str) -> Result<ContentPath, CommandError> {
 
 fn path_text(_call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {
     line(out, value.get("Path").and_then(Value::as_str).unwrap_or_default())
-}
-
-/// `name pubsub`: what Kubo answers where it was not switched on.
-fn pubsub() -> Command {
-    let fails = |_: Context, _: Request| std::future::ready(Err(CommandError::client(NO_PUBSUB)));
-    Command::new("pubsub", "Manage IPNS pubsub.")
-        .needs(Needs::Config)
-        .status(Status::Experimental)
-        .subcommand(
-            Command::new("state", "Query the state of IPNS pubsub.")
-                .needs(Needs::Config)
-                .status(Status::Experimental)
-                .run(|_, _| std::future::ready(Ok(Response::One(json!({ "Enabled": false })))))
-                .text(|_, value, out| {
-                    let enabled = value.get("Enabled").and_then(Value::as_bool).unwrap_or_default();
-                    line(out, if enabled { "enabled" } else { "disabled" })
-                }),
-        )
-        .subcommand(
-            Command::new("subs", "Show current name subscriptions.")
-                .opt(
-                    Opt::string("ipns-base", "Encoding used for keys: b58mh or a multibase for CIDv1.")
-                        .default("base36"),
-                )
-                .needs(Needs::Config)
-                .status(Status::Experimental)
-                .only_fails()
-                .run(fails),
-        )
-        .subcommand(
-            Command::new("cancel", "Cancel a name subscription.")
-                .arg(Arg::text("name", "Name to cancel the subscription for.").required())
-                .needs(Needs::Config)
-                .status(Status::Experimental)
-                .only_fails()
-                .run(fails),
-        )
 }
 
 #[cfg(test)]

@@ -28,11 +28,6 @@ const NO_FILESTORE: &str = "filestore is not enabled, see https://git.io/vNItf";
 /// Kubo's words for limits of connections, without connections.
 pub(super) const NO_RESOURCE_MANAGER: &str =
     "missing ResourceMgr: make sure the daemon is running with Swarm.ResourceMgr.Enabled";
-/// Kubo's words where stream mounting was not switched on.
-const NO_STREAM_MOUNTING: &str = "libp2p stream mounting not enabled";
-/// Kubo's words where pubsub was not switched on.
-const NO_PUBSUB: &str =
-    "experimental pubsub feature not enabled, run daemon with --enable-pubsub-experiment to use";
 /// Kubo's words for commands on DAG nodes in their old form.
 const REMOVED_OBJECT: &str = "removed, use 'ipfs dag' or 'ipfs files' instead";
 
@@ -45,13 +40,11 @@ enum Answer {
     Planned(&'static str),
     /// Kubo's error without a network.
     Fails(&'static str),
-    /// Kubo's error of `p2p`, which depends on the config.
-    StreamMounting,
     /// Kubo's error for commands that it no longer has.
     Removed(&'static str),
 }
 
-use Answer::{Fails, Group, Planned, Removed, StreamMounting};
+use Answer::{Fails, Group, Planned, Removed};
 
 /// Path, arguments, options, answer, one line about it.
 ///
@@ -82,24 +75,10 @@ const ROWS: &[Row] = &[
     ("object patch rm-link", "<root> <name>", "allow-non-unixfs", Planned(PATCH), "Remove a link from a given object."),
     ("object patch set-data", "<root> <file:data->", "", Removed(REMOVED_OBJECT), "Removed, use 'ipfs dag' or 'ipfs files' instead."),
     ("object put", "<file:data->", "", Removed(REMOVED_OBJECT), "Removed, use 'ipfs dag' or 'ipfs files' instead."),
-    ("p2p", "", "", Group, "Libp2p stream mounting."),
-    ("p2p close", "", "all/a protocol/p:string listen-address/l:string target-address/t:string", StreamMounting, "Stop listening for new connections to forward."),
-    ("p2p forward", "<protocol> <listen-address> <target-address>", "allow-custom-protocol foreground/f", StreamMounting, "Forward connections to a libp2p service."),
-    ("p2p listen", "<protocol> <target-address>", "allow-custom-protocol report-peer-id/r foreground/f", StreamMounting, "Create a libp2p service."),
-    ("p2p ls", "", "headers/v", StreamMounting, "List active p2p listeners."),
-    ("p2p stream", "", "", Group, "P2P stream management."),
-    ("p2p stream close", "[id]", "all/a", StreamMounting, "Close an active p2p stream."),
-    ("p2p stream ls", "", "headers/v", StreamMounting, "List active p2p streams."),
     ("pin remote", "", "", Group, "Pin and unpin objects on a remote pinning service."),
     ("pin remote add", "<ipfs-path>", "service:string name:string background", Planned(PINNING_SERVICES), "Pin an object to a remote pinning service."),
     ("pin remote ls", "", "service:string name:string cid:list status:list", Planned(PINNING_SERVICES), "List objects pinned to a remote pinning service."),
     ("pin remote rm", "", "service:string name:string cid:list status:list force", Planned(PINNING_SERVICES), "Remove pins from a remote pinning service."),
-    ("pubsub", "", "", Group, "An experimental publish-subscribe system."),
-    ("pubsub ls", "", "", Fails(NO_PUBSUB), "List subscribed topics by name."),
-    ("pubsub peers", "[topic]", "", Fails(NO_PUBSUB), "List peers we are currently pubsubbing with."),
-    ("pubsub pub", "<topic> <file:data->", "", Fails(NO_PUBSUB), "Publish data to a given pubsub topic."),
-    ("pubsub reset", "", "peer/p:string", Fails(NO_PUBSUB), "Reset what pubsub has stored."),
-    ("pubsub sub", "<topic>", "", Fails(NO_PUBSUB), "Subscribe to messages on a given topic."),
     ("routing", "", "", Group, "Issue routing commands."),
     ("stats", "", "", Group, "Query statistics."),
     ("update", "", "", Group, "Update the program."),
@@ -179,7 +158,6 @@ fn command(name: &'static str, row: &Row) -> Command {
         Group => command,
         Planned(why) => command.planned(why),
         Fails(words) => command.only_fails().run(fails(words)),
-        StreamMounting => command.only_fails().run(stream_mounting),
         Removed(words) => {
             command.status(Status::Removed).needs(Needs::Nothing).only_fails().run(fails(words))
         }
@@ -195,13 +173,6 @@ fn fails(
         }
         std::future::ready(Err(CommandError::new(words)))
     }
-}
-
-/// What `p2p` fails with: the feature is off unless the config says otherwise, and then the network is missing.
-async fn stream_mounting(context: Context, _: Request) -> Result<Response, CommandError> {
-    let config = super::config::load(&context).await?;
-    let is_on = config.get("Experimental.Libp2pStreamMounting").is_ok_and(|value| value == true);
-    Err(CommandError::new(if is_on { OFFLINE_COMMAND } else { NO_STREAM_MOUNTING }))
 }
 
 /// Arguments from their short form.

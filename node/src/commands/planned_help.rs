@@ -4,9 +4,7 @@
 pub(super) fn option(path: &str, name: &str) -> &'static str {
     match (path, name) {
         ("update versions", "count") => "Most versions to list.",
-        ("pubsub reset", "peer") => "Forget only what this peer has sent.",
         ("bitswap stat" | "stats bitswap", "verbose") => "Also name the partners.",
-        (path, "all") if path.starts_with("p2p") => "Close all of them.",
         _ => OPTIONS.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text),
     }
 }
@@ -19,7 +17,6 @@ pub(super) fn argument(path: &str, name: &str) -> &'static str {
             "CID, path or routing key that it is about."
         }
         (path, "key") if path.starts_with("diag") => "Key in the data store.",
-        ("pubsub pub", "data") => "The data to be published.",
         (path, "data") if path.starts_with("object") => "Data of the object.",
         _ => ARGUMENTS.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text),
     }

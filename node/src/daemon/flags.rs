@@ -8,9 +8,7 @@ const ROUTING: [&str; 9] =
     ["default", "none", "dht", "dhtclient", "dhtserver", "auto", "autoclient", "delegated", "custom"];
 
 /// Flags without effect, and why they have none.
-const WITHOUT_EFFECT: [(&str, &str); 4] = [
-    ("enable-pubsub-experiment", "this version has no pubsub"),
-    ("enable-namesys-pubsub", "this version has no pubsub"),
+const WITHOUT_EFFECT: [(&str, &str); 2] = [
     ("enable-mplex-experiment", "Kubo removed it too"),
     ("disable-transport-encryption", "connections are always encrypted"),
 ];

@@ -10,6 +10,7 @@ use crate::commands::Context;
 use crate::commands::registry::{Call, CommandError, duration_from_go};
 use crate::config::Config;
 use crate::node::{self, Node, NodeError};
+use crate::pubsub::PubsubFlags;
 use crate::repo_init::InitParams;
 
 /// Largest config file that `--init-config` takes.
@@ -77,6 +78,10 @@ pub(super) async fn node(context: &Context, call: &Call, console: &Console) -> R
             .online(!call.bool("offline"))
             .agent_suffix(call.text("agent-version-suffix"))
             .routing(call.text("routing"))
+            .pubsub(PubsubFlags {
+                pubsub: call.bool_opt("enable-pubsub-experiment"),
+                names: call.bool_opt("enable-namesys-pubsub"),
+            })
             .open();
         match opening.await {
             Ok(node) => return Ok(node),

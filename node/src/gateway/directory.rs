@@ -4,9 +4,11 @@ use holdfast_dag::cid::Cid;
 use http::StatusCode;
 
 use super::ask::Ask;
+use super::door::of;
 use super::failure::Failure;
 use super::target::Target;
 use super::{Answer, file, listing, redirect};
+use crate::observe::Served;
 
 /// What the looks of listings are called: a new name for new looks, so that old ones are not kept.
 const LOOKS: &str = "holdfast1";
@@ -28,9 +30,12 @@ pub(super) async fn serve(ask: &Ask, target: &Target) -> Result<Answer, Failure>
                 let words = "index.html is there and cannot be read as a file";
                 return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, words));
             }
-            file::serve(ask, target, &page, &file::Naming::index()).await
+            let answer = file::serve(ask, target, &page, &file::Naming::index()).await?;
+            Ok(of(Served::IndexPage, answer))
         }
-        Err(failure) if failure.status == StatusCode::NOT_FOUND => listing::serve(ask, target).await,
+        Err(failure) if failure.status == StatusCode::NOT_FOUND => {
+            Ok(of(Served::Listing, listing::serve(ask, target).await?))
+        }
         Err(failure) => Err(failure),
     }
 }

@@ -20,7 +20,7 @@ use super::url::{self, Query};
 use super::{Answer, Settings, redirect, serve};
 use crate::http::{Body, Handler, Piece, ResponseBody};
 use crate::node::Node;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Served};
 
 /// Segments that a path may have below its root.
 pub const SEGMENTS_MAX: usize = 256;
@@ -97,16 +97,38 @@ fn add_headers(headers: &mut HeaderMap, configured: &HeaderMap) {
     }
 }
 
+/// Notes what an answer serves, for whoever counts how long it takes.
+pub(super) fn of(served: Served, mut answer: Answer) -> Answer {
+    answer.extensions_mut().insert(served);
+    answer
+}
+
+/// What an answer with content serves; nothing for one without.
+fn served(answer: &Answer) -> Option<Served> {
+    let has_content = matches!(answer.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+    answer.extensions().get::<Served>().copied().filter(|_| has_content)
+}
+
 /// A request that is being answered. It is over when this is dropped, after the last byte of the answer.
 pub(super) struct Running {
     metrics: Metrics,
+    began: Instant,
+    /// What is served, and out of which namespace.
+    served: Option<(Served, &'static str)>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Running {
     pub(super) fn new(metrics: Metrics, permit: OwnedSemaphorePermit) -> Self {
         metrics.gateway_began();
-        Self { metrics, _permit: permit }
+        Self { metrics, began: Instant::now(), served: None, _permit: permit }
+    }
+
+    /// The answer is out, or it broke off.
+    fn ended(&mut self, whole: bool) {
+        if let Some((served, namespace)) = self.served.take() {
+            self.metrics.gateway_served(served, namespace, whole, self.began.elapsed());
+        }
     }
 }
 
@@ -126,7 +148,9 @@ impl Inner {
                 .retry_after(RETRY_AFTER)
                 .answer(in_html);
         };
-        let running = Running::new(self.metrics.clone(), permit);
+        let mut running = Running::new(self.metrics.clone(), permit);
+        let is_get = *request.method() == Method::GET;
+        let namespace = if request.uri().path().starts_with("/ipns/") { "ipns" } else { "ipfs" };
         let deadline = self.settings.duration_max.map(|time| Instant::now() + time);
         let limit = self.settings.retrieval_timeout;
         let answered = match limit {
@@ -134,7 +158,10 @@ impl Inner {
             None => Ok(self.answer(request).await),
         };
         match answered {
-            Ok(Ok(answer)) => answer.map(|body| watched(body, running, limit, deadline)),
+            Ok(Ok(answer)) => {
+                running.served = served(&answer).filter(|_| is_get).map(|served| (served, namespace));
+                answer.map(|body| watched(body, running, limit, deadline))
+            }
             Ok(Err(failure)) => failure.answer(in_html),
             Err(_) => {
                 self.metrics.gateway_timed_out(StatusCode::GATEWAY_TIMEOUT, false);
@@ -265,10 +292,14 @@ fn version() -> Answer {
 /// A body whose request is over with its last byte, and which is cut where its content does not come.
 pub(super) fn watched(
     body: ResponseBody,
-    running: Running,
+    mut running: Running,
     stall: Option<Duration>,
     deadline: Option<Instant>,
 ) -> ResponseBody {
+    if matches!(body, ResponseBody::Empty | ResponseBody::Full(_)) {
+        running.ended(true);
+        return body;
+    }
     let watch = |pieces| {
         let watch = Watch { pieces, running, stall, deadline, is_over: false };
         stream::unfold(watch, |mut watch| async move { Some((watch.next().await?, watch)) }).boxed()
@@ -304,6 +335,9 @@ impl Watch {
             None => self.pieces.next().await,
         };
         self.is_over = matches!(next, Some(Piece::Abort) | None);
+        if self.is_over {
+            self.running.ended(next.is_none());
+        }
         next
     }
 }

@@ -9,12 +9,14 @@ use http::header::{CONTENT_LOCATION, HeaderValue, VARY};
 use super::ask::Ask;
 use super::conditional;
 use super::directory::listing_etag;
+use super::door::of;
 use super::failure::Failure;
 use super::format::Format;
 use super::headers::{put, without_content};
 use super::target::Target;
 use super::{Answer, block, car, codec as documents, directory, file, headers, ipns, tar, url};
 use crate::fetch::FetchError;
+use crate::observe::Served;
 
 /// Answers a request for content.
 pub(super) async fn serve(ask: Ask, deserialized: bool) -> Result<Answer, Failure> {
@@ -25,7 +27,7 @@ pub(super) async fn serve(ask: Ask, deserialized: bool) -> Result<Answer, Failur
         ));
     }
     let mut answer = match ask.format() {
-        Some(Format::IpnsRecord) => ipns::serve(&ask).await?,
+        Some(Format::IpnsRecord) => of(Served::Record, ipns::serve(&ask).await?),
         _ => by_path(&ask).await?,
     };
     let headers = answer.headers_mut();
@@ -42,7 +44,7 @@ async fn by_path(ask: &Ask) -> Result<Answer, Failure> {
         require_stored(ask, &target).await?;
     }
     if ask.format() == Some(Format::Car) {
-        return car::serve(ask, &target).await;
+        return Ok(of(Served::Car, car::serve(ask, &target).await?));
     }
     if let Some(answer) = held(ask, &target) {
         return Ok(answer);
@@ -58,13 +60,15 @@ async fn by_path(ask: &Ask) -> Result<Answer, Failure> {
             ),
         ));
     }
-    match (ask.format(), target.cid.codec()) {
-        (Some(Format::Raw), _) => block::serve(ask, &target).await,
-        (Some(Format::Tar), _) => tar::serve(ask, &target).await,
+    Ok(match (ask.format(), target.cid.codec()) {
+        (Some(Format::Raw), _) => of(Served::Block, block::serve(ask, &target).await?),
+        (Some(Format::Tar), _) => of(Served::Tar, tar::serve(ask, &target).await?),
         (_, codec::JSON | codec::CBOR | codec::DAG_JSON | codec::DAG_CBOR)
-        | (Some(Format::DagJson | Format::DagCbor), _) => documents::serve(ask, &target).await,
-        _ => unixfs(ask, &target).await,
-    }
+        | (Some(Format::DagJson | Format::DagCbor), _) => {
+            of(Served::Document, documents::serve(ask, &target).await?)
+        }
+        _ => unixfs(ask, &target).await?,
+    })
 }
 
 /// A file, directory or symbolic link.
@@ -73,7 +77,8 @@ async fn unixfs(ask: &Ask, target: &Target) -> Result<Answer, Failure> {
     if file.info.kind.is_directory() {
         directory::serve(ask, target).await
     } else {
-        file::serve(ask, target, &file, &file::Naming::of_path(ask)).await
+        let answer = file::serve(ask, target, &file, &file::Naming::of_path(ask)).await?;
+        Ok(of(Served::File, answer))
     }
 }
 

@@ -60,7 +60,7 @@ impl Activity {
     }
 
     /// How long none did.
-    fn quiet(&self) -> Duration {
+    pub(super) fn quiet(&self) -> Duration {
         self.began.elapsed().saturating_sub(Duration::from_millis(self.millis.load(Ordering::Relaxed)))
     }
 }

@@ -1,25 +1,28 @@
 //! A small HTTP/1.1 client: one request a connection, whose body may still be going out while the response comes in.
 //!
-//! It is made for the command line that talks to a daemon: chunks both ways, trailers, TCP and Unix sockets. It follows
-//! no redirects, keeps no connections, speaks no TLS.
+//! It is made for the command line that talks to a daemon: chunks both ways, trailers, TCP, TLS and Unix sockets. It follows
+//! no redirects and keeps no connections.
 //!
 //! Limits: a head of 64 KiB and 128 headers, as much for trailers; a body is read as it comes and held nowhere.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use rustls::RootCertStore;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use super::Endpoint;
 use super::framing::Framing;
 use super::incoming::Incoming;
+use super::{Endpoint, Remote, tls};
 
 /// Bytes of a response's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -78,15 +81,23 @@ pub struct Connection {
 
 impl Connection {
     /// Connects.
-    pub async fn open(endpoint: &Endpoint) -> Result<Self, ClientError> {
-        let connecting = timeout(CONNECT_TIME_MAX, Self::connect(endpoint));
-        let connected = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        connected.map_err(|error| ClientError::Connect { endpoint: endpoint.to_string(), error })
+    pub async fn open(remote: &Remote) -> Result<Self, ClientError> {
+        Self::open_trusting(remote, tls::roots_of_system).await
     }
 
-    async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
-        let host = endpoint.host();
-        let stream = match endpoint {
+    /// The same; where there is TLS, with these certificates trusted.
+    pub(super) async fn open_trusting(
+        remote: &Remote,
+        roots: impl FnOnce() -> io::Result<RootCertStore>,
+    ) -> Result<Self, ClientError> {
+        let connecting = timeout(CONNECT_TIME_MAX, Self::connect(remote, roots));
+        let connected = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        connected.map_err(|error| ClientError::Connect { endpoint: remote.to_string(), error })
+    }
+
+    async fn connect(remote: &Remote, roots: impl FnOnce() -> io::Result<RootCertStore>) -> io::Result<Self> {
+        let host = remote.endpoint.host();
+        let stream = match &remote.endpoint {
             Endpoint::Ip(address) => TcpStream::connect(address).await?,
             Endpoint::Name { host, port, .. } => TcpStream::connect((host.as_str(), *port)).await?,
             Endpoint::Unix(path) => {
@@ -95,6 +106,10 @@ impl Connection {
             }
         };
         stream.set_nodelay(true)?;
+        if remote.tls {
+            let (reader, writer) = split(tls::wrap(stream, &remote.endpoint, roots()?).await?);
+            return Ok(Self { reader: Box::new(reader), writer: Box::new(writer), host });
+        }
         let (reader, writer) = stream.into_split();
         Ok(Self { reader: Box::new(reader), writer: Box::new(writer), host })
     }
@@ -131,18 +146,27 @@ pub(super) struct Sending {
     task: JoinHandle<()>,
     /// Why the body could not be made.
     failure: watch::Receiver<Option<String>>,
+    /// Whether somebody waits for the response.
+    is_awaited: Arc<AtomicBool>,
 }
 
 impl Sending {
     fn start(writer: Writer, head: Bytes, body: Option<Outgoing>) -> Self {
         let (failed, failure) = watch::channel(None);
+        let is_awaited = Arc::new(AtomicBool::new(true));
+        let awaited = Arc::clone(&is_awaited);
         let task = tokio::spawn(async move {
             // What the connection has to say comes to its reading end: the server may have left its reason there.
-            if let Err(ClientError::Body(words)) = send(writer, head, body).await {
+            if let Err(ClientError::Body(words)) = send(writer, head, body, &awaited).await {
                 failed.send_replace(Some(words));
             }
         });
-        Self { task, failure }
+        Self { task, failure, is_awaited }
+    }
+
+    /// Says whether somebody waits for the response. While nobody does, the server is shown that this end is alive.
+    pub(super) fn set_awaited(&self, is_awaited: bool) {
+        self.is_awaited.store(is_awaited, Ordering::Relaxed);
     }
 
     /// Waits for the body's own failure. Never returns if there is none.
@@ -182,12 +206,17 @@ fn request_head(request: &Request<()>, host: &str, has_body: bool) -> Bytes {
     head.into()
 }
 
-async fn send(mut writer: Writer, head: Bytes, body: Option<Outgoing>) -> Result<(), ClientError> {
+async fn send(
+    mut writer: Writer,
+    head: Bytes,
+    body: Option<Outgoing>,
+    is_awaited: &AtomicBool,
+) -> Result<(), ClientError> {
     writer.write_all(&head).await?;
     if let Some(mut body) = body {
         send_body(&mut writer, &mut body, PAUSE_MAX).await?;
     }
-    keep(writer).await
+    keep(writer, PAUSE_MAX, is_awaited).await
 }
 
 /// Writes a body in chunks, as it comes. Where it pauses for `pause_max`, it shows a sign of life.
@@ -220,6 +249,8 @@ pub(super) async fn send_body(
             }
             writer.write_all(rest).await?;
             writer.write_all(b"\r\n").await?;
+            // TLS gathers; a socket does not.
+            writer.flush().await?;
         }
         held = Some(*last);
     }
@@ -229,12 +260,22 @@ pub(super) async fn send_body(
     Ok(writer.write_all(b"0\r\n\r\n").await?)
 }
 
-/// Keeps the writing end open until the response has been read: a server may take its end for that of the client.
-async fn keep(mut writer: Writer) -> Result<(), ClientError> {
+/// Keeps the writing end open until the response has been read: a server may take its end for that of the client. While the
+/// response is not awaited, since it goes to a person who reads it page by page, an empty line now and then shows that
+/// this end is alive. Before a request, servers pass over those (RFC 9112 section 2.2), and there is none to come.
+pub(super) async fn keep(
+    mut writer: impl AsyncWrite + Unpin,
+    pause_max: Duration,
+    is_awaited: &AtomicBool,
+) -> Result<(), ClientError> {
     writer.flush().await?;
-    std::future::pending::<()>().await;
-    drop(writer);
-    Ok(())
+    loop {
+        sleep(pause_max).await;
+        if !is_awaited.load(Ordering::Relaxed) {
+            writer.write_all(b"\r\n").await?;
+            writer.flush().await?;
+        }
+    }
 }
 
 /// Waits for the next piece, and meanwhile writes the line of a chunk that holds `byte`, slowly.

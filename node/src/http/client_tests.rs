@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener as StdTcpListener;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
@@ -11,10 +12,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 
-use super::client::{ClientError, Connection, Outgoing};
+use super::client::{ClientError, Connection, Outgoing, keep};
 use super::{Body, Endpoint, Handler, Incoming, Limits, Listener, Piece, ResponseBody, Server};
 
 /// Answers each piece of the request's body at once, then with a trailer.
@@ -61,7 +63,7 @@ async fn post(
     body: Option<Outgoing>,
 ) -> Result<Response<Incoming>, ClientError> {
     let request = Request::builder().uri(path).header("x-mine", "1").body(()).unwrap();
-    Connection::open(endpoint).await?.post(request, body).await
+    Connection::open(&endpoint.clone().into()).await?.post(request, body).await
 }
 
 async fn rest(body: &mut Incoming) -> Result<Vec<u8>, ClientError> {
@@ -142,7 +144,7 @@ async fn a_unix_socket_is_as_good() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("api");
     let endpoint = Endpoint::Unix(path.clone());
-    assert!(matches!(Connection::open(&endpoint).await, Err(ClientError::Connect { .. })));
+    assert!(matches!(Connection::open(&endpoint.clone().into()).await, Err(ClientError::Connect { .. })));
     let listener = UnixListener::bind(&path).unwrap();
     let (_stop, stopped) = watch::channel(false);
     let server = Server::new(Arc::new(Echo), Limits::default());
@@ -203,4 +205,16 @@ async fn what_is_no_answer_is_told_apart() {
     let short = canned(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok");
     let mut answer = post(&short, "/", None).await.unwrap();
     assert!(matches!(rest(answer.body_mut()).await, Err(ClientError::Cut)));
+}
+
+#[tokio::test]
+async fn a_response_that_nobody_reads_for_a_while_is_not_given_up() {
+    let (near, mut far) = tokio::io::duplex(64);
+    let is_awaited = Arc::new(AtomicBool::new(false));
+    let shown = Arc::clone(&is_awaited);
+    let keeping = tokio::spawn(async move { keep(near, Duration::from_millis(5), &shown).await.is_ok() });
+    let mut signs = [0; 8];
+    tokio::time::timeout(Duration::from_secs(60), far.read_exact(&mut signs)).await.unwrap().unwrap();
+    assert_eq!(&signs, b"\r\n\r\n\r\n\r\n");
+    keeping.abort();
 }

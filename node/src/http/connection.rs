@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -138,7 +139,8 @@ impl Connection {
         let (method, version) = (request.method().clone(), request.version());
         let mut request = request.map(|()| body);
         request.extensions_mut().insert(self.peer);
-        let mut client = Client { given_back, rest: None, room: self.limits.head_bytes_max };
+        let room = self.limits.head_bytes_max;
+        let mut client = Client { given_back, rest: None, room, has_closed: false };
         let mut handling = Box::pin(handle(Arc::clone(&self.handler), request));
         let mut waits = true;
         let response = loop {
@@ -203,7 +205,7 @@ impl Connection {
         };
         self.sink.head(&head, length, word);
         match body {
-            ResponseBody::Full(data) if has_body => self.sink.plain(&data).await?,
+            ResponseBody::Full(data) if has_body => client.beside(self.sink.plain(&data)).await?,
             ResponseBody::Stream(pieces) | ResponseBody::Sized(_, pieces) if has_body => {
                 // So that a client sees the head before the first piece, however long that takes.
                 return Ok(match self.stream(pieces, length, client).await? {
@@ -213,7 +215,7 @@ impl Connection {
             }
             _ => {}
         }
-        self.sink.flush().await?;
+        client.beside(self.sink.flush()).await?;
         Ok(if keep { Next::Keep } else { Next::Close })
     }
 
@@ -235,7 +237,7 @@ impl Connection {
                 piece
             } else {
                 if self.sink.holds_back() {
-                    self.sink.flush().await?;
+                    client.beside(self.sink.flush()).await?;
                 }
                 tokio::select! {
                     biased;
@@ -244,30 +246,32 @@ impl Connection {
                 }
             };
             match piece {
-                Some(Ok(Piece::Data(data))) if length == Length::Chunked => self.sink.chunk(&data).await?,
+                Some(Ok(Piece::Data(data))) if length == Length::Chunked => {
+                    client.beside(self.sink.chunk(&data)).await?;
+                }
                 Some(Ok(Piece::Data(mut data))) => {
                     data.truncate(usize::try_from(due).unwrap_or(usize::MAX));
                     due -= data.len() as u64;
-                    self.sink.plain(&data).await?;
+                    client.beside(self.sink.plain(&data)).await?;
                 }
                 Some(Ok(Piece::Trailer(name, value))) => {
                     trailers.append(name, value);
                 }
                 Some(Err(panic)) => {
                     report(&*panic);
-                    self.sink.flush().await?;
+                    client.beside(self.sink.flush()).await?;
                     return Ok(Next::Close);
                 }
                 None if length == Length::Chunked => {
-                    self.sink.last_chunk(&trailers).await?;
+                    client.beside(self.sink.last_chunk(&trailers)).await?;
                     return Ok(Next::Keep);
                 }
                 None if due == 0 => {
-                    self.sink.flush().await?;
+                    client.beside(self.sink.flush()).await?;
                     return Ok(Next::Keep);
                 }
                 Some(Ok(Piece::Abort)) | None => {
-                    self.sink.flush().await?;
+                    client.beside(self.sink.flush()).await?;
                     return Ok(Next::Close);
                 }
             }
@@ -340,6 +344,8 @@ struct Client {
     rest: Option<Rest>,
     /// Bytes of further requests that are kept.
     room: usize,
+    /// It closed its side while it was written to.
+    has_closed: bool,
 }
 
 impl Client {
@@ -360,6 +366,29 @@ impl Client {
 
     /// Ends when the client is gone. Can be dropped and asked again.
     async fn gone(&mut self) {
+        if std::mem::take(&mut self.has_closed) {
+            return sleep(HALF_CLOSED_MAX).await;
+        }
+        match self.listen().await {
+            Ended::Closed => sleep(HALF_CLOSED_MAX).await,
+            Ended::Failed => {}
+        }
+    }
+
+    /// Writes to it, and takes meanwhile what it says: an empty line now and then is how one that reads slowly, because a
+    /// person does, shows that it is there.
+    async fn beside<T>(&mut self, writing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let mut writing = pin!(writing);
+        tokio::select! {
+            biased;
+            written = &mut writing => return written,
+            ended = self.listen() => self.has_closed = ended == Ended::Closed,
+        }
+        writing.await
+    }
+
+    /// Takes what the client says, as far as there is room, until its side ends.
+    async fn listen(&mut self) -> Ended {
         let rest = match &mut self.rest {
             Some(rest) => rest,
             None => match (&mut self.given_back).await {
@@ -370,17 +399,30 @@ impl Client {
         // An unread body says nothing about the client; a failed one is the handler's to tell of.
         while rest.framing == Framing::Done && !rest.failed && rest.source.buffer.len() < self.room {
             match rest.source.fill(IDLE_READ_BYTES).await {
-                // The next request, before its time.
-                Ok(1..) => {}
+                // The next request, before its time. Empty lines before it are nothing (RFC 9112 section 2.2).
+                Ok(1..) => {
+                    while rest.source.buffer.starts_with(b"\r\n") {
+                        rest.source.buffer.advance(2);
+                    }
+                }
                 Ok(0) => {
                     rest.failed = true;
-                    return sleep(HALF_CLOSED_MAX).await;
+                    return Ended::Closed;
                 }
-                Err(_) => return,
+                Err(_) => return Ended::Failed,
             }
         }
-        std::future::pending::<()>().await;
+        std::future::pending().await
     }
+}
+
+/// How the client's side of a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// It sends nothing more, and may still listen.
+    Closed,
+    /// The connection is gone.
+    Failed,
 }
 
 /// Tells a client that there is no room for it.

@@ -118,7 +118,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-const NO_TLS: &str = "this program speaks HTTP without TLS only; put a proxy with TLS between";
+const NO_TLS: &str = "this program serves HTTP without TLS only; put a proxy with TLS before it";
 
 fn unsupported(text: &str, why: &'static str) -> EndpointError {
     EndpointError::Unsupported { text: text.to_owned(), why }

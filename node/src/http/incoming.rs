@@ -39,6 +39,13 @@ impl Incoming {
     /// The next bytes; `None` at the end. A connection that ends before the body does is an error, after which there is
     /// nothing more.
     pub async fn next(&mut self) -> Option<Result<Bytes, ClientError>> {
+        self.sending.set_awaited(true);
+        let next = self.next_piece().await;
+        self.sending.set_awaited(false);
+        next
+    }
+
+    async fn next_piece(&mut self) -> Option<Result<Bytes, ClientError>> {
         loop {
             match self.decoder.take() {
                 Ok(Some(piece)) => return Some(Ok(piece)),

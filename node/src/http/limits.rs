@@ -18,7 +18,8 @@ pub struct Limits {
     /// Time between requests on a kept connection. Default: 120 s.
     pub idle_timeout: Duration,
     /// Time without a byte in either direction while one is due: of the request that is waited for, or of the response that
-    /// the client does not take. A response that has nothing to say yet may wait as long as it likes. Default: 15 s.
+    /// the client does not take. A response that has nothing to say yet may wait as long as it likes. A program of the same
+    /// user on a Unix socket, who could end this one as well, may take its time. Default: 15 s.
     pub stall_timeout: Duration,
     /// Bytes of a request's body that are read and thrown away after the response, so that the connection can be kept or
     /// the client sees the response at all. Default: 256 KiB.

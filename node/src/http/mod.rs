@@ -5,8 +5,9 @@
 //! send no `TE` header, answers that stream while the request still does, and an end of a connection that says "this
 //! went wrong" (a chunked body without its last chunk). Requests and responses are the types of the `http` crate.
 //!
-//! Limits: see [`Limits`]. Only HTTP/1.0 and HTTP/1.1; no TLS, no upgrades.
+//! Limits: see [`Limits`]. Only HTTP/1.0 and HTTP/1.1; TLS in the client alone; no upgrades.
 
+mod authorization;
 mod body;
 pub mod client;
 #[cfg(test)]
@@ -17,9 +18,11 @@ mod framing;
 mod head;
 mod incoming;
 mod limits;
+mod remote;
 mod server;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod write;
 
 use bytes::Bytes;
@@ -28,10 +31,12 @@ use futures_util::stream::BoxStream;
 use http::header::{HeaderName, HeaderValue};
 use std::net::SocketAddr;
 
+pub use authorization::authorization;
 pub use body::{Body, BodyError};
 pub use endpoint::{Endpoint, EndpointError};
 pub use incoming::Incoming;
 pub use limits::Limits;
+pub use remote::Remote;
 pub use server::{Listener, Server};
 
 /// Who is at the other end of a connection, and which of our addresses it came to. It is an extension of every request.

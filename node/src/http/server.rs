@@ -82,7 +82,10 @@ impl Server {
             };
             return;
         };
-        let (handler, limits, stop) = (Arc::clone(&self.handler), self.limits, stop.clone());
+        let (handler, mut limits, stop) = (Arc::clone(&self.handler), self.limits, stop.clone());
+        if stream.is_of_this_user() {
+            limits.stall_timeout = Duration::MAX;
+        }
         connections.spawn(async move {
             let connection = match stream {
                 Stream::Tcp(stream) => Connection::new(stream.into_split(), peer, handler, limits, stop),
@@ -91,6 +94,18 @@ impl Server {
             connection.serve().await;
             drop(permit);
         });
+    }
+}
+
+impl Stream {
+    /// Whether the other end is surely a program of the user that this one runs as.
+    fn is_of_this_user(&self) -> bool {
+        match self {
+            Self::Tcp(_) => false,
+            Self::Unix(stream) => {
+                stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw())
+            }
+        }
     }
 }
 

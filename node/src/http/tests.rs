@@ -17,6 +17,9 @@ use tokio::task::JoinHandle;
 
 use super::{Body, Handler, Limits, Listener, Piece, ResponseBody, Server};
 
+const LARGE_PIECES: usize = 64;
+const LARGE_PIECE_BYTES: usize = 1 << 20;
+
 /// Answers by path. Counts the handlers that run.
 #[derive(Default)]
 struct Paths {
@@ -81,6 +84,11 @@ async fn answer(request: Request<Body>) -> ResponseBody {
         "/abort" => ResponseBody::Stream(stream::iter([data("half"), Piece::Abort]).boxed()),
         "/forever" => {
             ResponseBody::Stream(stream::once(async move { data("x") }).chain(stream::pending()).boxed())
+        }
+        // More than fits into the buffers of a connection.
+        "/large" => {
+            let pieces = stream::repeat(Bytes::from(vec![b'x'; LARGE_PIECE_BYTES])).take(LARGE_PIECES);
+            ResponseBody::Sized((LARGE_PIECES * LARGE_PIECE_BYTES) as u64, pieces.map(Piece::Data).boxed())
         }
         "/never" => std::future::pending().await,
         "/panic" => panic!("as the test asked"),
@@ -265,6 +273,34 @@ async fn a_cut_body_is_an_error_and_a_stalled_one_is_too() {
     stream.shutdown().await.unwrap();
     assert!(read_all(&mut stream).await.contains("error: unexpected EOF"));
     assert!(bed.say(head).await.contains("error: the body of the request stalled for 200ms"));
+}
+
+#[tokio::test]
+async fn a_reader_that_shows_that_it_is_there_is_waited_for_and_a_silent_one_is_not() {
+    let bed = bed(Limits { stall_timeout: Duration::from_millis(500), ..Limits::default() }).await;
+    let ask = b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let (mut reader, mut writer) = bed.connect().await.into_split();
+    writer.write_all(ask).await.unwrap();
+    let signs = tokio::spawn(async move {
+        while writer.write_all(b"\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    // It is waited for as long as three that say nothing, one after the other.
+    for _ in 0..3 {
+        let mut silent = bed.connect().await;
+        silent.write_all(ask).await.unwrap();
+        read_until(&mut silent, "\r\n\r\n").await;
+        let until = tokio::time::Instant::now() + Duration::from_secs(60);
+        while bed.server.connections() > 1 {
+            assert!(tokio::time::Instant::now() < until, "a silent reader is waited for");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let mut read = Vec::new();
+    tokio::time::timeout(Duration::from_secs(60), reader.read_to_end(&mut read)).await.unwrap().unwrap();
+    assert!(read.len() > LARGE_PIECES * LARGE_PIECE_BYTES, "{} bytes", read.len());
+    signs.abort();
 }
 
 #[tokio::test]

@@ -118,11 +118,19 @@ impl Sink {
     }
 
     async fn write_all(&mut self, mut data: &[u8]) -> io::Result<()> {
+        let mut patience = self.stall_timeout;
         while !data.is_empty() {
-            let count = timeout(self.stall_timeout, self.writer.write(data))
-                .await
-                .map_err(|_| io::ErrorKind::TimedOut)??;
+            let Ok(written) = timeout(patience, self.writer.write(data)).await else {
+                // Something may have come meanwhile: it is slow, and there.
+                patience = self.stall_timeout.saturating_sub(self.activity.quiet());
+                if patience.is_zero() {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                continue;
+            };
+            let count = written?;
             self.activity.note();
+            patience = self.stall_timeout;
             data = data.get(count..).filter(|_| count > 0).ok_or(io::ErrorKind::WriteZero)?;
         }
         Ok(())

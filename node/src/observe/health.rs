@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::snapshot::SwarmFigures;
-use super::{NodeFigures, recent};
+use super::{BitswapFigures, NodeFigures, recent};
 use crate::commands::Context;
 use crate::node::Node;
 
@@ -52,7 +52,9 @@ pub(super) async fn figures(context: &Context) -> Option<NodeFigures> {
         store: if healthy { store_stat(node).await } else { None },
         storage_bytes_max: node.config().datastore().ok().and_then(|datastore| datastore.storage_bytes_max),
         fetch: node.fetch().counts(),
+        tally: node.store().tally(),
         swarm: swarm_figures(node).await,
+        bitswap: node.exchange().map(|exchange| BitswapFigures::of(exchange.counters())),
         dhts: super::finding::figures(node).await,
     })
 }

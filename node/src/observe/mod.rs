@@ -9,6 +9,8 @@
 //!
 //! `docs/observability.md` lists every name.
 
+mod allocator;
+mod bitswap;
 mod finding;
 mod gateway;
 pub mod health;
@@ -22,7 +24,10 @@ mod snapshot;
 mod summary;
 mod text;
 
+pub use allocator::AllocatorFigures;
+pub use bitswap::BitswapFigures;
 pub use finding::DhtFigures;
+pub(crate) use gateway::Served;
 pub use log::Logs;
 pub use metrics::{HttpExchange, Metrics};
 pub use process::ProcessFigures;

@@ -2,15 +2,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use holdfast_blockstore::StoreStat;
+use holdfast_blockstore::{StoreStat, StoreTally};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 
 use super::finding::DhtFigures;
-use super::{Logs, ProcessFigures};
+use super::{AllocatorFigures, BitswapFigures, Logs, ProcessFigures};
 use crate::commands::{Context, KUBO_VERSION};
 use crate::fetch::FetchCounts;
 use crate::swarm::Usage;
@@ -29,8 +30,12 @@ pub struct NodeFigures {
     pub storage_bytes_max: Option<u64>,
     /// Blocks that were asked for.
     pub fetch: FetchCounts,
+    /// What the store has done since it was opened.
+    pub tally: StoreTally,
     /// Its swarm; `None` if it is not online.
     pub swarm: Option<SwarmFigures>,
+    /// Its Bitswap; `None` if it has none.
+    pub bitswap: Option<BitswapFigures>,
     /// Its DHTs; none if it takes part in none.
     pub dhts: Vec<DhtFigures>,
 }
@@ -94,7 +99,10 @@ impl Collector for Snapshot {
         if let Some(node) = &read.node {
             sheet.node(node)?;
         }
-        read.process.as_ref().map_or(Ok(()), |process| sheet.process(process))
+        if let Some(process) = &read.process {
+            sheet.process(process)?;
+        }
+        AllocatorFigures::read().map_or(Ok(()), |allocator| sheet.allocator(&allocator))
     }
 }
 
@@ -109,12 +117,25 @@ impl Sheet<'_> {
         metric.encode(encoder)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> Written {
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: u64) -> Written {
         self.metric(name, help, &ConstGauge::new(value as f64))
     }
 
+    /// `buckets`: upper bounds, the last of them infinite, and counts, not cumulated. Without any, it is a summary.
+    pub(super) fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        sum: f64,
+        count: u64,
+        buckets: &[(f64, u64)],
+    ) -> Written {
+        let mut encoder = self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        encoder.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
+    }
+
     /// `name` is without `_total`.
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> Written {
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> Written {
         self.metric(name, help, &ConstCounter::new(value))
     }
 
@@ -150,6 +171,8 @@ impl Sheet<'_> {
             )?;
         }
         node.swarm.as_ref().map_or(Ok(()), |swarm| self.swarm(swarm))?;
+        node.bitswap.as_ref().map_or(Ok(()), |bitswap| bitswap.write(self))?;
+        self.tally(&node.tally)?;
         self.finding(&node.dhts)?;
         node.store.as_ref().map_or(Ok(()), |store| self.store(store))
     }
@@ -235,6 +258,58 @@ impl Sheet<'_> {
         )?;
         self.gauge("holdfast_repo_segments", "Files that hold the blocks", store.segments)?;
         self.counter("holdfast_repo_write_failures", "Writes to the repo that failed", store.generation)
+    }
+
+    fn tally(&mut self, tally: &StoreTally) -> Written {
+        self.counter("holdfast_commits", "Commits to the repo that were acknowledged", tally.commits)?;
+        self.histogram(
+            "holdfast_commit_round_duration_seconds",
+            "Seconds that it took to make something durable, for all commits that waited for it together",
+            tally.round_time.as_secs_f64(),
+            tally.rounds,
+            &[],
+        )?;
+        self.histogram(
+            "holdfast_gc_duration_seconds",
+            "Seconds that collections of garbage took",
+            tally.collection_time.as_secs_f64(),
+            tally.collections,
+            &[],
+        )?;
+        self.counter("holdfast_gc_removed_blocks", "Blocks that were collected", tally.collected_blocks)?;
+        self.counter(
+            "holdfast_gc_removed_bytes",
+            "Bytes of blocks that were collected",
+            tally.collected_bytes,
+        )?;
+        self.counter(
+            "holdfast_gc_rewritten_bytes",
+            "Bytes that were written anew to give space back",
+            tally.rewritten_bytes,
+        )
+    }
+
+    fn allocator(&mut self, allocator: &AllocatorFigures) -> Written {
+        self.gauge(
+            "holdfast_allocator_allocated_bytes",
+            "Bytes that are allocated and not freed",
+            allocator.allocated_bytes,
+        )?;
+        self.gauge(
+            "holdfast_allocator_active_bytes",
+            "Bytes of the pages that hold what is allocated",
+            allocator.active_bytes,
+        )?;
+        self.gauge(
+            "holdfast_allocator_resident_bytes",
+            "Bytes of the allocator's pages that are in memory",
+            allocator.resident_bytes,
+        )?;
+        self.gauge(
+            "holdfast_allocator_mapped_bytes",
+            "Bytes of address space that the allocator has",
+            allocator.mapped_bytes,
+        )
     }
 
     fn process(&mut self, process: &ProcessFigures) -> Written {

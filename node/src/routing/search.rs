@@ -13,11 +13,13 @@ use super::{Routing, SEARCH_TIME_MAX};
 /// Searches at a time. Those asked for meanwhile wait, and a session asks again.
 const SEARCHES_MAX: usize = 16;
 
-/// Providers that one search gives at most (Kubo's `ProviderSearchMaxResults`).
-const PROVIDERS_MAX: usize = 10;
-
-/// Answers searches until Bitswap is gone. A search for a CID that is being searched for already is not begun again.
-pub(crate) async fn answer_searches(routing: Routing, mut asked: Events, exchange: Handle) {
+/// Answers searches until Bitswap is gone, each with `providers_max` providers at most. A search for a CID that is being searched for already is not begun again.
+pub(crate) async fn answer_searches(
+    routing: Routing,
+    mut asked: Events,
+    exchange: Handle,
+    providers_max: usize,
+) {
     let mut running: JoinSet<Cid> = JoinSet::new();
     let mut searched: HashSet<Cid> = HashSet::new();
     loop {
@@ -29,15 +31,15 @@ pub(crate) async fn answer_searches(routing: Routing, mut asked: Events, exchang
             request = asked.next(), if running.len() < SEARCHES_MAX => {
                 let Some(request) = request else { return };
                 if searched.insert(request.cid) {
-                    running.spawn(search(routing.clone(), request.cid, exchange.clone()));
+                    running.spawn(search(routing.clone(), request.cid, exchange.clone(), providers_max));
                 }
             }
         }
     }
 }
 
-async fn search(routing: Routing, cid: Cid, exchange: Handle) -> Cid {
-    let mut found = routing.find_providers(cid.hash(), PROVIDERS_MAX, None);
+async fn search(routing: Routing, cid: Cid, exchange: Handle, providers_max: usize) -> Cid {
+    let mut found = routing.find_providers(cid.hash(), providers_max, None);
     let all = async {
         while let Some(provider) = found.next().await {
             if provider.id == routing.us {

@@ -1,11 +1,11 @@
 //! Who may do what: `API.Authorizations`.
 
-use data_encoding::BASE64;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::ApiAuthorization;
+use crate::http::authorization;
 
 use super::path::{Segments, is_command};
 
@@ -41,7 +41,7 @@ impl Authorizations {
     pub(super) fn new(entries: &[ApiAuthorization]) -> Self {
         let usable = entries.iter().filter_map(|entry| {
             let allowed = entry.allowed_paths.iter().map(|path| Segments::of_text(path)).collect();
-            Some(Entry { expected: expected_header(&entry.secret)?.into_bytes(), allowed })
+            Some(Entry { expected: authorization(&entry.secret)?.into_bytes(), allowed })
         });
         Self { entries: usable.collect(), is_closed: !entries.is_empty() }
     }
@@ -80,25 +80,11 @@ impl std::fmt::Debug for Authorizations {
     }
 }
 
-/// The header that a secret stands for, as Kubo has it; nothing for one of an unknown type.
-fn expected_header(secret: &str) -> Option<String> {
-    match secret.split_once(':') {
-        _ if secret.is_empty() => None,
-        None => Some(format!("Bearer {secret}")),
-        Some(("bearer", token)) => Some(format!("Bearer {token}")),
-        Some(("basic", pair)) if pair.contains(':') => {
-            Some(format!("Basic {}", BASE64.encode(pair.as_bytes())))
-        }
-        Some(("basic", encoded)) => Some(format!("Basic {encoded}")),
-        Some(_) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn authorization(secret: &str, allowed: &[&str]) -> ApiAuthorization {
+    fn entry(secret: &str, allowed: &[&str]) -> ApiAuthorization {
         let allowed_paths = allowed.iter().map(|path| (*path).to_owned()).collect();
         ApiAuthorization { user: "u".to_owned(), secret: secret.to_owned(), allowed_paths }
     }
@@ -112,23 +98,8 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_read_as_kubo_reads_them() {
-        for (secret, header) in [
-            ("tok", Some("Bearer tok")),
-            ("bearer:tok", Some("Bearer tok")),
-            ("bearer:a:b", Some("Bearer a:b")),
-            ("basic:user:pass", Some("Basic dXNlcjpwYXNz")),
-            ("basic:dXNlcjpwYXNz", Some("Basic dXNlcjpwYXNz")),
-            ("digest:x", None),
-            ("", None),
-        ] {
-            assert_eq!(expected_header(secret).as_deref(), header, "{secret}");
-        }
-    }
-
-    #[test]
     fn paths_are_compared_by_whole_segments() {
-        let one = [authorization("tok", &["/api/v0/pin", "/api/v0/add/", "/debug/metrics"])];
+        let one = [entry("tok", &["/api/v0/pin", "/api/v0/add/", "/debug/metrics"])];
         let may = |path: &str| check(&one, Some("Bearer tok"), path).is_some();
         for path in
             ["/api/v0/pin", "/api/v0/pin/ls", "/api/v0/add", "/debug/metrics/prometheus", "/api/v0/version"]
@@ -140,13 +111,13 @@ mod tests {
         {
             assert!(!may(path), "{path}");
         }
-        assert!(check(&[authorization("tok", &["/"])], Some("Bearer tok"), "/debug/vars").is_some());
-        assert!(check(&[authorization("tok", &[])], Some("Bearer tok"), "/api/v0/cat").is_none());
+        assert!(check(&[entry("tok", &["/"])], Some("Bearer tok"), "/debug/vars").is_some());
+        assert!(check(&[entry("tok", &[])], Some("Bearer tok"), "/api/v0/cat").is_none());
     }
 
     #[test]
     fn nobody_is_let_in_without_the_right_header() {
-        let two = [authorization("one", &["/api/v0"]), authorization("basic:u:p", &["/api/v0/id"])];
+        let two = [entry("one", &["/api/v0"]), entry("basic:u:p", &["/api/v0/id"])];
         assert_eq!(check(&two, Some("Bearer one"), "/api/v0/cat"), Some(Caller::Entry(0)));
         assert_eq!(check(&two, Some("Basic dTpw"), "/api/v0/id"), Some(Caller::Entry(1)));
         for header in [
@@ -161,7 +132,7 @@ mod tests {
             assert_eq!(check(&two, header, "/api/v0/version"), None, "{header:?}");
         }
         assert_eq!(check(&[], None, "/api/v0/cat"), Some(Caller::Anybody));
-        let unusable = [authorization("digest:x", &["/api/v0"]), authorization("", &["/"])];
+        let unusable = [entry("digest:x", &["/api/v0"]), entry("", &["/"])];
         assert_eq!(check(&unusable, None, "/api/v0/version"), None);
         assert_eq!(check(&unusable, Some(""), "/api/v0/version"), None);
         assert!(!format!("{:?}", Authorizations::new(&two)).contains("one"));

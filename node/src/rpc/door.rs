@@ -22,6 +22,7 @@ use crate::commands::registry::Registry;
 use crate::commands::{CALL_HEADER, Context};
 use crate::http::{Body, Handler, Peer, ResponseBody};
 use crate::identify::AGENT_VERSION;
+use crate::pool::on_behalf_of;
 
 /// The command that is also at `/logs`.
 const LOGS: [&str; 2] = ["log", "tail"];
@@ -220,7 +221,11 @@ impl Inner {
         let watched = self.watch.begin(&prepared.call);
         let mark = parts.headers.get(CALL_HEADER).and_then(|mark| mark.to_str().ok());
         let context = self.context.for_call(&prepared.call, mark);
-        let mut answer = run::run(command, context, prepared, upload_max, watched).await;
+        let running = run::run(command, context, prepared, upload_max, watched);
+        let mut answer = match parts.extensions.get::<Peer>() {
+            Some(Peer::Tcp { remote, .. }) => on_behalf_of(address(remote.ip()), running).await,
+            _ => running.await,
+        };
         self.add_headers(answer.headers_mut());
         answer
     }

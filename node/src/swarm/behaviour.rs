@@ -19,6 +19,7 @@ use super::identify::Identify;
 use super::mdns::Mdns;
 use super::ping::Ping;
 use super::settings::{RelayLimits, ResourceLimits, SwarmSettings};
+use super::streams;
 
 /// How long after the start reachability is looked at for the first time.
 const AUTONAT_DELAY: Duration = Duration::from_secs(15);
@@ -39,6 +40,8 @@ pub(super) struct Behaviour {
     pub(super) upnp: Toggle<upnp::tokio::Behaviour>,
     pub(super) mdns_v4: Toggle<Mdns>,
     pub(super) mdns_v6: Toggle<Mdns>,
+    streams: streams::Behaviour,
+    pub(super) pubsub: Toggle<crate::pubsub::Behaviour>,
     pub(super) bitswap: Toggle<holdfast_bitswap::Behaviour>,
     pub(super) wan: Toggle<holdfast_dht::Behaviour>,
     pub(super) lan: Toggle<holdfast_dht::Behaviour>,
@@ -49,6 +52,8 @@ pub(super) struct Behaviour {
 pub struct Protocols {
     /// Bitswap.
     pub bitswap: Option<holdfast_bitswap::Behaviour>,
+    /// Messages about topics.
+    pub pubsub: Option<crate::pubsub::Behaviour>,
     /// The DHT of public addresses.
     pub wan: Option<holdfast_dht::Behaviour>,
     /// The DHT of a local network.
@@ -59,10 +64,10 @@ pub struct Protocols {
 
 impl std::fmt::Debug for Protocols {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { bitswap, wan, lan, wan_serves_when_reachable } = self;
+        let Self { bitswap, pubsub, wan, lan, wan_serves_when_reachable } = self;
         let mut shown = f.debug_struct("Protocols");
         shown.field("bitswap", &bitswap.is_some()).field("wan", &wan.is_some());
-        shown.field("lan", &lan.is_some());
+        shown.field("lan", &lan.is_some()).field("pubsub", &pubsub.is_some());
         shown.field("wan_serves_when_reachable", wan_serves_when_reachable).finish()
     }
 }
@@ -75,12 +80,14 @@ pub(super) struct BehaviourParams<'p> {
     pub(super) filters: Filters,
     pub(super) book: Book,
     pub(super) relay_client: Option<relay::client::Behaviour>,
+    pub(super) streams: streams::Behaviour,
     pub(super) protocols: Protocols,
 }
 
 impl Behaviour {
     pub(super) fn new(params: BehaviourParams<'_>) -> Self {
-        let BehaviourParams { key, agent, settings, filters, book, relay_client, protocols } = params;
+        let BehaviourParams { key, agent, settings, filters, book, relay_client, streams, protocols } =
+            params;
         let us = key.public().to_peer_id();
         let mdns = |ipv6: bool| {
             let made = settings.mdns.map(|interval| Mdns::new(us, ipv6, interval)).transpose();
@@ -103,6 +110,8 @@ impl Behaviour {
             upnp: settings.upnp.then(upnp::tokio::Behaviour::default).into(),
             mdns_v4: mdns(false).into(),
             mdns_v6: mdns(true).into(),
+            streams,
+            pubsub: protocols.pubsub.into(),
             bitswap: protocols.bitswap.into(),
             wan: protocols.wan.into(),
             lan: protocols.lan.into(),
@@ -134,6 +143,9 @@ impl Behaviour {
             names.extend(
                 holdfast_bitswap::message::Version::ALL.map(holdfast_bitswap::message::Version::name),
             );
+        }
+        if let Some(pubsub) = self.pubsub.as_ref() {
+            names.extend(pubsub.protocols());
         }
         let serves = |dht: &Toggle<holdfast_dht::Behaviour>| {
             dht.as_ref().is_some_and(|dht| dht.mode() == holdfast_dht::kad::Mode::Server)

@@ -15,6 +15,7 @@ use super::meter::{Meter, StreamCounts, Traffic};
 use super::ping::PingFailure;
 use super::resolve::{ResolveError, Resolver};
 use super::settings::ResourceLimits;
+use super::streams::Streams;
 
 /// Commands that wait for the swarm; whoever gives more waits.
 pub(super) const COMMANDS_MAX: usize = 256;
@@ -225,6 +226,7 @@ pub(super) struct Shared {
     pub(super) book: Book,
     pub(super) worth: Worth,
     pub(super) resolver: Resolver,
+    pub(super) streams: Streams,
     pub(super) local: watch::Receiver<LocalAddresses>,
     pub(super) warnings: Mutex<Vec<String>>,
 }
@@ -255,7 +257,10 @@ impl SwarmHandle {
 
     /// The protocols that it serves, sorted.
     pub fn protocols(&self) -> Vec<String> {
-        self.shared.protocols.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut names = self.shared.protocols.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        names.extend(self.shared.streams.served().iter().map(ToString::to_string));
+        names.sort_unstable();
+        names
     }
 
     /// The fingerprint of its private network's key, as Kubo prints it; none in the public network.
@@ -286,6 +291,11 @@ impl SwarmHandle {
     /// Where it is said which peers are worth keeping.
     pub fn worth(&self) -> &Worth {
         &self.shared.worth
+    }
+
+    /// Streams of protocols that come and go.
+    pub fn streams(&self) -> &Streams {
+        &self.shared.streams
     }
 
     /// Who resolves names in addresses.

@@ -7,7 +7,7 @@
 //!
 //! # Map
 //! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes; [`meter`] counts them; `behaviour` names
-//! the protocols, of which `identify`, `ping`, `mdns`, `autonat_server` and `gate` are wrapped or made here; `task` runs it all.
+//! the protocols, of which `identify`, `ping`, `mdns`, `autonat_server`, `streams` and `gate` are wrapped or made here; `task` runs it all.
 
 pub mod addresses;
 mod autonat_server;
@@ -26,6 +26,7 @@ mod redial;
 pub mod resolve;
 mod security;
 mod settings;
+mod streams;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -41,5 +42,6 @@ pub use ping::{PingFailure, PingTimes};
 pub use psk::{PskError, parse as parse_psk};
 pub use security::{SecurityError, SecurityOrder};
 pub use settings::{AutonatThrottle, RelayLimits, ResourceLimits, SettingsError, SwarmSettings};
+pub use streams::{AcceptError, Inbound, Incoming, OpenError, Streams};
 pub use task::{StartError, SwarmParams, start};
 pub use transport::{TransportBuildError, TransportChoice};

@@ -1,15 +1,13 @@
 //! Names in multiaddrs, resolved before dialling: `/dns4`, `/dns6`, `/dns` to addresses, `/dnsaddr` to whole multiaddrs.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{NameServerConfig, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use libp2p::Multiaddr;
 use multiaddr::Protocol;
 use tokio::time::timeout;
+
+use crate::dns::{Dns, DnsError, DnsSettings};
 
 /// Names inside names that are followed, as go-multiaddr-dns.
 const DEPTH_MAX: usize = 32;
@@ -40,52 +38,21 @@ pub enum ResolveError {
     Timeout(Multiaddr),
 }
 
-/// Who is asked for names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DnsChoice {
-    /// Nobody: names are not resolved.
-    Nobody,
-    /// Whom the system asks.
-    System,
-    /// This server, over UDP and TCP.
-    Server(SocketAddr),
-}
-
 /// Resolves names. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Resolver {
-    inner: Option<TokioResolver>,
-}
-
-impl std::fmt::Debug for Resolver {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Resolver").field("asks", &self.inner.is_some()).finish()
-    }
+    dns: Dns,
 }
 
 impl Resolver {
-    /// One that asks as `choice` says; where the system names no server, it asks nobody.
-    pub fn new(choice: &DnsChoice) -> Self {
-        let builder = match choice {
-            DnsChoice::Nobody => return Self::default(),
-            DnsChoice::System => TokioResolver::builder_tokio(),
-            DnsChoice::Server(address) => {
-                let mut server = NameServerConfig::udp_and_tcp(address.ip());
-                for connection in &mut server.connections {
-                    connection.port = address.port();
-                }
-                let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-                Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
-            }
-        };
-        let built = builder.and_then(hickory_resolver::ResolverBuilder::build);
-        match built {
-            Ok(resolver) => Self { inner: Some(resolver) },
-            Err(error) => {
-                tracing::warn!("names cannot be resolved: {error}");
-                Self::default()
-            }
-        }
+    /// One that asks as the settings say.
+    pub fn new(settings: &DnsSettings) -> Self {
+        Self { dns: Dns::new(settings) }
+    }
+
+    /// Who is asked.
+    pub fn dns(&self) -> &Dns {
+        &self.dns
     }
 
     /// Every address that `address` stands for: itself where it holds no name. At most 100, each once.
@@ -93,8 +60,7 @@ impl Resolver {
         if name_in(address).is_none() {
             return Ok(vec![address.clone()]);
         }
-        let Some(resolver) = &self.inner else { return Err(ResolveError::NoResolver(address.clone())) };
-        let resolving = resolve(resolver, address);
+        let resolving = resolve(&self.dns, address);
         timeout(TIME_MAX, resolving).await.unwrap_or_else(|_| Err(ResolveError::Timeout(address.clone())))
     }
 }
@@ -108,7 +74,7 @@ fn name_in(address: &Multiaddr) -> Option<(usize, Protocol<'static>)> {
     names.next()
 }
 
-async fn resolve(resolver: &TokioResolver, address: &Multiaddr) -> Result<Vec<Multiaddr>, ResolveError> {
+async fn resolve(dns: &Dns, address: &Multiaddr) -> Result<Vec<Multiaddr>, ResolveError> {
     let mut open = vec![(address.clone(), 0_usize)];
     let mut done = Vec::new();
     let mut last_error = None;
@@ -123,7 +89,7 @@ async fn resolve(resolver: &TokioResolver, address: &Multiaddr) -> Result<Vec<Mu
         if depth >= DEPTH_MAX {
             continue;
         }
-        match answers(resolver, &next, place, &name).await {
+        match answers(dns, &next, place, &name).await {
             Ok(found) => {
                 let room = ADDRESSES_MAX.saturating_sub(open.len());
                 open.extend(found.into_iter().take(room).map(|found| (found, depth + 1)));
@@ -146,7 +112,7 @@ async fn resolve(resolver: &TokioResolver, address: &Multiaddr) -> Result<Vec<Mu
 
 /// What one name in an address stands for.
 async fn answers(
-    resolver: &TokioResolver,
+    dns: &Dns,
     address: &Multiaddr,
     place: usize,
     name: &Protocol<'static>,
@@ -155,6 +121,14 @@ async fn answers(
         name: name.to_owned(),
         reason: error.to_string(),
     };
+    let (Protocol::Dns(host) | Protocol::Dns4(host) | Protocol::Dns6(host) | Protocol::Dnsaddr(host)) = name
+    else {
+        return Ok(Vec::new());
+    };
+    let resolver = dns.resolver(host).map_err(|error| match error {
+        DnsError::Nobody => ResolveError::NoResolver(address.clone()),
+        error => lookup(host, &error),
+    })?;
     let with = |part: Protocol<'static>| address.replace(place, |_| Some(part));
     match name {
         Protocol::Dnsaddr(host) => {
@@ -232,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_resolver_only_names_fail() {
-        let resolver = Resolver::new(&DnsChoice::Nobody);
+        let resolver = Resolver::new(&DnsSettings::NOBODY);
         let plain: Multiaddr = "/ip4/192.0.2.1/tcp/1".parse().unwrap();
         assert_eq!(resolver.resolve(&plain).await, Ok(vec![plain]));
         let named: Multiaddr = "/dns4/example.net/tcp/1".parse().unwrap();

@@ -11,12 +11,13 @@ use serde_json::Value;
 use super::addresses::{AnnounceRules, NeverAnnounce, split_peer};
 use super::connections::Watermarks;
 use super::filters::IpRange;
+use super::handle::Reachability;
 use super::ping::PingTimes;
 use super::psk::{self, PskError};
-use super::resolve::DnsChoice;
 use super::security::SecurityOrder;
 use super::transport::TransportChoice;
 use crate::config::{AUTO, Config, GoDuration, ValueError, expand_auto};
+use crate::dns::DnsSettings;
 
 /// The variable with which libp2p refuses to run outside a private network.
 const FORCE_PNET: &str = "LIBP2P_FORCE_PNET";
@@ -128,7 +129,7 @@ pub struct SwarmSettings {
     /// `Bootstrap`, with what `auto` stands for.
     pub bootstrap: Vec<(PeerId, Vec<Multiaddr>)>,
     /// Who is asked for names.
-    pub dns: DnsChoice,
+    pub dns: DnsSettings,
     /// How often connections are tried.
     pub ping: PingTimes,
     /// `Discovery.MDNS.Enabled`, and how often it asks.
@@ -145,6 +146,8 @@ pub struct SwarmSettings {
     pub relay_service: Option<RelayLimits>,
     /// `Swarm.EnableHolePunching`.
     pub hole_punching: bool,
+    /// `Internal.Libp2pForceReachability`: what holds, whatever others find out.
+    pub reachability: Option<Reachability>,
     /// Where the peer book is kept.
     pub book_file: Option<PathBuf>,
     /// What was passed over, and why: one sentence each.
@@ -183,7 +186,7 @@ impl SwarmSettings {
             limits: limits(config, watermarks)?,
             peered: peered(config)?,
             bootstrap: bootstrap(config, psk.is_some(), &mut warnings)?,
-            dns: dns(config, &mut warnings)?,
+            dns: DnsSettings::of_config(config, &mut warnings)?,
             ping: ping(config)?,
             mdns: mdns
                 .then(|| {
@@ -196,6 +199,7 @@ impl SwarmSettings {
             static_relays: parsed(config, "Swarm.RelayClient.StaticRelays", &mut warnings)?,
             relay_service: relay_service(config)?,
             hole_punching: flag("Swarm.EnableHolePunching", true)? && relay_client,
+            reachability: reachability(config)?,
             book_file: None,
             warnings,
         })
@@ -446,28 +450,6 @@ fn with_peer(mut address: Multiaddr, peer: PeerId) -> Multiaddr {
     address
 }
 
-fn dns(config: &Config, warnings: &mut Vec<String>) -> Result<DnsChoice, ValueError> {
-    let resolvers = config.document().pointer("/DNS/Resolvers").and_then(Value::as_object);
-    let auto_conf = config.flag("AutoConf.Enabled")?.unwrap_or(true);
-    // What the profiles test and mesh write. Old configs of Kubo have the empty map too, and mean the system's.
-    if resolvers.is_some_and(serde_json::Map::is_empty) && !auto_conf {
-        return Ok(DnsChoice::Nobody);
-    }
-    match resolvers.and_then(|map| map.get(".")).and_then(Value::as_str) {
-        None | Some("" | AUTO) => Ok(DnsChoice::System),
-        Some(text) => {
-            if let Some(Ok(address)) = text.strip_prefix("udp://").map(str::parse) {
-                return Ok(DnsChoice::Server(address));
-            }
-            warnings.push(format!(
-                "DNS.Resolvers: {text} is passed over, and the system's resolver is asked: this version knows \
-                 udp://ADDRESS:PORT"
-            ));
-            Ok(DnsChoice::System)
-        }
-    }
-}
-
 fn ping(config: &Config) -> Result<PingTimes, ValueError> {
     let default = PingTimes::default();
     Ok(match time(config, "Swarm.PingInterval")? {
@@ -491,6 +473,19 @@ fn autonat_service(config: &Config) -> Result<Option<AutonatThrottle>, ValueErro
         per_peer: count(config, "AutoNAT.Throttle.PeerLimit", 3)?,
         interval: time(config, "AutoNAT.Throttle.Interval")?.unwrap_or(Duration::from_secs(60)),
     }))
+}
+
+fn reachability(config: &Config) -> Result<Option<Reachability>, ValueError> {
+    const KEY: &str = "Internal.Libp2pForceReachability";
+    match config.text(KEY)?.as_deref() {
+        None | Some("") => Ok(None),
+        Some("public") => Ok(Some(Reachability::Public)),
+        Some("private") => Ok(Some(Reachability::Private)),
+        Some(other) => {
+            let reason = format!("it must be \"public\" or \"private\", not \"{other}\"");
+            Err(ValueError { key: KEY.to_owned(), reason })
+        }
+    }
 }
 
 fn relay_service(config: &Config) -> Result<Option<RelayLimits>, ValueError> {
@@ -523,7 +518,7 @@ mod tests {
         let settings = of_profile("test");
         assert_eq!(settings.listen, ["/ip4/127.0.0.1/tcp/0".parse::<Multiaddr>().unwrap()]);
         assert_eq!((settings.bootstrap.len(), settings.mdns, settings.upnp), (0, None, false));
-        assert_eq!(settings.dns, DnsChoice::Nobody);
+        assert_eq!(settings.dns, DnsSettings::NOBODY);
         assert_eq!(settings.warnings, Vec::<String>::new());
     }
 
@@ -532,8 +527,8 @@ mod tests {
         let settings = of_profile("");
         assert_eq!((settings.bootstrap.len(), settings.mdns), (5, Some(MDNS_INTERVAL)));
         assert_eq!(
-            (settings.dns.clone(), settings.upnp, settings.hole_punching),
-            (DnsChoice::System, true, true)
+            (settings.dns.default.clone(), settings.upnp, settings.hole_punching),
+            (crate::dns::DnsChoice::System, true, true)
         );
         assert_eq!((settings.watermarks, settings.listen.len()), (Some(Watermarks::default()), 4));
         assert!(settings.relay_service.is_none() && settings.autonat_service.is_some());
@@ -549,7 +544,7 @@ mod tests {
         let seconds = Duration::from_secs;
         assert_eq!((settings.ping.interval, settings.ping.timeout), (seconds(5), seconds(5)));
         assert_eq!((settings.mdns, settings.bootstrap.len()), (Some(seconds(10)), 0));
-        assert_eq!((settings.dns, settings.relay_client), (DnsChoice::Nobody, false));
+        assert_eq!((settings.dns, settings.relay_client), (DnsSettings::NOBODY, false));
     }
 
     #[test]

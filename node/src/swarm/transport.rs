@@ -7,6 +7,7 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p::core::upgrade::Version;
 use libp2p::core::{Transport, transport};
+use libp2p::futures::io::BufReader;
 use libp2p::futures::{AsyncRead, AsyncWrite};
 use libp2p::pnet::{PnetConfig, PreSharedKey};
 use libp2p::{Multiaddr, PeerId, quic, relay, tcp, websocket};
@@ -23,6 +24,9 @@ use super::yamux::{STREAMS_MAX, Yamux};
 const UPGRADE_TIME_MAX: Duration = Duration::from_secs(15);
 /// Largest WebSocket message that is read, in bytes. Noise frames have at most 64 KiB.
 const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Bytes that one read of a TCP connection takes at most. Below it TLS and noise ask for a record at a time, of 16 KiB or less,
+/// each by a call to the system.
+const TCP_READ_BYTES: usize = 64 << 10;
 /// Bytes that a peer may have under way on one QUIC stream, and on all of a connection.
 const QUIC_STREAM_WINDOW_BYTES: u32 = 8 << 20;
 const QUIC_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
@@ -105,7 +109,8 @@ pub(super) fn build(params: TransportParams<'_>) -> Result<Transports, Transport
         all = either(all, protected(websocket.boxed(), psk, &security, &meter));
     }
     if choice.tcp {
-        let tcp = tcp::tokio::Transport::new(tcp_config()).boxed();
+        let tcp = tcp::tokio::Transport::new(tcp_config());
+        let tcp = tcp.map(|socket, _| BufReader::with_capacity(TCP_READ_BYTES, socket)).boxed();
         all = either(all, protected(tcp, psk, &security, &meter));
     }
     Ok(Guarded { inner: all, filters }.boxed())

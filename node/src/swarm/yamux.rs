@@ -18,6 +18,9 @@ pub(super) const STREAMS_MAX: usize = 256;
 /// Bytes that the peer may have under way on all streams of one connection. Not less than 256 KiB a stream, which the
 /// protocol grants each; what is above that is given to streams that are read fast.
 const RECEIVE_WINDOW_BYTES: usize = 64 << 20;
+/// Bytes of a frame that is sent, at most: what is long is cut so that other streams get their turn. Others take up to their
+/// window, which begins at 256 KiB; each frame costs a change of task.
+const FRAME_BYTES: usize = 64 << 10;
 /// Streams that wait to be accepted; more are reset. What yamux lets a peer open without an answer.
 const WAITING_MAX: usize = 256;
 
@@ -34,6 +37,7 @@ impl Yamux {
         config.set_max_connection_receive_window(Some(RECEIVE_WINDOW_BYTES));
         // What was not read when the connection ended is lost with it, as with every other muxer of libp2p.
         config.set_read_after_close(false);
+        config.set_split_send_size(FRAME_BYTES);
         Self { config }
     }
 }

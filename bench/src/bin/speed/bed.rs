@@ -16,6 +16,10 @@ pub(crate) struct Bed {
     pub(crate) kubo: Option<PathBuf>,
     pub(crate) kubo_library: Option<(PathBuf, PathBuf)>,
     pub(crate) rust_ipfs: Option<PathBuf>,
+    /// What measures one plain libp2p stream.
+    pub(crate) raw_stream: Option<PathBuf>,
+    /// What keeps a node company.
+    pub(crate) guests: Option<PathBuf>,
     pub(crate) rounds: usize,
 }
 
@@ -33,7 +37,9 @@ impl Bed {
         let rounds = std::env::var("ROUNDS").map_or(Ok(5), |text| text.parse())?;
         let kubo = std::env::var_os("KUBO_BIN").map(PathBuf::from);
         let rust_ipfs = std::env::var_os("RUST_IPFS_PEER").map(PathBuf::from);
-        Ok(Self { dir, holdfast, kubo, kubo_library: kubo_library(), rust_ipfs, rounds })
+        let beside = |name| rust_ipfs.as_ref().map(|peer| peer.with_file_name(name));
+        let (raw_stream, guests) = (beside("raw-stream"), beside("guests"));
+        Ok(Self { dir, holdfast, kubo, kubo_library: kubo_library(), rust_ipfs, raw_stream, guests, rounds })
     }
 
     pub(crate) fn describe(&self) -> String {

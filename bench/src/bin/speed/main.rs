@@ -5,8 +5,11 @@
 
 mod bed;
 mod collection;
+mod company;
 mod embedded;
+mod exchange;
 mod growth;
+mod party;
 mod rows;
 mod rpc;
 
@@ -35,6 +38,11 @@ const ROWS: &[Row] = &[
     ("gc", collection::gc),
     ("dirs", rows::directories),
     ("memory", rows::memory),
+    ("exchange", exchange::alike),
+    ("exchange-small", exchange::small_files),
+    ("exchange-four", exchange::four_providers),
+    ("exchange-mixed", exchange::mixed),
+    ("idle", company::idle),
 ];
 
 fn main() -> Res<()> {

@@ -3,14 +3,13 @@
 use std::io::{self, Read as _};
 use std::path::Path as FilePath;
 
-use data_encoding::BASE64;
-use http::header::HeaderValue;
+use ::http::header::HeaderValue;
 
 use super::{Daemon, Watcher};
 use crate::commands::Context;
 use crate::commands::registry::{Call, CommandError, Needs, Path, errno_text};
-use crate::http::Endpoint;
 use crate::http::client::{ClientError, Connection};
+use crate::http::{self, Remote};
 
 /// Bytes that are read of the file `api`.
 const API_FILE_BYTES_MAX: u64 = 2048;
@@ -37,7 +36,7 @@ pub(in crate::cli) async fn find(
     }
     let endpoint = match asked_for {
         Some(text) => {
-            Some(Endpoint::parse(text).map_err(|error| CommandError::new(format!("--api: {error}")))?)
+            Some(Remote::parse(text).map_err(|error| CommandError::new(format!("--api: {error}")))?)
         }
         None => api_file(context.repo_dir())?,
     };
@@ -58,7 +57,7 @@ pub(in crate::cli) async fn find(
 }
 
 /// What the file `api` of a repo says, if there is one.
-fn api_file(repo: &FilePath) -> Result<Option<Endpoint>, CommandError> {
+fn api_file(repo: &FilePath) -> Result<Option<Remote>, CommandError> {
     let path = repo.join("api");
     let failed = |words: String| {
         CommandError::new(format!(
@@ -75,23 +74,17 @@ fn api_file(repo: &FilePath) -> Result<Option<Endpoint>, CommandError> {
         Err((_, words)) => Err(failed(words)),
         // A power cut left the name without the bytes: no daemon survived it.
         Ok(_) if text.trim_matches(['\0', ' ', '\n']).is_empty() => Ok(None),
-        Ok(_) => Endpoint::parse(&text).map(Some).map_err(|error| failed(error.to_string())),
+        Ok(_) => Remote::parse(&text).map(Some).map_err(|error| failed(error.to_string())),
     }
 }
 
 /// The header that `--api-auth` asks for: `bearer:TOKEN`, a bare token, `basic:USER:PASSWORD` or `basic:BASE64`.
 fn authorization(call: &Call) -> Result<Option<HeaderValue>, CommandError> {
     let Some(secret) = call.text_opt("api-auth").filter(|text| !text.is_empty()) else { return Ok(None) };
-    let text = match secret.split_once(':') {
-        None => format!("Bearer {secret}"),
-        Some(("bearer", token)) => format!("Bearer {token}"),
-        Some(("basic", pair)) if pair.contains(':') => format!("Basic {}", BASE64.encode(pair.as_bytes())),
-        Some(("basic", encoded)) => format!("Basic {encoded}"),
-        Some(_) => {
-            return Err(CommandError::client(
-                "--api-auth takes bearer:TOKEN, basic:USER:PASSWORD, or a token alone",
-            ));
-        }
+    let Some(text) = http::authorization(secret) else {
+        return Err(CommandError::client(
+            "--api-auth takes bearer:TOKEN, basic:USER:PASSWORD, or a token alone",
+        ));
     };
     let mut value = HeaderValue::from_str(&text)
         .map_err(|_| CommandError::client("--api-auth holds characters that no HTTP header may"))?;

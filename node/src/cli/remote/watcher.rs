@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{AGENT, answer};
 use crate::commands::CALL_HEADER;
 use crate::commands::registry::Response;
-use crate::http::Endpoint;
+use crate::http::Remote;
 use crate::http::client::Connection;
 
 /// How long an answer is waited for.
@@ -18,14 +18,14 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 /// Asks about one call, on connections of its own.
 #[derive(Clone)]
 pub(in crate::cli) struct Watcher {
-    endpoint: Endpoint,
+    endpoint: Remote,
     pub(super) authorization: Option<HeaderValue>,
     /// What the call is known by there.
     mark: String,
 }
 
 impl Watcher {
-    pub(super) fn new(endpoint: Endpoint, authorization: Option<HeaderValue>) -> Self {
+    pub(super) fn new(endpoint: Remote, authorization: Option<HeaderValue>) -> Self {
         Self { endpoint, authorization, mark: format!("{:032x}", rand::random::<u128>()) }
     }
 

@@ -22,7 +22,7 @@ use crate::commands::registry::{
 use crate::commands::time::CivilTime;
 use crate::commands::{Context, KUBO_VERSION, Terminal};
 use crate::observe::log::{Level, Tail};
-use crate::observe::scrape;
+use crate::observe::{AllocatorFigures, scrape};
 
 /// Longest time that a profile takes.
 const TIME_MAX: Duration = Duration::from_secs(600);
@@ -36,6 +36,7 @@ const README: &str = "What is in this file:
 version.txt       what runs here
 sys.json          machine and process, as 'diag sys' tells them
 memory.txt        what the kernel says of the process's memory, at the end
+allocator.txt     what the allocator says of it: live bytes, pages, arenas and sizes
 threads.txt       every thread: its state at the end, and the processor time that it took meanwhile
 metrics-*.txt     metrics at the beginning and at the end
 requests.json     commands that run or ran a moment ago, without their secrets
@@ -97,6 +98,7 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
             ("version.txt", version.as_bytes()),
             ("sys.json", format!("{:#}\n", sys::report(&folder, tasks, online)).as_bytes()),
             ("memory.txt", memory().as_bytes()),
+            ("allocator.txt", AllocatorFigures::report().as_bytes()),
             ("threads.txt", compare(&threads_before, &threads(), time).as_bytes()),
             ("metrics-before.txt", metrics_before.as_bytes()),
             ("metrics-after.txt", metrics_after.as_bytes()),

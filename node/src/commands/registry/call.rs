@@ -87,6 +87,12 @@ impl Call {
         Arc::make_mut(&mut self.inner).options.insert(name, slot);
     }
 
+    /// Puts each text argument in another form: for [`super::Command::pre_run`].
+    pub fn map_args(&mut self, form: impl FnMut(String) -> String) {
+        let inner = Arc::make_mut(&mut self.inner);
+        inner.args = std::mem::take(&mut inner.args).into_iter().map(form).collect();
+    }
+
     /// A bool option.
     pub fn bool(&self, name: &str) -> bool {
         self.bool_opt(name).unwrap_or_default()

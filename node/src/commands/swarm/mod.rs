@@ -72,7 +72,7 @@ fn peers_of(addresses: &[Multiaddr]) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, Co
 }
 
 /// Reads addresses; those that do not end with a peer are resolved until they do.
-async fn peers_of_args(
+pub(super) async fn peers_of_args(
     swarm: &SwarmHandle,
     args: &[String],
 ) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, CommandError> {

@@ -10,7 +10,7 @@ use super::*;
 use crate::commands::ContextParams;
 use crate::commands::registry::{Door, Registry};
 use crate::node;
-use crate::observe::Outcome;
+use crate::observe::{BitswapFigures, Outcome, ProcessFigures, Served, health};
 use crate::repo_init::InitParams;
 use crate::runtime::Runtime;
 
@@ -176,7 +176,24 @@ fn scrape_of_a_used_daemon() -> String {
         });
         daemon.runtime().metrics().gateway_answered(StatusCode::OK);
         daemon.runtime().metrics().gateway_timed_out(StatusCode::GATEWAY_TIMEOUT, false);
-        daemon.get("/debug/metrics/prometheus").await.2
+        let kinds = [
+            Served::File,
+            Served::IndexPage,
+            Served::Listing,
+            Served::Car,
+            Served::Block,
+            Served::Tar,
+            Served::Document,
+            Served::Record,
+        ];
+        for (served, whole) in kinds.into_iter().flat_map(|served| [(served, true), (served, false)]) {
+            let took = Duration::from_millis(70);
+            daemon.runtime().metrics().gateway_served(served, "ipfs", whole, took);
+        }
+        // This daemon is offline, and has no Bitswap of its own.
+        let mut figures = health::figures(&daemon.context).await.unwrap();
+        figures.bitswap = Some(BitswapFigures::of(&holdfast_bitswap::Counters::default()));
+        daemon.runtime().metrics().text(Some(figures), ProcessFigures::read())
     })
 }
 

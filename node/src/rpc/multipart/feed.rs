@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use crate::commands::registry::{Entry, EntryKind, InputError};
+use crate::pool::aside;
 
 use super::head::{PartHead, PartKind};
 
@@ -46,7 +48,13 @@ impl Feed {
         if self.outcome.is_some() {
             return None;
         }
-        match self.messages.blocking_recv() {
+        let next = match self.messages.try_recv() {
+            Ok(message) => Some(message),
+            Err(TryRecvError::Disconnected) => None,
+            // Others may work while this client takes its time.
+            Err(TryRecvError::Empty) => aside(|| self.messages.blocking_recv()),
+        };
+        match next {
             Some(Message::End) => self.outcome = Some(Ok(())),
             Some(Message::Failed(error)) => self.outcome = Some(Err(error)),
             None => self.outcome = Some(Err(CUT.to_owned())),

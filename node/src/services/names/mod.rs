@@ -3,19 +3,25 @@
 //! Online, what nobody published or put here is asked of the DHT. The rules are `holdfast_dht`'s; this module gives them
 //! keys, a clock, a store that syncs, and threads.
 
+mod dnslink;
 mod fixed;
+mod gossip;
 mod keep;
 mod keys;
 mod network;
+mod record_fetch;
 mod republish;
 mod resolve;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use holdfast_blockstore::Store;
 use holdfast_dht::ipns::{self, Name, Publish, PublishError, PutError, Record, StoredError, Timestamp};
 
+pub use dnslink::DnsLinkError;
 pub use fixed::{FixedNames, FixedNamesError};
+pub use gossip::NameGossip;
 pub use keep::KeepError;
 pub use keys::{KeyLookupError, find_key};
 pub use network::NameNetworkError;
@@ -24,7 +30,7 @@ pub(crate) use republish::{RepublishSettings, Republisher};
 pub use resolve::{NameResolveError, ResolveDepth};
 
 use crate::node::Node;
-use crate::pool::PoolError;
+use crate::pool::{Pool, PoolError};
 use keep::Kept;
 
 /// What names need besides the store: the names that are fixed, and who changes a record now.
@@ -111,19 +117,51 @@ impl Names {
     /// Keeps a record that somebody signed, if it is valid and not older than the one that is kept. It is durable when this
     /// returns.
     pub async fn put(&self, name: Name, record: Vec<u8>) -> Result<Record, NameError> {
-        let node = self.node.clone();
-        let operation = move || {
-            let _changing = node.names_state().changing.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(ipns::put(&Kept::to_change(node.store()), &name, &record, now())?)
-        };
-        self.node.pool().operation(operation).await?
+        self.keeper().put(name, record).await
     }
 
     /// The record of a name that is kept here, if it is valid.
     pub async fn record(&self, name: Name) -> Result<Record, NameRecordError> {
-        let store = self.node.store().clone();
+        self.keeper().record(name).await
+    }
+
+    /// What keeps records, without the rest of the node.
+    pub(crate) fn keeper(&self) -> Keeper {
+        let (store, pool) = (self.node.store().clone(), self.node.pool().clone());
+        Keeper { store, pool, state: Arc::clone(self.node.names_state()) }
+    }
+}
+
+/// Keeps records. Cheap to clone; it does not hold on to the node.
+#[derive(Clone)]
+pub(crate) struct Keeper {
+    store: Store,
+    pool: Pool,
+    state: Arc<State>,
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl Keeper {
+    /// [`Names::put`].
+    async fn put(&self, name: Name, record: Vec<u8>) -> Result<Record, NameError> {
+        let (store, state) = (self.store.clone(), Arc::clone(&self.state));
+        let operation = move || {
+            let _changing = state.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(ipns::put(&Kept::to_change(&store), &name, &record, now())?)
+        };
+        self.pool.operation(operation).await?
+    }
+
+    /// [`Names::record`].
+    async fn record(&self, name: Name) -> Result<Record, NameRecordError> {
+        let store = self.store.clone();
         let look = move || ipns::stored(&Kept::to_read(&store), &name, now());
-        Ok(self.node.pool().run(look).await??)
+        Ok(self.pool.run(look).await??)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Records of names in the network: told to the peers closest to their name, and asked of them.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::time::Duration;
 
 use holdfast_dht::ipns::{Name, Record, TTL_DEFAULT, Timestamp};
@@ -8,6 +9,7 @@ use holdfast_dht::kad::{Key, QueryError};
 use tokio::time::timeout;
 
 use super::Names;
+use crate::pubsub::PubsubError;
 
 /// How long a record is looked for (Kubo's `--dht-timeout`).
 const SEARCH_TIME_MAX: Duration = Duration::from_secs(60);
@@ -28,6 +30,12 @@ pub enum NameNetworkError {
     /// It took too long.
     #[error("no record was found within {0} seconds")]
     Late(u64),
+    /// Nobody who follows the name has a record of it.
+    #[error("no peer that follows the name over pubsub has a record of it")]
+    NotHeard,
+    /// Pubsub did not take it.
+    #[error(transparent)]
+    Pubsub(#[from] PubsubError),
     /// What was found was not kept.
     #[error("{0}")]
     Kept(String),
@@ -37,15 +45,55 @@ pub enum NameNetworkError {
 pub(super) type Asked = HashSet<Name>;
 
 impl Names {
-    /// Gives a record to the peers closest to its name. Returns how many took it.
+    /// Gives a record to the peers closest to its name, and to those that follow it over pubsub. Returns how many of the
+    /// former took it.
     pub async fn announce(&self, name: &Name, record: &Record) -> Result<usize, NameNetworkError> {
-        let routing = self.node.routing().ok_or(NameNetworkError::Offline)?;
-        Ok(routing.put_value(key_of(name)?, record.as_bytes().to_vec(), None).await?)
+        let told = match self.node.name_gossip() {
+            Some(gossip) => Some(gossip.publish(*name, record).await),
+            None => None,
+        };
+        let put = match self.node.routing() {
+            Some(routing) => Some(routing.put_value(key_of(name)?, record.as_bytes().to_vec(), None).await),
+            None => None,
+        };
+        match (put, told) {
+            (Some(Ok(peers)), _) => Ok(peers),
+            // Whoever follows the name has it.
+            (_, Some(Ok(()))) => Ok(0),
+            (Some(Err(error)), _) => Err(error.into()),
+            (None, Some(Err(error))) => Err(NameNetworkError::Pubsub(error)),
+            (None, None) => Err(NameNetworkError::Offline),
+        }
     }
 
     /// Asks for the record of a name, and keeps what was found if it is not older than what is kept.
     pub async fn ask(&self, name: Name) -> Result<Record, NameNetworkError> {
-        let routing = self.node.routing().filter(|_| self.can_ask()).ok_or(NameNetworkError::Offline)?;
+        if !self.can_ask() {
+            return Err(NameNetworkError::Offline);
+        }
+        let Some(gossip) = self.node.name_gossip() else { return self.ask_dht(name).await };
+        let heard = async { gossip.look_up(name).await.ok_or(NameNetworkError::NotHeard) };
+        let (mut heard, mut found) = (pin!(heard), pin!(self.ask_dht(name)));
+        // The first that has one counts; when it comes to errors, those of the DHT say more.
+        tokio::select! {
+            heard = &mut heard => match heard {
+                Ok(record) => Ok(record),
+                Err(_) if self.node.routing().is_some() => found.await,
+                Err(error) => Err(error),
+            },
+            found = &mut found => match found {
+                Ok(record) => Ok(record),
+                Err(error) => match heard.await {
+                    Ok(record) => Ok(record),
+                    Err(_) if self.node.routing().is_some() => Err(error),
+                    Err(nobody) => Err(nobody),
+                },
+            },
+        }
+    }
+
+    async fn ask_dht(&self, name: Name) -> Result<Record, NameNetworkError> {
+        let routing = self.node.routing().ok_or(NameNetworkError::Offline)?;
         let asking = timeout(SEARCH_TIME_MAX, routing.get_value(key_of(&name)?, None)).await;
         let found = asking.map_err(|_| NameNetworkError::Late(SEARCH_TIME_MAX.as_secs()))??;
         self.put(name, found).await.map_err(|error| NameNetworkError::Kept(error.to_string()))
@@ -53,7 +101,13 @@ impl Names {
 
     /// Whether others could be asked, and the request lets them be.
     pub(super) fn can_ask(&self) -> bool {
-        self.node.routing().is_some() && !self.node.fetch().is_kept_offline()
+        (self.node.routing().is_some() || self.node.name_gossip().is_some())
+            && !self.node.fetch().is_kept_offline()
+    }
+
+    /// Whether a record is kept that came from others.
+    pub(super) fn is_of_others(store: &holdfast_blockstore::Store, name: &Name) -> bool {
+        store.name_record(&name.to_bytes()).is_ok_and(|row| row.is_some_and(|row| !row.is_own))
     }
 
     /// Whether a record that came from others has been kept for longer than it says that it may.

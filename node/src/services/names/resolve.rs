@@ -1,5 +1,6 @@
 //! Following names to what they point at.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,24 @@ use holdfast_dht::ipns::{
     self, HOPS_MAX, Hop, Name, Record, RecordError, Resolution, StoredError, Timestamp,
 };
 
+use super::dnslink::{self, DnsLinkError, is_domain};
 use super::keep::{KeepError, Kept};
 use super::network::{Asked, NameNetworkError};
 use super::{Names, State, now};
+use crate::config::{GoDuration, ValueError};
 use crate::pool::PoolError;
+
+/// What domain names link to, looked up while one path is followed: at most as many as are followed.
+type Links = HashMap<String, Hop>;
+
+/// Which records are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Records {
+    /// Those that are kept, as long as they may be.
+    Kept,
+    /// Those that are not our own are asked for first.
+    AskedForAgain,
+}
 
 /// How far names are followed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,7 +63,7 @@ pub enum NameResolveError {
     Stored(Box<StoredError<KeepError>>),
     /// The record says something that is no path.
     #[error("could not resolve name: the record of {name} cannot be followed: {reason}")]
-    Value {
+    RecordValue {
         /// The name.
         name: String,
         /// What is wrong with its value.
@@ -56,7 +71,18 @@ pub enum NameResolveError {
     },
     /// A domain name: what it points at stands in the DNS.
     #[error("could not resolve name: {0:?} is looked up in the DNS (DNSLink), and this node is not online")]
-    DnsLink(String),
+    Domain(String),
+    /// A domain name that links to nothing.
+    #[error("DNSLink lookup for \"{}.\" failed: {reason}", .domain.trim_end_matches('.'))]
+    DnsLink {
+        /// The name.
+        domain: String,
+        /// Why not.
+        reason: DnsLinkError,
+    },
+    /// Neither a key nor a domain name.
+    #[error("cannot resolve: \"/ipns/{0}\"")]
+    NoName(String),
     /// A CID of something else than a key.
     #[error("peer ID represented as CIDv1 require libp2p-key multicodec: retry with /ipns/{0}")]
     Codec(Name),
@@ -66,6 +92,9 @@ pub enum NameResolveError {
     /// What a name points at and what followed the name make no path together.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// `Ipns.MaxCacheTTL` cannot be used.
+    #[error(transparent)]
+    Value(#[from] ValueError),
     /// The work was not done.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -78,13 +107,32 @@ impl Names {
         path: &ContentPath,
         depth: ResolveDepth,
     ) -> Result<Resolution, NameResolveError> {
+        self.resolve_with(path, depth, Records::Kept).await
+    }
+
+    /// The same, by records that are asked for now, where somebody can be asked: those that are kept count only where
+    /// this node published them, or nobody has another.
+    pub async fn resolve_anew(
+        &self,
+        path: &ContentPath,
+        depth: ResolveDepth,
+    ) -> Result<Resolution, NameResolveError> {
+        self.resolve_with(path, depth, Records::AskedForAgain).await
+    }
+
+    async fn resolve_with(
+        &self,
+        path: &ContentPath,
+        depth: ResolveDepth,
+        records: Records,
+    ) -> Result<Resolution, NameResolveError> {
         if path.immutable().is_some() {
             return Ok(Resolution { path: path.clone(), ttl: None });
         }
         // Each name is asked for once, so that this ends; one that is fixed or fresh is not asked for at all.
-        let mut asked = Asked::new();
+        let (mut asked, mut links) = (Asked::new(), Links::new());
         loop {
-            match self.follow(path, depth, asked.clone()).await {
+            match self.follow(path, depth, records, asked.clone(), links.clone()).await {
                 Err(NameResolveError::Missing(name)) if self.can_ask() && asked.insert(name) => {
                     let found = self.ask(name).await;
                     found.map_err(|reason| NameResolveError::NotFound { name, reason: Box::new(reason) })?;
@@ -95,25 +143,54 @@ impl Names {
                         tracing::debug!("the record of {name} that is kept is used: {error}");
                     }
                 }
-                other => return other,
+                Err(NameResolveError::Domain(domain)) => {
+                    let hop = self.look_up_link(&domain).await?;
+                    links.insert(domain, hop);
+                }
+                other => return self.cap(other?),
             }
         }
     }
 
-    /// Follows a path by the records that are kept here.
+    /// Lets nobody rely on it for longer than `Ipns.MaxCacheTTL` says, if that says something.
+    fn cap(&self, mut resolution: Resolution) -> Result<Resolution, NameResolveError> {
+        let most = self.node.config().duration("Ipns.MaxCacheTTL")?.and_then(GoDuration::to_std);
+        if let Some(most) = most.filter(|most| !most.is_zero()) {
+            resolution.ttl = resolution.ttl.map(|ttl| ttl.min(most));
+        }
+        Ok(resolution)
+    }
+
+    /// What a domain name links to. Nobody is asked where the node is not online, or the request is to stay offline.
+    async fn look_up_link(&self, domain: &str) -> Result<Hop, NameResolveError> {
+        let swarm = self.node.swarm().filter(|_| !self.node.fetch().is_kept_offline());
+        let Some(swarm) = swarm else { return Err(NameResolveError::Domain(domain.to_owned())) };
+        let found = dnslink::look_up(swarm.resolver().dns(), domain).await;
+        found.map_err(|reason| NameResolveError::DnsLink { domain: domain.to_owned(), reason })
+    }
+
+    /// Follows a path by the records that are kept here, and by links that were looked up.
     async fn follow(
         &self,
         path: &ContentPath,
         depth: ResolveDepth,
+        records: Records,
         asked: Asked,
+        links: Links,
     ) -> Result<Resolution, NameResolveError> {
         let (state, store) = (Arc::clone(self.node.names_state()), self.node.store().clone());
         let (path, can_ask) = (path.clone(), self.can_ask());
         let follow = move || {
             let (now, one_hop) = (now(), depth == ResolveDepth::OneHop);
-            let is_fresh =
-                |name: &Name| !can_ask || asked.contains(name) || !Names::is_stale(&store, name, now);
-            ipns::resolve(&path, HOPS_MAX, one_hop, |name| look_up(&state, &store, name, now, &is_fresh))
+            let may_be_used = |name: &Name| match records {
+                Records::Kept => !Names::is_stale(&store, name, now),
+                Records::AskedForAgain => !Names::is_of_others(&store, name),
+            };
+            let is_fresh = |name: &Name| !can_ask || asked.contains(name) || may_be_used(name);
+            ipns::resolve(&path, HOPS_MAX, one_hop, |name| match links.get(name) {
+                Some(hop) => Ok(hop.clone()),
+                None => look_up(&state, &store, name, now, &is_fresh),
+            })
         };
         self.node.pool().run(follow).await?.map_err(|error| match error {
             ipns::ResolveError::Lookup(error) => error,
@@ -143,7 +220,8 @@ fn look_up(
         StoredError::Missing(name) => NameResolveError::Missing(name),
         error => NameResolveError::Stored(Box::new(error)),
     })?;
-    let path = record.value().map_err(|reason| NameResolveError::Value { name: name.to_string(), reason })?;
+    let path =
+        record.value().map_err(|reason| NameResolveError::RecordValue { name: name.to_string(), reason })?;
     Ok(Hop { path, ttl: Some(ttl_of(&record, now)) })
 }
 
@@ -159,6 +237,7 @@ fn not_a_name(text: &str) -> NameResolveError {
     let key = cid.and_then(|cid| libp2p_identity::PeerId::from_bytes(&cid.hash().to_bytes()).ok());
     match key {
         Some(key) => NameResolveError::Codec(Name::from(key)),
-        None => NameResolveError::DnsLink(text.to_owned()),
+        None if is_domain(text) => NameResolveError::Domain(text.to_owned()),
+        None => NameResolveError::NoName(text.to_owned()),
     }
 }

@@ -179,7 +179,7 @@ impl Task {
     }
 
     /// A node that others can reach answers in the public DHT, unless it was told what to be.
-    fn serve_if_reachable(&mut self) {
+    pub(super) fn serve_if_reachable(&mut self) {
         if !self.wan_serves_when_reachable {
             return;
         }

@@ -64,6 +64,7 @@ impl Task {
         if nat.reachability == Reachability::Unknown && !nat.reachable.is_empty() {
             nat.reachability = Reachability::Public;
         }
+        nat.reachability = self.forced_reachability.unwrap_or(nat.reachability);
         nat
     }
 }

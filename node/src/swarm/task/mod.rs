@@ -27,7 +27,9 @@ pub use start::{StartError, SwarmParams, start};
 use super::addresses::AnnounceRules;
 use super::behaviour::Behaviour;
 use super::connections::ConnectionManager;
-use super::handle::{Command, ConnectError, Direction, LocalAddresses, NatInfo, PingError, Shared};
+use super::handle::{
+    Command, ConnectError, Direction, LocalAddresses, NatInfo, PingError, Reachability, Shared,
+};
 use super::redial::Redial;
 
 /// How often rates, watermarks and redials are looked at.
@@ -83,6 +85,7 @@ struct Task {
     pings: HashMap<u64, (PeerId, oneshot::Sender<Result<Duration, PingError>>)>,
     next_ping: u64,
     nat: NatInfo,
+    forced_reachability: Option<Reachability>,
     bootstrap: upkeep::Bootstrap,
     relays: upkeep::Relays,
     book_file: Option<PathBuf>,

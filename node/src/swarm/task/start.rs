@@ -25,6 +25,7 @@ use crate::swarm::meter::{Meter, StreamLimits};
 use crate::swarm::redial::Redial;
 use crate::swarm::resolve::Resolver;
 use crate::swarm::settings::SwarmSettings;
+use crate::swarm::streams;
 use crate::swarm::transport::{self, TransportBuildError, TransportParams};
 
 /// How long a listener may take to say where it listens.
@@ -90,6 +91,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         filters: filters.clone(),
         relay: relay_transport,
     })?;
+    let (streams, stream_behaviour) = streams::new();
     let wan_serves_when_reachable = protocols.wan_serves_when_reachable;
     let behaviour = Behaviour::new(BehaviourParams {
         key: &key,
@@ -98,6 +100,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         filters: filters.clone(),
         book: book.clone(),
         relay_client,
+        streams: stream_behaviour,
         protocols,
     });
     let protocols = Mutex::new(behaviour.protocols());
@@ -120,6 +123,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         book,
         worth: worth.clone(),
         resolver: Resolver::new(&settings.dns),
+        streams,
         local: local_seen,
         warnings: Mutex::new(settings.warnings),
     });
@@ -140,6 +144,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         pings: HashMap::new(),
         next_ping: 0,
         nat: NatInfo::default(),
+        forced_reachability: settings.reachability,
         bootstrap: Bootstrap { peers: settings.bootstrap, next: now, first: true, dismissed: HashSet::new() },
         relays: Relays {
             enabled: settings.relay_client,
@@ -153,6 +158,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         exchange,
     };
     task.listen(settings.listen).await?;
+    task.serve_if_reachable();
     for (peer, addresses) in settings.peered {
         task.peer_with(peer, addresses);
     }

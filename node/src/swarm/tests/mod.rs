@@ -2,6 +2,7 @@
 
 mod hostile;
 mod meetings;
+mod streams;
 mod upkeep;
 
 use std::future::Future;

@@ -1,0 +1,270 @@
+//! Who is asked for domain names (`DNS` in the config), and asking them.
+//!
+//! Addresses with names in them are `swarm::resolve`'s, links from domain names to content (DNSLink) are the names service's.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::RData;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::config::{AUTO, Config, GoDuration, ValueError};
+
+/// How long one question may take, its repetitions included.
+const TIME_MAX: Duration = Duration::from_secs(10);
+/// Texts of one name that are looked at.
+const TEXTS_MAX: usize = 64;
+/// Bytes of one text that are looked at: a path is shorter.
+const TEXT_BYTES_MAX: usize = 4096;
+
+/// Whom to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DnsChoice {
+    /// Nobody: names are not resolved.
+    Nobody,
+    /// Whom the system asks.
+    System,
+    /// This server, over UDP and TCP.
+    Server(SocketAddr),
+    /// A server that this version cannot ask, as the config names it: over HTTPS, as a rule.
+    Unknown(String),
+}
+
+/// `DNS` in the config.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsSettings {
+    /// `Resolvers["."]`: for all names that none of the others is for.
+    pub default: DnsChoice,
+    /// The other `Resolvers`: a domain in lower case without dots at its ends, and whom to ask for what lies in it. The
+    /// longest come first.
+    pub domains: Vec<(String, DnsChoice)>,
+    /// `MaxCacheTTL`: how long an answer is kept at most. Default: as long as it says, at most a day.
+    pub cache_time_max: Option<Duration>,
+}
+
+impl DnsSettings {
+    /// Settings with which nobody is asked.
+    pub const NOBODY: Self = Self { default: DnsChoice::Nobody, domains: Vec::new(), cache_time_max: None };
+
+    /// Reads them. What cannot be used is said in `warnings`.
+    pub fn of_config(config: &Config, warnings: &mut Vec<String>) -> Result<Self, ValueError> {
+        let resolvers = config.document().pointer("/DNS/Resolvers").and_then(Value::as_object);
+        let auto_conf = config.flag("AutoConf.Enabled")?.unwrap_or(true);
+        // What the profiles test and mesh write. Old configs of Kubo have the empty map too, and mean the system's.
+        if resolvers.is_some_and(serde_json::Map::is_empty) && !auto_conf {
+            return Ok(Self::NOBODY);
+        }
+        let cache_time_max = config.duration("DNS.MaxCacheTTL")?.and_then(GoDuration::to_std);
+        let mut settings = Self { default: DnsChoice::System, domains: Vec::new(), cache_time_max };
+        for (domain, value) in resolvers.into_iter().flatten() {
+            let choice = choice(value.as_str().unwrap_or_default());
+            if let DnsChoice::Unknown(url) = &choice {
+                warnings.push(format!(
+                    "DNS.Resolvers: {url} cannot be asked, so names in {domain:?} are not resolved: this version knows \
+                     udp://ADDRESS:PORT and \"auto\", and no DNS over HTTPS"
+                ));
+            }
+            match domain.trim_matches('.').to_ascii_lowercase() {
+                root if root.is_empty() => settings.default = choice,
+                domain => settings.domains.push((domain, choice)),
+            }
+        }
+        settings.domains.sort_by_key(|(domain, _)| std::cmp::Reverse(domain.len()));
+        Ok(settings)
+    }
+}
+
+fn choice(text: &str) -> DnsChoice {
+    match text.strip_prefix("udp://").map(str::parse) {
+        Some(Ok(address)) => DnsChoice::Server(address),
+        _ if matches!(text, "" | AUTO) => DnsChoice::System,
+        _ => DnsChoice::Unknown(text.to_owned()),
+    }
+}
+
+/// Why a name was not resolved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DnsError {
+    /// The config leaves no resolver.
+    #[error("this node asks no resolver (DNS.Resolvers in the config)")]
+    Nobody,
+    /// The config wants somebody asked who cannot be.
+    #[error(
+        "DNS.Resolvers says to ask {0}, and this version cannot: it knows udp://ADDRESS:PORT and \"auto\""
+    )]
+    Unknown(String),
+    /// There is no such name, or nothing of what was asked for.
+    #[error("there are no such records")]
+    NoRecords,
+    /// The resolver gave no answer.
+    #[error("{0}")]
+    Failed(String),
+    /// It took too long.
+    #[error("no answer within 10 seconds")]
+    Timeout,
+}
+
+/// The texts of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts {
+    /// At most 64, each of at most 4 KiB; what is longer, or no UTF-8, is left out.
+    pub texts: Vec<String>,
+    /// How long they may be relied on.
+    pub ttl: Duration,
+}
+
+#[derive(Clone)]
+enum Asked {
+    Nobody,
+    Resolver(Box<TokioResolver>),
+    Unknown(String),
+}
+
+impl Asked {
+    fn new(choice: &DnsChoice, cache_time_max: Option<Duration>) -> Self {
+        let builder = match choice {
+            DnsChoice::Nobody => return Self::Nobody,
+            DnsChoice::Unknown(text) => return Self::Unknown(text.clone()),
+            DnsChoice::System => TokioResolver::builder_tokio(),
+            DnsChoice::Server(address) => {
+                let mut server = NameServerConfig::udp_and_tcp(address.ip());
+                for connection in &mut server.connections {
+                    connection.port = address.port();
+                }
+                let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+                Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
+            }
+        };
+        let built = builder.and_then(|mut builder| {
+            if let Some(time) = cache_time_max {
+                let options = builder.options_mut();
+                (options.positive_max_ttl, options.negative_max_ttl) = (Some(time), Some(time));
+            }
+            builder.build()
+        });
+        match built {
+            Ok(resolver) => Self::Resolver(Box::new(resolver)),
+            Err(error) => {
+                tracing::warn!("names cannot be resolved: {error}");
+                Self::Nobody
+            }
+        }
+    }
+}
+
+/// Asks for names. Cheap to clone.
+#[derive(Clone)]
+pub struct Dns {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    default: Asked,
+    domains: Vec<(String, Asked)>,
+}
+
+impl std::fmt::Debug for Dns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dns").field("domains", &self.inner.domains.len()).finish_non_exhaustive()
+    }
+}
+
+impl Dns {
+    /// One that asks as the settings say; where the system names no server, it asks nobody.
+    pub fn new(settings: &DnsSettings) -> Self {
+        let asked = |choice| Asked::new(choice, settings.cache_time_max);
+        let domains = settings.domains.iter().map(|(domain, choice)| (domain.clone(), asked(choice)));
+        Self { inner: Arc::new(Inner { default: asked(&settings.default), domains: domains.collect() }) }
+    }
+
+    /// Who is asked for a name.
+    pub(crate) fn resolver(&self, name: &str) -> Result<&TokioResolver, DnsError> {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let own = self.inner.domains.iter().find(|(domain, _)| lies_in(&name, domain));
+        match own.map_or(&self.inner.default, |(_, asked)| asked) {
+            Asked::Resolver(resolver) => Ok(resolver),
+            Asked::Nobody => Err(DnsError::Nobody),
+            Asked::Unknown(text) => Err(DnsError::Unknown(text.clone())),
+        }
+    }
+
+    /// The texts (TXT) of a name that is given in full.
+    pub async fn texts(&self, name: &str) -> Result<Texts, DnsError> {
+        // With a dot at its end, the system's search list does not make another name of it.
+        let full = format!("{}.", name.trim_end_matches('.'));
+        let asking = self.resolver(name)?.txt_lookup(full.as_str());
+        let found = timeout(TIME_MAX, asking).await.map_err(|_| DnsError::Timeout)?.map_err(|error| {
+            if error.is_no_records_found() || error.is_nx_domain() {
+                DnsError::NoRecords
+            } else {
+                DnsError::Failed(error.to_string())
+            }
+        })?;
+        let records = found.answers().iter().filter_map(|record| match &record.data {
+            // A long text comes in pieces.
+            RData::TXT(text) => Some((record.ttl, text.txt_data.concat())),
+            _ => None,
+        });
+        let (mut texts, mut ttl) = (Vec::new(), None);
+        for (seconds, text) in records.take(TEXTS_MAX) {
+            ttl = Some(ttl.map_or(seconds, |known: u32| known.min(seconds)));
+            if text.len() <= TEXT_BYTES_MAX
+                && let Ok(text) = String::from_utf8(text)
+            {
+                texts.push(text);
+            }
+        }
+        Ok(Texts { texts, ttl: Duration::from_secs(u64::from(ttl.unwrap_or(0))) })
+    }
+}
+
+/// Whether a name is a domain, or lies in it.
+fn lies_in(name: &str, domain: &str) -> bool {
+    name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> (DnsSettings, Vec<String>) {
+        let mut warnings = Vec::new();
+        let settings = DnsSettings::of_config(&Config::parse(text).unwrap(), &mut warnings).unwrap();
+        (settings, warnings)
+    }
+
+    #[test]
+    fn every_domain_has_its_own_resolver_and_the_longest_counts() {
+        let (settings, warnings) = settings(
+            r#"{"DNS":{"MaxCacheTTL":"1m","Resolvers":{".":"udp://127.0.0.1:5353","Eth.":"https://dns.example/dns-query",
+               "a.eth.":"auto"}}}"#,
+        );
+        assert_eq!(settings.default, DnsChoice::Server("127.0.0.1:5353".parse().unwrap()));
+        assert_eq!(settings.cache_time_max, Some(Duration::from_secs(60)));
+        let url = "https://dns.example/dns-query".to_owned();
+        let expected = [("a.eth".to_owned(), DnsChoice::System), ("eth".to_owned(), DnsChoice::Unknown(url))];
+        assert_eq!(settings.domains, expected);
+        assert!(warnings.len() == 1 && warnings[0].contains("no DNS over HTTPS"), "{warnings:?}");
+
+        let only_eth = DnsSettings { domains: expected[1..].to_vec(), ..DnsSettings::NOBODY };
+        let dns = Dns::new(&only_eth);
+        let error = |name: &str| dns.resolver(name).err();
+        assert!(matches!(error("vitalik.ETH."), Some(DnsError::Unknown(_))));
+        assert!(matches!(error("eth"), Some(DnsError::Unknown(_))));
+        assert_eq!(error("meth"), Some(DnsError::Nobody));
+    }
+
+    #[test]
+    fn without_a_word_the_system_is_asked_and_the_profile_test_asks_nobody() {
+        assert_eq!(settings("{}").0.default, DnsChoice::System);
+        assert_eq!(settings(r#"{"DNS":{"Resolvers":{".":"auto"}}}"#).0.default, DnsChoice::System);
+        let quiet = r#"{"AutoConf":{"Enabled":false},"DNS":{"Resolvers":{}}}"#;
+        assert_eq!(settings(quiet).0, DnsSettings::NOBODY);
+    }
+}

@@ -1,0 +1,228 @@
+//! IPNS over pubsub (`Ipns.UsePubsub`), as go-libp2p-pubsub-router does it: each name has a topic on which its records are
+//! published, and who follows it asks new peers of the topic for the record that they have.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use data_encoding::BASE64URL_NOPAD;
+use holdfast_dht::ipns::{Name, PutError, Record};
+use libp2p::PeerId;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use super::{Keeper, NameError, record_fetch};
+use crate::pubsub::{Examined, Pending, Pubsub, PubsubError, Verdict};
+use crate::swarm::{AcceptError, Inbound, Incoming, Streams};
+
+/// What the topic of a record begins with.
+const TOPIC_PREFIX: &str = "/record/";
+/// What the key of a name's record begins with.
+const KEY_PREFIX: &[u8] = b"/ipns/";
+/// Time between two publications of what is known (go-libp2p-pubsub-router's).
+const AGAIN: Duration = Duration::from_secs(600);
+/// Messages, questions and answers that are worked on at once.
+const JOBS_MAX: usize = 32;
+/// Peers of a topic that are asked at once.
+const ASKED_MAX: usize = 8;
+/// How long all of them together may take.
+const ASK_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// Names over pubsub. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct NameGossip {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    pubsub: Pubsub,
+    streams: Streams,
+    keeper: Keeper,
+    /// By topic.
+    followed: Mutex<BTreeMap<String, Name>>,
+}
+
+impl NameGossip {
+    /// Starts it, on the tokio runtime that this is called in. It ends with the swarm.
+    pub(crate) fn start(
+        pubsub: Pubsub,
+        streams: &Streams,
+        keeper: Keeper,
+        examined: mpsc::Receiver<Examined>,
+    ) -> Result<Self, AcceptError> {
+        let questions = streams.accept(record_fetch::PROTOCOL)?;
+        let followed = Mutex::default();
+        let inner = Inner { pubsub, streams: streams.clone(), keeper, followed };
+        let gossip = Self { inner: Arc::new(inner) };
+        tokio::spawn(gossip.clone().run(examined, questions));
+        Ok(gossip)
+    }
+
+    fn followed(&self) -> MutexGuard<'_, BTreeMap<String, Name>> {
+        self.inner.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The names that are followed, in the order of their topics.
+    pub fn names(&self) -> Vec<Name> {
+        self.followed().values().copied().collect()
+    }
+
+    /// Follows a name from now on.
+    pub async fn follow(&self, name: Name) -> Result<(), PubsubError> {
+        let topic = topic_of(&name);
+        // Before the first message can come.
+        if self.followed().insert(topic.clone(), name).is_some() {
+            return Ok(());
+        }
+        let joined = self.inner.pubsub.join(&topic).await;
+        if joined.is_err() {
+            self.followed().remove(&topic);
+        }
+        joined
+    }
+
+    /// No longer follows a name. Returns whether it was followed.
+    pub async fn cancel(&self, name: &Name) -> bool {
+        let topic = topic_of(name);
+        let was_followed = self.followed().remove(&topic).is_some();
+        // When the swarm is gone, so is the topic.
+        let _ = self.inner.pubsub.leave(&topic).await;
+        was_followed
+    }
+
+    /// Tells a record to whoever follows its name, and follows it.
+    pub async fn publish(&self, name: Name, record: &Record) -> Result<(), PubsubError> {
+        self.follow(name).await?;
+        self.inner.pubsub.publish(&topic_of(&name), record.as_bytes().to_vec()).await
+    }
+
+    /// Follows a name, and asks peers that do so too for its record, which is kept. `None` where nobody has one.
+    pub async fn look_up(&self, name: Name) -> Option<Record> {
+        self.follow(name).await.ok()?;
+        let peers = self.inner.pubsub.peers(Some(&topic_of(&name))).await.ok()?;
+        let mut asking = JoinSet::new();
+        for peer in peers.into_iter().take(ASKED_MAX) {
+            let gossip = self.clone();
+            asking.spawn(async move { gossip.ask(peer, name).await });
+        }
+        let all = async { while asking.join_next().await.is_some() {} };
+        // Whoever has not answered by then is not waited for.
+        let _ = timeout(ASK_TIME_MAX, all).await;
+        self.inner.keeper.record(name).await.ok()
+    }
+
+    async fn run(self, mut examined: mpsc::Receiver<Examined>, mut questions: Incoming) {
+        let mut jobs = JoinSet::new();
+        let mut again = interval_at(Instant::now() + AGAIN, AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let has_room = jobs.len() < JOBS_MAX;
+            let gossip = self.clone();
+            tokio::select! {
+                event = examined.recv(), if has_room => match event {
+                    Some(Examined::Message(pending)) => drop(jobs.spawn(async move { gossip.examine(pending).await })),
+                    Some(Examined::Peer { peer, topic }) => drop(jobs.spawn(async move {
+                        let name = gossip.followed().get(&topic).copied();
+                        if let Some(name) = name {
+                            gossip.ask(peer, name).await;
+                        }
+                    })),
+                    None => return,
+                },
+                question = questions.next(), if has_room => match question {
+                    Some(question) => drop(jobs.spawn(async move { gossip.answer(question).await })),
+                    None => return,
+                },
+                _ = jobs.join_next(), if !jobs.is_empty() => {}
+                _ = again.tick() => drop(jobs.spawn(async move { gossip.tell_again().await })),
+            }
+        }
+    }
+
+    /// Keeps what a message says if it is valid and newer, and only then has it passed on.
+    async fn examine(&self, pending: Pending) {
+        let name = self.followed().get(&pending.message.topic).copied();
+        let verdict = match name {
+            Some(name) => self.take(name, pending.message.data.clone()).await,
+            None => Verdict::Ignore,
+        };
+        // When the swarm is gone, there is nobody to pass it on.
+        let _ = self.inner.pubsub.judge(pending, verdict).await;
+    }
+
+    async fn take(&self, name: Name, record: Vec<u8>) -> Verdict {
+        let kept = self.inner.keeper.record(name).await;
+        if kept.is_ok_and(|kept| kept.as_bytes() == record) {
+            return Verdict::Ignore;
+        }
+        match self.inner.keeper.put(name, record).await {
+            Ok(_) => Verdict::Accept,
+            Err(NameError::Put(PutError::Record(_) | PutError::Invalid(_))) => Verdict::Reject,
+            Err(error) => {
+                tracing::debug!("a record of {name} that came over pubsub is not kept: {error}");
+                Verdict::Ignore
+            }
+        }
+    }
+
+    /// Asks a peer for the record of a name, and keeps it.
+    async fn ask(&self, peer: PeerId, name: Name) {
+        let asking = async {
+            let stream = self.inner.streams.open(peer, record_fetch::PROTOCOL).await;
+            record_fetch::ask(stream.map_err(std::io::Error::other)?, &key_of(&name)).await
+        };
+        match asking.await {
+            Ok(Some(record)) => drop(self.take(name, record).await),
+            Ok(None) => {}
+            Err(error) => tracing::debug!("asking {peer} for the record of {name}: {error}"),
+        }
+    }
+
+    /// Answers a peer with a record that is kept.
+    async fn answer(&self, (peer, stream): Inbound) {
+        let look_up = |key: Vec<u8>| async move {
+            let name = key.strip_prefix(KEY_PREFIX).and_then(|key| PeerId::from_bytes(key).ok())?;
+            let record = self.inner.keeper.record(Name::from(name)).await.ok()?;
+            Some(record.as_bytes().to_vec())
+        };
+        if let Err(error) = record_fetch::answer(stream, look_up).await {
+            tracing::debug!("{peer} asks for a record: {error}");
+        }
+    }
+
+    /// Tells what is known of every name that is followed.
+    async fn tell_again(&self) {
+        for name in self.names() {
+            if let Ok(record) = self.inner.keeper.record(name).await
+                && let Err(error) = self.publish(name, &record).await
+            {
+                tracing::debug!("the record of {name} is not told again: {error}");
+            }
+        }
+    }
+}
+
+fn key_of(name: &Name) -> Vec<u8> {
+    [KEY_PREFIX, &name.to_bytes()].concat()
+}
+
+/// The topic of a name's records.
+fn topic_of(name: &Name) -> String {
+    format!("{TOPIC_PREFIX}{}", BASE64URL_NOPAD.encode(&key_of(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topic_of_a_name_is_that_of_other_nodes() {
+        let name: Name = "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5".parse().unwrap();
+        let topic = topic_of(&name);
+        let key = BASE64URL_NOPAD.decode(topic.strip_prefix("/record/").unwrap().as_bytes()).unwrap();
+        assert_eq!(key.strip_prefix(b"/ipns/").unwrap(), name.peer_id().to_bytes());
+        assert!(topic.starts_with("/record/L2lwbnMvACQIARIg"), "{topic}");
+    }
+}

@@ -1,0 +1,196 @@
+//! A peer without manners: it speaks to a node over bare streams, and says on them whatever a test wants.
+//!
+//! No libp2p program is behind it but a transport: protocols are agreed on by hand, and every stream that the node
+//! opens is taken, whatever it is for.
+
+pub mod words;
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use libp2p::core::muxing::{StreamMuxer as _, StreamMuxerBox, SubstreamBox};
+use libp2p::core::transport::{DialOpts, PortUse};
+use libp2p::core::{Endpoint, Transport as _};
+use libp2p::futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use libp2p::identity::Keypair;
+use libp2p::{Multiaddr, PeerId, quic};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+
+/// Longest that anything of a stream is waited for.
+pub const STREAM_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Bytes of a line in which protocols are agreed on.
+const LINE_BYTES_MAX: usize = 1024;
+
+/// How the agreement on a protocol begins.
+const MULTISTREAM: &str = "/multistream/1.0.0";
+
+/// A stream on which a protocol was agreed on.
+pub type Stream = SubstreamBox;
+
+/// A stream that the node opened, and what for.
+pub type Opened = (String, Stream);
+
+/// One connection to a node. It ends when this is dropped.
+pub struct Hostile {
+    id: PeerId,
+    wanted: mpsc::UnboundedSender<oneshot::Sender<Stream>>,
+    driver: AbortHandle,
+    /// Without it the connection has no socket.
+    _transport: libp2p::core::transport::Boxed<(PeerId, StreamMuxerBox)>,
+}
+
+impl std::fmt::Debug for Hostile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hostile").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Hostile {
+    /// Connects over QUIC as the peer with this key. The streams that the node opens come with it.
+    ///
+    /// # Panics
+    /// When the address is none.
+    pub async fn connect(key: &Keypair, to: &str) -> io::Result<(Self, mpsc::Receiver<Opened>)> {
+        let address: Multiaddr = to.parse().expect("an address");
+        let mut transport = quic::tokio::Transport::new(quic::Config::new(key))
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+            .boxed();
+        let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let dial = transport.dial(address, opts).map_err(io::Error::other)?;
+        let (_, muxer) = timeout(STREAM_WAIT_MAX, dial).await?.map_err(io::Error::other)?;
+        let (wanted, asked) = mpsc::unbounded_channel();
+        let (opened, streams) = mpsc::channel(256);
+        let driver = tokio::spawn(drive(muxer, asked, opened)).abort_handle();
+        Ok((Self { id: key.public().to_peer_id(), wanted, driver, _transport: transport }, streams))
+    }
+
+    /// Its peer ID.
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Opens a stream for a protocol; `None` where the node does not speak it with this peer.
+    pub async fn open(&self, protocol: &str) -> io::Result<Option<Stream>> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || io::Error::from(io::ErrorKind::NotConnected);
+        self.wanted.send(answer).map_err(|_| gone())?;
+        let mut stream = timeout(STREAM_WAIT_MAX, answered).await?.map_err(|_| gone())?;
+        let agree = async {
+            say_line(&mut stream, MULTISTREAM).await?;
+            say_line(&mut stream, protocol).await?;
+            stream.flush().await?;
+            hear_line(&mut stream).await?;
+            Ok::<bool, io::Error>(hear_line(&mut stream).await? == protocol)
+        };
+        let agreed = timeout(STREAM_WAIT_MAX, agree).await??;
+        Ok(agreed.then_some(stream))
+    }
+}
+
+/// Keeps the connection going: opens streams as they are wanted, takes those that come.
+async fn drive(
+    mut muxer: StreamMuxerBox,
+    mut asked: mpsc::UnboundedReceiver<oneshot::Sender<Stream>>,
+    opened: mpsc::Sender<Opened>,
+) {
+    let (mut waiting, mut agreeing) = (VecDeque::new(), JoinSet::new());
+    loop {
+        let ended = poll_fn(|cx| {
+            // Windows and answers come only where the connection is driven too.
+            if let Poll::Ready(Err(_)) = Pin::new(&mut muxer).poll(cx) {
+                return Poll::Ready(true);
+            }
+            let mut moved = false;
+            while let Poll::Ready(next) = asked.poll_recv(cx) {
+                let Some(answer) = next else { return Poll::Ready(true) };
+                waiting.push_back(answer);
+            }
+            while !waiting.is_empty()
+                && let Poll::Ready(stream) = Pin::new(&mut muxer).poll_outbound(cx)
+            {
+                let (Ok(stream), Some(answer)) = (stream, waiting.pop_front()) else {
+                    return Poll::Ready(true);
+                };
+                // Whoever wanted it may have gone.
+                drop(answer.send(stream));
+                moved = true;
+            }
+            while let Poll::Ready(stream) = Pin::new(&mut muxer).poll_inbound(cx) {
+                let Ok(stream) = stream else { return Poll::Ready(true) };
+                let opened = opened.clone();
+                agreeing.spawn(async move {
+                    if let Ok(Ok(found)) = timeout(STREAM_WAIT_MAX, agree_to_anything(stream)).await {
+                        // More than a test listens to are dropped.
+                        let _ = opened.try_send(found);
+                    }
+                });
+                moved = true;
+            }
+            if moved { Poll::Ready(false) } else { Poll::Pending }
+        })
+        .await;
+        while agreeing.try_join_next().is_some() {}
+        if ended {
+            return;
+        }
+    }
+}
+
+/// Agrees to whatever the node wants to speak.
+async fn agree_to_anything(mut stream: Stream) -> io::Result<Opened> {
+    hear_line(&mut stream).await?;
+    say_line(&mut stream, MULTISTREAM).await?;
+    let protocol = hear_line(&mut stream).await?;
+    say_line(&mut stream, &protocol).await?;
+    stream.flush().await?;
+    Ok((protocol, stream))
+}
+
+async fn say_line(stream: &mut Stream, line: &str) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    words::varint(&mut bytes, line.len() as u64 + 1);
+    bytes.extend_from_slice(line.as_bytes());
+    bytes.push(b'\n');
+    stream.write_all(&bytes).await
+}
+
+async fn hear_line(stream: &mut Stream) -> io::Result<String> {
+    let bytes = hear_frame(stream, LINE_BYTES_MAX).await?;
+    Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+}
+
+/// A frame with its length before it.
+pub async fn hear_frame(stream: &mut Stream, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let (mut length, mut shift) = (0_usize, 0);
+    loop {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await?;
+        length |= usize::from(byte[0] & 0x7f) << shift;
+        shift += 7;
+        if byte[0] & 0x80 == 0 {
+            break;
+        }
+        if shift > 28 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+    if length > bytes_max {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}

@@ -1,0 +1,117 @@
+//! Names over pubsub: who follows a name has its new record at once, without a DHT.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::path::Path;
+
+use holdfast_tests::need::temporary;
+use holdfast_tests::swarm::Peer;
+use holdfast_tests::wait::wait_until;
+use serde_json::json;
+
+/// A peer without a DHT, whose records go over pubsub.
+fn peer(dir: &Path, name: &str) -> Peer {
+    Peer::start(dir, name, &[("Ipns.UsePubsub", json!(true)), ("Routing.Type", json!("none"))], None)
+}
+
+fn add(peer: &Peer, dir: &Path, text: &str) -> String {
+    let path = dir.join(text);
+    std::fs::write(&path, text).unwrap();
+    format!("/ipfs/{}", peer.add(&["--cid-version=1"], &path))
+}
+
+#[test]
+fn a_record_is_asked_of_who_follows_the_name_and_a_new_one_comes_by_itself() {
+    let dir = temporary("names-pubsub");
+    let [owner, reader, late] = ["owner", "reader", "late"].map(|name| peer(dir.path(), name));
+    assert_eq!(owner.run(["name", "pubsub", "state"]).ok().out(), "enabled\n");
+    let first = add(&owner, dir.path(), "first");
+    // Nobody is there yet: that is no failure.
+    owner.run(["name", "publish", &first]).ok();
+    let subs = owner.run(["name", "pubsub", "subs", "--ipns-base=b58mh"]).ok().out();
+    assert_eq!(subs, format!("/ipns/{}\n", owner.id()));
+
+    reader.connect(&owner.address("tcp"));
+    // The owner's topics are known a moment after it is connected.
+    wait_until("the first record", || {
+        let answer = reader.run(["name", "resolve", owner.id()]);
+        if answer.out() == format!("{first}\n") { Ok(()) } else { Err(answer.err()) }
+    });
+
+    let second = add(&owner, dir.path(), "second");
+    wait_until("the owner to know its reader", || {
+        let topic = owner.run(["pubsub", "ls"]).ok().out();
+        let peers = owner.run(["pubsub", "peers", topic.trim()]).ok().out();
+        if peers.contains(reader.id()) { Ok(()) } else { Err(peers) }
+    });
+    owner.run(["name", "publish", &second]).ok();
+    // Nobody is asked here: it has come.
+    wait_until("the second record", || {
+        let answer = reader.run(["name", "resolve", "--offline", owner.id()]).ok().out();
+        if answer == format!("{second}\n") { Ok(()) } else { Err(answer) }
+    });
+
+    // It is told on by who follows the name too.
+    let name = owner.id().to_owned();
+    owner.stop();
+    late.connect(&reader.address("tcp"));
+    wait_until("the second record from the reader", || {
+        let answer = late.run(["name", "resolve", &name]);
+        if answer.out() == format!("{second}\n") { Ok(()) } else { Err(answer.err()) }
+    });
+
+    assert_eq!(late.run(["name", "pubsub", "cancel", &name]).ok().out(), "canceled\n");
+    assert_eq!(late.run(["name", "pubsub", "cancel", &name]).ok().out(), "no subscription\n");
+    assert_eq!(late.run(["name", "pubsub", "subs"]).ok().out(), "");
+}
+
+#[test]
+fn what_is_no_record_of_the_name_changes_nothing_and_is_not_told_on() {
+    let dir = temporary("names-pubsub-false");
+    let [owner, liar, reader] = ["owner", "liar", "reader"].map(|name| peer(dir.path(), name));
+    let value = add(&owner, dir.path(), "true");
+    for peer in [&liar, &reader] {
+        peer.connect(&owner.address("tcp"));
+    }
+    owner.run(["name", "publish", &value]).ok();
+    let topic = owner.run(["pubsub", "ls"]).ok().out().trim().to_owned();
+    for peer in [&liar, &reader] {
+        wait_until("the record", || {
+            let answer = peer.run(["name", "resolve", owner.id()]);
+            if answer.out() == format!("{value}\n") { Ok(()) } else { Err(answer.err()) }
+        });
+    }
+    wait_until("the liar's way to the owner", || {
+        let peers = liar.run(["pubsub", "peers", &topic]).ok().out();
+        if peers.contains(owner.id()) { Ok(()) } else { Err(peers) }
+    });
+    // A reader beside the examiner sees only what was found good.
+    let follower =
+        holdfast_tests::daemon::Daemon::spawn(reader.node().command(["pubsub", "sub", "--enc=json", &topic]));
+    liar.node().run_with(["pubsub", "pub", &topic], b"no record at all").ok();
+    let next = add(&owner, dir.path(), "next");
+    owner.run(["name", "publish", &next]).ok();
+    wait_until("the next record", || {
+        let answer = reader.run(["name", "resolve", "--offline", owner.id()]);
+        if answer.out() == format!("{next}\n") { Ok(()) } else { Err(answer.err()) }
+    });
+    // Until the follower is there; each record is newer than the one before.
+    wait_until("a good message", || {
+        owner.run(["name", "publish", &next]).ok();
+        let lines = follower.lines();
+        if lines.is_empty() { Err(lines) } else { Ok(()) }
+    });
+    let from_liar = follower.lines().iter().filter(|line| line.contains(liar.id())).count();
+    assert_eq!(from_liar, 0, "{:?}", follower.lines());
+}
+
+#[test]
+fn where_it_is_off_it_says_so() {
+    let dir = temporary("names-pubsub-off");
+    let peer = Peer::start(dir.path(), "off", &[("Pubsub.Enabled", json!(true))], None);
+    assert_eq!(peer.run(["name", "pubsub", "state"]).ok().out(), "disabled\n");
+    for args in [&["name", "pubsub", "subs"][..], &["name", "pubsub", "cancel", "x"]] {
+        let answer = peer.run(args);
+        assert!(answer.err().contains("IPNS pubsub subsystem is not enabled"), "{}", answer.err());
+    }
+}

@@ -1,0 +1,91 @@
+//! A node that nobody can dial is reached through a relay, and directly as soon as both have punched a hole.
+//!
+//! On loopback everybody can be dialled, so the node is told that it cannot be.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::path::Path;
+
+use holdfast_tests::goods::NoiseFile;
+use holdfast_tests::need::temporary;
+use holdfast_tests::swarm::Peer;
+use holdfast_tests::wait::wait_until;
+use serde_json::{Value, json};
+
+const TCP: &str = "tcp";
+
+/// A relay, a node that it stands for, and the address of that node through the relay.
+fn relayed(dir: &Path, hole_punching: bool) -> (Peer, Peer, String) {
+    let relay = Peer::start(dir, "relay", &[("Swarm.RelayService.Enabled", json!(true))], None);
+    let config = [
+        ("Swarm.RelayClient.Enabled", json!(true)),
+        ("Swarm.RelayClient.StaticRelays", json!([relay.address(TCP)])),
+        ("Swarm.EnableHolePunching", json!(hole_punching)),
+        ("Internal.Libp2pForceReachability", json!("private")),
+    ];
+    let behind = Peer::start(dir, "behind", &config, None);
+    let circuit = wait_until("an address through the relay", || {
+        let identity = behind.identity();
+        let addresses = identity["Addresses"].as_array().cloned().unwrap_or_default();
+        let through = |text: &&str| text.contains(relay.id()) && text.contains("/p2p-circuit/");
+        let found = addresses.iter().filter_map(Value::as_str).find(through);
+        found.map(str::to_owned).ok_or(identity)
+    });
+    (relay, behind, circuit)
+}
+
+fn far(dir: &Path, hole_punching: bool) -> Peer {
+    let config =
+        [("Swarm.RelayClient.Enabled", json!(true)), ("Swarm.EnableHolePunching", json!(hole_punching))];
+    Peer::start(dir, "far", &config, None)
+}
+
+fn addresses_of(peer: &Peer, other: &Peer) -> Vec<String> {
+    let out = peer.run(["swarm", "peers"]).ok().out();
+    out.lines().filter(|line| line.ends_with(other.id())).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_relay_carries_words_and_no_blocks() {
+    let dir = temporary("relay-circuit");
+    let (_relay, behind, circuit) = relayed(dir.path(), false);
+    let far = far(dir.path(), false);
+    far.connect(&circuit);
+    assert_eq!(addresses_of(&far, &behind), [circuit]);
+    far.run(["ping", "-n", "1", behind.id()]).ok();
+    let file = NoiseFile::lay(dir.path(), 1, 100_000);
+    let cid = behind.add(&[], &file.path);
+    let refused = far.run(["cat", "--timeout=2s", &cid]).failed();
+    assert!(refused.err().contains(&cid), "{}", refused.err());
+    assert!(addresses_of(&far, &behind).iter().all(|address| address.contains("/p2p-circuit/")));
+}
+
+#[test]
+fn two_nodes_that_met_through_a_relay_go_on_without_it() {
+    let dir = temporary("relay-hole");
+    let (_relay, behind, circuit) = relayed(dir.path(), true);
+    let far = far(dir.path(), true);
+    far.connect(&circuit);
+    wait_until("a connection that goes around the relay", || {
+        let addresses = addresses_of(&far, &behind);
+        if addresses.iter().any(|address| !address.contains("/p2p-circuit/")) {
+            Ok(())
+        } else {
+            Err(addresses)
+        }
+    });
+    let file = NoiseFile::lay(dir.path(), 1, 100_000);
+    let cid = behind.add(&[], &file.path);
+    let got = dir.path().join("got");
+    far.get(&cid, &got);
+    file.check(&got);
+}
+
+#[test]
+fn a_reachability_that_does_not_exist_is_refused() {
+    let dir = temporary("relay-config");
+    let node =
+        Peer::repo(dir.path(), "node", "test", &[("Internal.Libp2pForceReachability", json!("maybe"))], None);
+    let refused = node.run(["daemon"]).failed();
+    assert!(refused.err().contains("Internal.Libp2pForceReachability"), "{}", refused.err());
+}
