@@ -437,7 +437,7 @@ impl Node {
             _ => None,
         };
         let republishing = routing.as_ref().map(|routing| self.republisher(republish, routing.clone()).run());
-        let _republishing = republishing.map(|running| Upkeep::of(tokio::spawn(running)));
+        let republishing = republishing.map(|running| Upkeep::of(tokio::spawn(running)));
         // It is set here alone, once in the life of a node.
         let _ = self.inner.network.set(Network {
             swarm,
@@ -447,7 +447,7 @@ impl Node {
             gossip,
             mounts,
             provider,
-            _republishing,
+            _republishing: republishing,
         });
         Ok(())
     }

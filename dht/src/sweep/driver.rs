@@ -190,7 +190,7 @@ impl Driver {
 
     /// How long until something may be due by itself.
     fn wait(&mut self) -> Duration {
-        if self.look != Look::Done || self.dht.table_len() == 0 {
+        if self.look != Look::Done || !self.sweeper.is_online() {
             return LOOK_PERIOD;
         }
         self.sweeper.wait(wall()).unwrap_or(HOUSEKEEPING).clamp(Duration::from_millis(100), HOUSEKEEPING)

@@ -166,6 +166,11 @@ impl Sweeper {
         }
     }
 
+    /// Whether anybody can be reached, as was last told.
+    pub fn is_online(&self) -> bool {
+        self.is_online
+    }
+
     /// Takes new keys, which are announced as soon as a worker is free; how many found room.
     pub fn provide(&mut self, keys: impl IntoIterator<Item = Key>) -> usize {
         let mut taken = 0;

@@ -23,6 +23,11 @@ pub struct DhtFigures {
     pub sweep: Option<SweepStats>,
 }
 
+#[expect(clippy::cast_sign_loss, reason = "a guess of a size is not negative, and cut off if it were")]
+fn whole(size: f64) -> u64 {
+    size.round() as u64
+}
+
 /// Both DHTs of a node; none where it takes part in none.
 pub(super) async fn figures(node: &Node) -> Vec<DhtFigures> {
     let Some(routing) = node.routing() else { return Vec::new() };
@@ -36,7 +41,7 @@ pub(super) async fn figures(node: &Node) -> Vec<DhtFigures> {
         all.push(DhtFigures {
             name,
             table_peers: stats.buckets.iter().map(|bucket| bucket.peers.len() as u64).sum(),
-            network_size: stats.network_size.map_or(0, |size| size.round() as u64),
+            network_size: stats.network_size.map_or(0, whole),
             queries: stats.queries as u64,
             messages: stats.messages,
             sweep,

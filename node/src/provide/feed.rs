@@ -70,7 +70,7 @@ impl Feeder {
                 let Ok(taken) = self.sweep.provide(page.clone()).await else { return };
                 // It takes them in their order.
                 given = page.iter().take(taken).map(Key::id).collect();
-                match page.iter().take(taken).last() {
+                match page.get(..taken).and_then(<[Key]>::last) {
                     Some(last) => behind = Some(last.id()),
                     None => tokio::time::sleep(FULL_DELAY).await,
                 }

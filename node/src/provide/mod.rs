@@ -209,7 +209,7 @@ impl Provider {
         stats.pending_region_provides = stats.pending_region_provides.max(usize::from(waiting > 0));
         if !stats.interval.is_zero() {
             stats.scheduled_keys = self.inner.table.len();
-            let regions = stats.average_prefix_bits.exp2() as u64;
+            let regions = 1_u64.checked_shl(stats.next_reprovide_prefix.bits()).unwrap_or(u64::MAX);
             stats.scheduled_regions = regions.min(stats.scheduled_keys);
         }
         Ok(stats)

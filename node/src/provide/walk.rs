@@ -128,7 +128,7 @@ impl Source<'_> {
             let cids: Vec<Cid> = here.iter().map(|(cid, _)| *cid).collect();
             let known = tell(sink, &cids, true)?;
             for ((cid, size), known) in here.into_iter().zip(known) {
-                if !(known && self.skips_known) && self.goes_below(&cid)? {
+                if !(known && self.skips_known) && self.goes_below(&cid) {
                     walk.descend(cid, size);
                 }
             }
@@ -139,16 +139,16 @@ impl Source<'_> {
     }
 
     /// Whether the children of a block are announced too: of entities, those of directories and of what is no file.
-    fn goes_below(&self, cid: &Cid) -> Result<bool, KeysError> {
+    fn goes_below(&self, cid: &Cid) -> bool {
         if !self.strategy.entities || cid.codec() != codec::DAG_PB {
-            return Ok(cid.codec() != codec::RAW);
+            return cid.codec() != codec::RAW;
         }
         // A damaged block is the business of others: nothing below it is announced until it is whole again.
-        let Ok(Some(block)) = self.store.get(cid) else { return Ok(false) };
+        let Ok(Some(block)) = self.store.get(cid) else { return false };
         let node = pb::decode(&block).ok();
         let data = node.and_then(|node| node.data);
         let kind = data.and_then(|data| UnixFs::decode(data).ok()).map(|message| message.kind);
-        Ok(matches!(kind, None | Some(NodeType::Directory | NodeType::HamtShard)))
+        matches!(kind, None | Some(NodeType::Directory | NodeType::HamtShard))
     }
 }
 

@@ -88,12 +88,12 @@ impl RepublishSettings {
             Ok(config.duration(key)?.filter(|duration| duration.nanos != 0))
         };
         let given = duration("Ipns.RepublishPeriod")?;
-        let period = given.map(|given| given.to_std().unwrap_or_default()).unwrap_or(PERIOD_DEFAULT);
+        let period = given.map_or(PERIOD_DEFAULT, |given| given.to_std().unwrap_or_default());
         if !PERIODS.contains(&period) {
             return Err(RepublishConfigError::Period(given.unwrap_or_default()));
         }
         let given = duration("Ipns.RecordLifetime")?;
-        let lifetime = given.map(|given| given.to_std().unwrap_or_default()).unwrap_or(LIFETIME_DEFAULT);
+        let lifetime = given.map_or(LIFETIME_DEFAULT, |given| given.to_std().unwrap_or_default());
         if lifetime < period {
             let (lifetime, period) = (given.unwrap_or_default(), GoDuration::from_std(period));
             return Err(RepublishConfigError::Lifetime { lifetime, period });
@@ -134,7 +134,7 @@ impl Republisher {
 
     /// Publishes every own name that was published before. Whether all went well.
     async fn all(this: &Arc<Self>) -> bool {
-        let keys = match Self::work(this, |this| this.keys()).await {
+        let keys = match Self::work(this, Self::keys).await {
             Ok(keys) => keys,
             Err(error) => {
                 tracing::warn!("names are published again later: {error}");
