@@ -113,16 +113,19 @@ fn the_newest_record_wins_and_older_ones_are_corrected() {
     assert!(matches!(put(&mut net, 1, 1), Some(Ok(Outcome::Stored { peers: 20 }))));
     assert!(matches!(put(&mut net, 2, 2), Some(Ok(Outcome::Stored { peers: 20 }))));
     assert_eq!(put(&mut net, 2, 1), Some(Err(QueryError::Older)));
+    // Somebody who does not keep records at this place, and so does not know of the newer one.
+    let closest = truly_closest(&net, &name.id());
+    let far = (3..FEW).find(|index| !closest.contains(&net.peer(*index))).unwrap();
     assert!(
-        matches!(put(&mut net, 3, 1), Some(Err(QueryError::NotStored { asked: 20 }))),
+        matches!(put(&mut net, far, 1), Some(Err(QueryError::NotStored { asked: 20 }))),
         "others hold a newer one"
     );
     let get =
         |net: &mut Net, asker, quorum| net.query(asker, Goal::GetValue { key: name.clone(), quorum }).result;
     assert_eq!(get(&mut net, 50, 16), Some(Ok(Outcome::Value(record(&keypair, 2)))));
-    // Node 3 kept its own older record; asking at its place corrects it.
-    assert_eq!(get(&mut net, 3, 0), Some(Ok(Outcome::Value(record(&keypair, 2)))));
-    assert_eq!(put(&mut net, 3, 1), Some(Err(QueryError::Older)));
+    // It kept its own older record; asking at its place corrects it.
+    assert_eq!(get(&mut net, far, 0), Some(Ok(Outcome::Value(record(&keypair, 2)))));
+    assert_eq!(put(&mut net, far, 1), Some(Err(QueryError::Older)));
     let junk = net.query(4, Goal::PutValue { key: name, value: b"junk".to_vec() });
     assert!(matches!(junk.result, Some(Err(QueryError::Invalid(_)))));
 }

@@ -1,6 +1,7 @@
 //! A node that nobody can dial is reached through a relay, and directly as soon as both have punched a hole.
 //!
-//! On loopback everybody can be dialled, so the node is told that it cannot be.
+//! On loopback everybody can be dialled, so the node is told that it cannot be, and nobody looks for peers: the DHT would dial
+//! it directly.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -16,8 +17,10 @@ const TCP: &str = "tcp";
 
 /// A relay, a node that it stands for, and the address of that node through the relay.
 fn relayed(dir: &Path, hole_punching: bool) -> (Peer, Peer, String) {
-    let relay = Peer::start(dir, "relay", &[("Swarm.RelayService.Enabled", json!(true))], None);
+    let config = [("Swarm.RelayService.Enabled", json!(true)), ("Routing.Type", json!("none"))];
+    let relay = Peer::start(dir, "relay", &config, None);
     let config = [
+        ("Routing.Type", json!("none")),
         ("Swarm.RelayClient.Enabled", json!(true)),
         ("Swarm.RelayClient.StaticRelays", json!([relay.address(TCP)])),
         ("Swarm.EnableHolePunching", json!(hole_punching)),
