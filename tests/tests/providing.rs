@@ -142,11 +142,7 @@ fn the_strategy_roots_announces_roots_alone() {
     let queued = one.run(["provide", "once", "-r", &root]).ok().out();
     assert_eq!(queued, format!("queued {} CID(s) for immediate provide\n", 1 + chunks.lines().count()));
     wait_for_provider(&middle, chunks.lines().next().unwrap(), &one);
-    assert_eq!(
-        number(&figures(&one), "/schedule/keys"),
-        roots(&one),
-        "that does not change the schedule"
-    );
+    assert_eq!(number(&figures(&one), "/schedule/keys"), roots(&one), "that does not change the schedule");
 }
 
 fn roots(of: &Peer) -> u64 {
