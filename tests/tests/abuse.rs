@@ -49,6 +49,7 @@ struct Plan {
     lied_to: AtomicU64,
     /// Which protocol is next to get malformed frames.
     turn: AtomicU64,
+    /// How often each part was played to its end; the last is asking for all that is served.
     rounds: [AtomicU64; 6],
 }
 
@@ -57,7 +58,6 @@ const BLOCKS: usize = 1;
 const OVERSIZE: usize = 2;
 const HELD: usize = 3;
 const MALFORMED: usize = 4;
-const SERVED: usize = 5;
 
 impl Plan {
     fn noise(&self, bytes: usize) -> Vec<u8> {
@@ -131,10 +131,7 @@ type Outcome = std::io::Result<()>;
 
 /// What the node opens: its wants are answered by HAVE and by blocks that are others; anything else is left open.
 async fn lie(plan: Arc<Plan>, peer: Arc<Hostile>, protocol: String, mut stream: Stream) {
-    let mut own = match peer.open(BITSWAP[0]).await {
-        Ok(Some(own)) => own,
-        _ => return,
-    };
+    let Ok(Some(mut own)) = peer.open(BITSWAP[0]).await else { return };
     while protocol.starts_with("/ipfs/bitswap") {
         let Ok(Ok(message)) = timeout(STREAM_WAIT_MAX, hear_frame(&mut stream, 4 << 20)).await else {
             return;

@@ -8,7 +8,7 @@
 use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_tests::ask::{Ask, Multipart};
 use holdfast_tests::daemon::Daemon;
@@ -28,6 +28,16 @@ fn running(daemon: &Daemon, words: &str) -> usize {
     let all = daemon.post("/api/v0/diag/cmds").json();
     let is_meant = |record: &&serde_json::Value| record["Active"] == true && record["Command"] == words;
     all.as_array().unwrap().iter().filter(is_meant).count()
+}
+
+/// A byte of each upload, and an empty line of each reader.
+fn give_signs(uploads: &mut [Wire], listings: &mut [Wire], byte: &[u8]) {
+    for wire in uploads {
+        wire.send(byte);
+    }
+    for wire in listings {
+        wire.send(b"\r\n");
+    }
 }
 
 #[test]
@@ -50,23 +60,22 @@ fn a_hundred_slow_uploads_and_a_hundred_slow_listings_hold_up_nobody() {
         wire.send(&head);
         wire.send(first);
     }
-    let mut listings: Vec<Wire> = (0..SLOW_CLIENTS).map(|_| Wire::tcp(to)).collect();
-    for wire in &mut listings {
+    let (mut listings, mut sent, mut signed) = (Vec::<Wire>::new(), 0, Instant::now());
+    for _ in 0..SLOW_CLIENTS {
+        if signed.elapsed() >= SIGN_PERIOD {
+            give_signs(&mut uploads, &mut listings, &rest[sent..=sent]);
+            (sent, signed) = (sent + 1, Instant::now());
+        }
+        let mut wire = Wire::tcp(to);
         wire.send(&Ask::command(&format!("refs?arg={large}&recursive=true")).bytes(&host));
         assert_eq!(wire.head().unwrap().status, 200);
+        listings.push(wire);
     }
     let over = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
-        // A byte, and an empty line, now and then.
         let signs = scope.spawn(|| {
-            let mut sent = 0;
             while !over.load(Ordering::Relaxed) {
-                for wire in &mut uploads {
-                    wire.send(&rest[sent..=sent]);
-                }
-                for wire in &mut listings {
-                    wire.send(b"\r\n");
-                }
+                give_signs(&mut uploads, &mut listings, &rest[sent..=sent]);
                 sent += 1;
                 thread::sleep(SIGN_PERIOD);
             }
