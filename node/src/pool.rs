@@ -4,7 +4,7 @@
 //! them): a fixed number of threads behind a bounded queue. [`Pool::operation`] is for work that lasts as long as
 //! its caller does and waits on it (an `add` that reads an upload, an extraction that writes to a slow disk): a
 //! thread of its own, of which there is a bounded number, so that it never starves the short lane. Whoever waits for a
-//! client meanwhile makes place for others ([`aside`]).
+//! client meanwhile makes place for others (`aside`).
 
 mod places;
 

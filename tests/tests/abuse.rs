@@ -29,6 +29,9 @@ const BITSWAP: [&str; 4] =
     ["/ipfs/bitswap/1.2.0", "/ipfs/bitswap/1.1.0", "/ipfs/bitswap/1.0.0", "/ipfs/bitswap"];
 /// Bytes of each file that honest peers exchange.
 const FILE_BYTES: u64 = 12 << 20;
+
+/// Files that honest peers exchange each way before the first look.
+const WARM_UP_FILES: u64 = 8;
 /// Wants of one message, and messages of one round of the flood.
 const WANTS: usize = 1000;
 const FLOOD_MESSAGES: usize = 100;
@@ -273,9 +276,13 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
     let victim = Peer::start(dir.path(), "victim", &[], None);
     let honest = Peer::start(dir.path(), "honest", &[], None);
     honest.connect(&victim.address("tcp"));
-    // What exchanging costs by itself is there before the first look.
+    // What exchanging costs by itself is there before the first look: caches that fill, threads that start.
     let served = exchange(&victim, &honest, &file(dir.path(), 1));
     exchange(&honest, &victim, &file(dir.path(), 2));
+    for seed in 0..WARM_UP_FILES {
+        exchange(&victim, &honest, &file(dir.path(), 1_000 + 2 * seed));
+        exchange(&honest, &victim, &file(dir.path(), 1_001 + 2 * seed));
+    }
     let blocks_of = |peer: &Peer| -> HashSet<String> {
         peer.run(["refs", "local"]).ok().out().lines().map(str::to_owned).collect()
     };

@@ -173,7 +173,7 @@ mod tests {
     fn regions_are_due_in_turn_and_the_next_cycle_an_interval_later() {
         let state = SavedState { cycle_start: now(), place: KadId::from_bytes([0; 32]) };
         let mut schedule = Schedule::new(INTERVAL, Some(state), now());
-        let hours = |wait: Duration| (wait.as_secs_f64() / 3600.0).round() as u32;
+        let hours = |wait: Duration| (wait + Duration::from_secs(1800)).as_secs() / 3600;
         assert_eq!(hours(schedule.wait(1, now())), 11);
         assert!(!schedule.begin(&Prefix::of(&schedule.place(), 1)));
         assert_eq!(hours(schedule.wait(1, now())), 22);

@@ -59,7 +59,7 @@ fn check_protocol(request: &Request) -> Result<&str, CommandError> {
 }
 
 fn custom_protocol() -> Opt {
-    Opt::bool("allow-custom-protocol", "Don't require /x/ prefix")
+    Opt::bool("allow-custom-protocol", "Do not require the prefix /x/.")
 }
 
 fn protocol() -> Arg {

@@ -180,7 +180,7 @@ mod tests {
                 aside(|| {
                     begun.send(()).unwrap();
                     told.recv().unwrap();
-                })
+                });
             };
             pool.operation(work).await.unwrap();
         };

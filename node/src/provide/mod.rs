@@ -67,7 +67,7 @@ pub enum ProvideError {
     Closed(#[from] ReproviderError),
 }
 
-/// What announces. Clones share it; it ends with [`Provider::stop`], or with the last clone.
+/// What announces. Clones share it; it ends with `Provider::stop`, or with the last clone.
 #[derive(Clone)]
 pub struct Provider {
     inner: Arc<Inner>,

@@ -315,8 +315,8 @@ mod tests {
         assert!(Republisher::all(republisher).await, "there is nothing to publish");
         // Nobody drives the DHT, so that nobody can be told.
         publish(&world, Duration::from_secs(3600), now());
-        let World { _behaviours, republisher, .. } = world;
-        drop(_behaviours);
+        let World { _behaviours: behaviours, republisher, .. } = world;
+        drop(behaviours);
         assert!(!Republisher::all(&republisher).await);
     }
 }

@@ -5,7 +5,7 @@ use libp2p::swarm::behaviour::{ExternalAddrConfirmed, ExternalAddrExpired};
 use libp2p::swarm::{FromSwarm, NetworkBehaviour as _};
 
 use super::Task;
-use crate::swarm::addresses::Scope;
+use crate::swarm::addresses::{Scope, split_peer};
 use crate::swarm::handle::{LocalAddresses, Reachability};
 
 impl Task {
@@ -24,7 +24,9 @@ impl Task {
 
     /// Works out what to announce, and tells those who are connected and those who watch.
     pub(super) fn announce_anew(&mut self) {
-        let confirmed: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        // A relay confirms its circuits with our own ID behind. Here addresses have none: whoever shows them adds it.
+        let confirmed: Vec<Multiaddr> =
+            self.swarm.external_addresses().map(|address| split_peer(address).0).collect();
         let announced = self.announce.announced(self.listening.iter(), confirmed.iter());
         let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
         let behaviour = self.swarm.behaviour_mut();
