@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use holdfast_blockstore::repo::RepoPaths;
@@ -28,6 +29,8 @@ const DAEMON_RUNS: &str = "ipfs daemon is running. please stop it to run this co
 const ENDING_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked whether it has.
 const ENDING_POLL: Duration = Duration::from_millis(5);
+/// How long a daemon has beyond the limit of a call to say what it waited for.
+const LAST_WORD_MAX: Duration = Duration::from_secs(1);
 /// How long an interrupted command may take to stop.
 const STOPPING_MAX: Duration = Duration::from_secs(2);
 
@@ -210,8 +213,10 @@ async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> 
     if command.alone && RepoPaths::new(context.repo_dir()).is_locked() {
         return Err(CommandError::client(DAEMON_RUNS));
     }
+    let at_daemon = AtomicBool::new(false);
     let answer = async {
         let daemon = remote::find(&context, &path, &call).await?;
+        at_daemon.store(daemon.is_some(), Ordering::Relaxed);
         let is_waited_for = daemon.is_some() && command.ends_daemon && !call.is_given("api");
         let waits = match &daemon {
             _ if !shows_waits => Source::Nobody,
@@ -239,9 +244,17 @@ async fn run(job: Job<'_>, terminal: &mut Terminal) -> Result<(), CommandError> 
         None => answer.await,
         Some(limit) => {
             let mut answer = std::pin::pin!(answer);
-            let in_time = tokio::time::timeout(limit, answer.as_mut()).await;
+            if let Ok(in_time) = tokio::time::timeout(limit, answer.as_mut()).await {
+                return in_time;
+            }
+            // A daemon has the same limit, and says what it waited for.
+            if at_daemon.load(Ordering::Relaxed)
+                && let Ok(told) = tokio::time::timeout(LAST_WORD_MAX, answer.as_mut()).await
+            {
+                return told;
+            }
             // What it waits for is looked at while it still does.
-            in_time.unwrap_or_else(|_| Err(context.timed_out()))
+            Err(context.timed_out())
         }
     }
 }

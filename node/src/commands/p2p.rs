@@ -76,7 +76,7 @@ fn forward() -> Command {
         .arg(Arg::text("listen-address", "Listening endpoint: /ip4/127.0.0.1/tcp/<port>.").required())
         .arg(Arg::text("target-address", "Target endpoint: /p2p/<peer ID>, or a whole address.").required())
         .opt(custom_protocol())
-        .opt(Opt::bool("foreground f", "Run in foreground; forwarder is removed when command exits"))
+        .opt(Opt::bool("foreground f", "Run in foreground; forwarder is removed when command exits."))
         .run(run_forward)
         .text(|_, value, out| {
             foreground_text(value, out, |protocol, address, active| {
@@ -127,9 +127,9 @@ fn listen() -> Command {
         .opt(custom_protocol())
         .opt(Opt::bool(
             "report-peer-id r",
-            "Send remote base58 peerid to target when a new connection is established",
+            "Send remote base58 peerid to target when a new connection is established.",
         ))
-        .opt(Opt::bool("foreground f", "Run in foreground; listener is removed when command exits"))
+        .opt(Opt::bool("foreground f", "Run in foreground; listener is removed when command exits."))
         .run(run_listen)
         .text(|_, value, out| {
             foreground_text(value, out, |protocol, address, active| {
@@ -235,9 +235,9 @@ fn close() -> Command {
     member("close", "Stop listening for new connections to forward.")
         .help("Closes the listeners that all given options name, and prints how many they were. Open streams go on.")
         .opt(Opt::bool("all a", "Close all listeners."))
-        .opt(Opt::string("protocol p", "Match protocol name"))
-        .opt(Opt::string("listen-address l", "Match listen address"))
-        .opt(Opt::string("target-address t", "Match target address"))
+        .opt(Opt::string("protocol p", "Match protocol name."))
+        .opt(Opt::string("listen-address l", "Match listen address."))
+        .opt(Opt::string("target-address t", "Match target address."))
         .run(run_close)
         .text(|_, value, out| line(out, &format!("Closed {value} stream(s)")))
 }
