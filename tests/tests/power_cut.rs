@@ -37,11 +37,23 @@ fn stage(check: &str) -> Option<std::sync::MutexGuard<'static, ()>> {
     Some(STAGE.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
+/// What the worker is told.
+#[derive(Default)]
+struct Orders {
+    stop: AtomicBool,
+    /// A cut is being judged: what is done meanwhile would fill the disk and lengthen the next judgement, and prove nothing.
+    rest: AtomicBool,
+}
+
 /// Runs operations on `node` until told to stop, noting what is acknowledged.
-fn work(node: &Node, inputs: &Path, seed: u64, journal: &Mutex<Journal>, stop: &AtomicBool) {
+fn work(node: &Node, inputs: &Path, seed: u64, journal: &Mutex<Journal>, orders: &Orders) {
     let mut random = Random::new(seed);
     let mut number = 0;
-    while !stop.load(Ordering::Relaxed) {
+    while !orders.stop.load(Ordering::Relaxed) {
+        if orders.rest.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+            continue;
+        }
         number += 1;
         let operation = {
             let mut journal = journal.lock().unwrap();
@@ -78,11 +90,11 @@ fn cut_while_working(durability: &str, cuts: u32, until_loss: bool, random: &mut
     // The stage is set: what `init` and `config` wrote is not what is on trial.
     rustix::fs::sync();
     let journal = Mutex::new(Journal::new(dir.path().join("journal")));
-    let stop = AtomicBool::new(false);
+    let orders = Orders::default();
     let seed = random.draw();
     let mut verdicts = Vec::new();
     std::thread::scope(|scope| {
-        let worker = scope.spawn(|| work(&node, &inputs, seed, &journal, &stop));
+        let worker = scope.spawn(|| work(&node, &inputs, seed, &journal, &orders));
         let cutting = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for _ in 0..cuts {
                 std::thread::sleep(Duration::from_millis(20 + random.below(600)));
@@ -94,6 +106,7 @@ fn cut_while_working(durability: &str, cuts: u32, until_loss: bool, random: &mut
                 let cut = disk.cut(&dir.path().join("after")).unwrap();
                 // What was begun by now may be on the disk that was cut off, or may not.
                 let book = journal.lock().unwrap().book().clone();
+                orders.rest.store(true, Ordering::Relaxed);
                 let after = Node::at(&cut.point().join("repo"));
                 let mut losses = Vec::new();
                 let opened = after.run(["repo", "stat"]);
@@ -117,9 +130,10 @@ fn cut_while_working(durability: &str, cuts: u32, until_loss: bool, random: &mut
                     break;
                 }
                 assert!(!worker.is_finished(), "the worker ended before the cuts did");
+                orders.rest.store(false, Ordering::Relaxed);
             }
         }));
-        stop.store(true, Ordering::Relaxed);
+        orders.stop.store(true, Ordering::Relaxed);
         worker.join().unwrap();
         cutting.unwrap();
     });
