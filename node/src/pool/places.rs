@@ -215,8 +215,12 @@ mod tests {
         }
         assert_eq!(on_behalf_of(other.into(), pool.operation(|| 7)).await, Ok(7));
         assert!(begins.try_recv().is_err(), "more than a share began");
-        for (tell, waiting) in all {
+        // Which of them began is chance: all are told before any is waited for.
+        let (tells, waiting): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        for tell in &tells {
             tell.send(()).unwrap();
+        }
+        for waiting in waiting {
             waiting.await.unwrap();
         }
         assert!(pool.places.inner.shares.lock().unwrap().is_empty());
