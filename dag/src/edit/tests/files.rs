@@ -132,6 +132,8 @@ proptest! {
     /// However often and wherever the input is interrupted: leaf after leaf gives the layout of an import.
     #[test]
     fn appending_leaf_by_leaf_gives_the_trickle_layout(leaves in 1_usize..3000, cuts in prop::collection::vec(1_usize..400, 1..6), raw in any::<bool>()) {
+        // A file that was one raw leaf is of CIDv1, and stays so when it grows.
+        prop_assume!(!raw || leaves == 1 || cuts[0] > 1);
         let memory = Memory::default();
         let data: Vec<u8> = (0..leaves * 2).map(|at| (at % 251) as u8).collect();
         let params = ImportParams {
