@@ -105,7 +105,7 @@ fn record(key: &Keypair, sequence: u64) -> Vec<u8> {
 #[test]
 fn the_newest_record_wins_and_older_ones_are_corrected() {
     let mut net = Net::new(FEW);
-    let keypair = Keypair::generate_ed25519();
+    let keypair = Keypair::ed25519_from_bytes([7; 32]).unwrap();
     let name = holdfast_dht::kad::Key::new(&Name::from(keypair.public().to_peer_id()).routing_key()).unwrap();
     let put = |net: &mut Net, from, sequence| {
         net.query(from, Goal::PutValue { key: name.clone(), value: record(&keypair, sequence) }).result
@@ -134,13 +134,17 @@ fn the_newest_record_wins_and_older_ones_are_corrected() {
 fn a_fifth_of_the_network_may_go() {
     let mut net = Net::new(FEW);
     net.query(3, Goal::Provide { key: key(5), how: Provide::Classic });
+    let closest = truly_closest(&net, &key(6).id());
     (0..FEW).filter(|index| index % 5 == 4).for_each(|index| net.kill(index));
     for asker in [0, 31, 62] {
         let found = net.query(asker, Goal::Providers { key: key(5), count: 1 });
         assert_eq!(found.providers.len(), 1, "{:?}", found.result);
     }
     let again = net.query(8, Goal::Provide { key: key(6), how: Provide::Classic });
-    assert!(matches!(again.result, Some(Ok(Outcome::Stored { peers: 18.. }))), "{:?}", again.result);
+    // The tables still name those that are gone: whoever is left of the closest has the record.
+    let left = closest.iter().filter(|peer| net.peers().any(|up| up == **peer && up != net.peer(8))).count();
+    let Some(Ok(Outcome::Stored { peers })) = again.result else { panic!("{:?}", again.result) };
+    assert!(peers >= left, "{peers} of {left}");
 }
 
 #[test]

@@ -10,6 +10,8 @@ use holdfast_dht::kad::{
 };
 use holdfast_dht::records::MemoryStore;
 use libp2p::{Multiaddr, PeerId};
+use multihash::Multihash;
+use sha2::{Digest, Sha256};
 
 /// How long a message takes.
 const LATENCY: Duration = Duration::from_millis(20);
@@ -62,6 +64,12 @@ pub(crate) struct Net {
     pub(crate) messages: u64,
 }
 
+/// The peer ID of a node: the same in each run, so that what a lookup finds does not depend on chance.
+fn peer_id(index: usize) -> PeerId {
+    let digest = Sha256::digest(index.to_be_bytes());
+    PeerId::from_multihash(Multihash::wrap(0x12, &digest).unwrap()).unwrap()
+}
+
 /// The address of a node.
 pub(crate) fn address(index: usize) -> Multiaddr {
     let index = u32::try_from(index).unwrap();
@@ -74,7 +82,7 @@ impl Net {
     pub(crate) fn new(size: usize) -> Self {
         let start = Instant::now();
         let node = |index: usize| {
-            let peer = PeerId::random();
+            let peer = peer_id(index);
             let mut engine = Engine::new(peer, Config::new(Scope::Lan), index as u64, start);
             engine.set_mode(Mode::Server);
             engine.set_own_addresses(&[address(index)]);
