@@ -67,7 +67,8 @@ impl fmt::Display for Tried {
         if let Some((first, more)) = self.peers.split_first() {
             write!(f, " ({first}")?;
             more.iter().take(PEERS_TOLD - 1).try_for_each(|peer| write!(f, ", {peer}"))?;
-            f.write_str(if self.peers_asked > PEERS_TOLD as u64 { ", ...)" } else { ")" })?;
+            let told = self.peers.len().min(PEERS_TOLD) as u64;
+            f.write_str(if self.peers_asked > told { ", ...)" } else { ")" })?;
         }
         match (self.dont_have, self.peers_asked) {
             (0, _) => {}

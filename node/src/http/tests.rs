@@ -186,8 +186,18 @@ async fn trailers_reach_clients_that_do_not_ask_for_them() {
     let bed = bed(Limits::default()).await;
     let text = bed.say("GET /trailer HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(text.ends_with("\r\n\r\n4\r\nhalf\r\n0\r\nX-Stream-Error: it broke\r\n\r\n"), "{text}");
-    let text = bed.say("GET /trailer HTTP/1.0\r\n\r\n").await;
-    assert_eq!(text, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf");
+}
+
+#[tokio::test]
+async fn what_went_wrong_resets_the_connection_of_a_client_that_knows_no_trailers_and_no_chunks() {
+    let bed = bed(Limits::default()).await;
+    for path in ["/trailer", "/abort", "/panic-later"] {
+        let mut stream = bed.connect().await;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+        let read = stream.read_to_end(&mut Vec::new());
+        let end = tokio::time::timeout(Duration::from_secs(30), read).await.unwrap();
+        assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset, "{path}");
+    }
 }
 
 #[tokio::test]
