@@ -89,7 +89,7 @@ impl Parts {
 
 /// The document in canonical DAG-CBOR: a map whose keys are sorted by length, then by bytes.
 fn document(terms: Terms<'_>) -> Vec<u8> {
-    let mut out = vec![5 << 5 | 5];
+    let mut out = vec![0xa5];
     let key = |out: &mut Vec<u8>, key: &str| {
         head(out, 3, key.len() as u64);
         out.extend_from_slice(key.as_bytes());
@@ -117,17 +117,17 @@ fn head(out: &mut Vec<u8>, kind: u8, number: u64) {
     let bytes = number.to_be_bytes();
     match number {
         0..=23 => out.push(kind | number as u8),
-        24..=0xff => out.extend([kind | 24, number as u8]),
+        24..=0xff => out.extend([kind | 0x18, number as u8]),
         0x100..=0xffff => {
-            out.push(kind | 25);
+            out.push(kind | 0x19);
             out.extend_from_slice(&bytes[6..]);
         }
         0x1_0000..=0xffff_ffff => {
-            out.push(kind | 26);
+            out.push(kind | 0x1a);
             out.extend_from_slice(&bytes[4..]);
         }
         _ => {
-            out.push(kind | 27);
+            out.push(kind | 0x1b);
             out.extend_from_slice(&bytes);
         }
     }
