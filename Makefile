@@ -42,6 +42,7 @@ bench: build ## measure, in turn with peers, and print tables of ratios
 fuzz: setup ## run every fuzz target for SECONDS_EACH (default 60)
 	@scripts/fuzz.sh $(or $(SECONDS_EACH),60)
 
-soak: setup ## the long forms of the crash and power-cut tests
+soak: setup ## the long forms of the crash and power-cut tests, and sweeps of up to a million keys
 	@scripts/setup.sh test
 	@SOAK=1 scripts/test.sh
+	$(CARGO) run --release --locked -p holdfast-dht --example scale

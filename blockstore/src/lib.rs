@@ -113,7 +113,7 @@ pub use scrub::{ScrubFigures, ScrubState};
 pub use segment::VALUE_BYTES_MAX;
 pub use side::{SIDE_KEY_BYTES_MAX, SIDE_VALUE_BYTES_MAX, SideChange, SideRows, SideTable};
 pub use stat::{Blocks, StoreStat};
-pub use store::{Happened, Store};
+pub use store::{Happened, Store, Watch};
 pub use tally::StoreTally;
 pub use through::{ANCESTORS_MAX, Standing, Through};
 pub use verify::{VerifyError, VerifyEvent, VerifyOptions};

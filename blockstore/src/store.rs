@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Condvar, Mutex, RwLock, Weak};
 use std::thread::JoinHandle;
 
 use holdfast_dag::cid::Cid;
@@ -74,24 +74,26 @@ pub(crate) struct Inner {
     pub(crate) maintenance: Mutex<()>,
     pub(crate) reserve: u64,
     pub(crate) reserve_file: Reserve,
-    /// Told of blocks that became readable.
-    pub(crate) listener: OnceLock<Listener>,
     pub(crate) tally: Tally,
     /// Told of blocks that became readable, and of changes that were made.
-    pub(crate) watcher: OnceLock<Watcher>,
+    pub(crate) watchers: RwLock<Vec<Weak<Watcher>>>,
 }
 
-/// Takes CIDs and sizes in bytes.
-pub(crate) type Listener = Box<dyn Fn(&[(Cid, u64)]) + Send + Sync>;
-
 /// Takes what happened.
-pub(crate) type Watcher = Box<dyn Fn(Happened<'_>) + Send + Sync>;
+type Watcher = dyn Fn(Happened<'_>) + Send + Sync;
 
-/// What a store tells the one who watches it ([`Store::watch`]).
+/// Who is told what happens in a store, as long as this is kept ([`Store::watch`]).
+#[must_use = "what is dropped is not told anything"]
+pub struct Watch {
+    _watcher: Arc<Watcher>,
+}
+
+/// What a store tells those who watch it ([`Store::watch`]).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Happened<'a> {
-    /// Blocks that were not there before can be read, with their sizes in bytes.
+    /// Blocks that were not there before can be read, with their sizes in bytes. Whether they are durable by then is
+    /// another matter.
     Stored(&'a [(Cid, u64)]),
     /// These changes were committed, all of them.
     Committed(&'a [Change]),
@@ -134,9 +136,8 @@ impl Store {
             buffers: BufferPool::new(config.budget().read_buffers),
             reserve: config.reserve(),
             reserve_file,
-            listener: OnceLock::new(),
             tally: Tally::default(),
-            watcher: OnceLock::new(),
+            watchers: RwLock::default(),
             config,
             index,
             segments,
@@ -174,22 +175,15 @@ impl Store {
         self.inner().barrier(self.inner().generation(), Vec::new())
     }
 
-    /// Has `listener` told of every block that was put and was not there before, with its size in bytes, once it can be
-    /// read; whether it is durable by then is another matter. Only the first listener of a store is told.
+    /// Has `watcher` told of what is put and committed from now on, until what this returns is dropped.
     ///
-    /// It is called on the threads of those who put, in batches: it must be quick and must not put.
-    pub fn on_stored(&self, listener: impl Fn(&[(Cid, u64)]) + Send + Sync + 'static) {
-        // A second one is left out, as documented.
-        drop(self.inner().listener.set(Box::new(listener)));
-    }
-
-    /// Has `watcher` told of every block as [`Store::on_stored`] tells it, and of every commit with changes after it was
-    /// made. Only the first watcher of a store is told.
-    ///
-    /// It is called on the threads of those who put and commit: it must be quick and must do neither.
-    pub fn watch(&self, watcher: impl Fn(Happened<'_>) + Send + Sync + 'static) {
-        // A second one is left out, as documented.
-        drop(self.inner().watcher.set(Box::new(watcher)));
+    /// It is called on the threads of those who put and commit, in batches: it must be quick and must do neither.
+    pub fn watch(&self, watcher: impl Fn(Happened<'_>) + Send + Sync + 'static) -> Watch {
+        let watcher: Arc<Watcher> = Arc::new(watcher);
+        let mut watchers = write(&self.inner().watchers);
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        watchers.push(Arc::downgrade(&watcher));
+        Watch { _watcher: watcher }
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
@@ -213,6 +207,18 @@ impl Drop for Shared {
 }
 
 impl Inner {
+    /// Whether anybody watches.
+    pub(crate) fn is_watched(&self) -> bool {
+        !read(&self.watchers).is_empty()
+    }
+
+    /// Tells those who watch.
+    pub(crate) fn tell(&self, happened: Happened<'_>) {
+        // Not under the lock: a watcher may be dropped in its own call.
+        let watchers: Vec<Arc<Watcher>> = read(&self.watchers).iter().filter_map(Weak::upgrade).collect();
+        watchers.iter().for_each(|watcher| watcher(happened));
+    }
+
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

@@ -157,8 +157,8 @@ impl Writer {
         changes::check(changes)?;
         self.store.inner().barrier(self.generation, changes.to_vec())?;
         self.made_root = changes.iter().any(|change| matches!(change, Change::Pin(_) | Change::FilesRoot(_)));
-        if let Some(watcher) = self.store.inner().watcher.get().filter(|_| !changes.is_empty()) {
-            watcher(Happened::Committed(changes));
+        if !changes.is_empty() {
+            self.store.inner().tell(Happened::Committed(changes));
         }
         Ok(())
     }
@@ -255,15 +255,12 @@ impl Writer {
         if wake {
             inner.work.notify_one();
         }
-        if inner.listener.get().is_some() || inner.watcher.get().is_some() {
+        if inner.is_watched() {
             let new = batch.iter().filter(|candidate| !matches!(candidate.seen, Seen::Present));
             let new: Vec<(Cid, u64)> =
                 new.map(|candidate| (candidate.block.cid, candidate.block.data.len() as u64)).collect();
-            if let Some(listener) = inner.listener.get().filter(|_| !new.is_empty()) {
-                listener(&new);
-            }
-            if let Some(watcher) = inner.watcher.get().filter(|_| !new.is_empty()) {
-                watcher(Happened::Stored(&new));
+            if !new.is_empty() {
+                inner.tell(Happened::Stored(&new));
             }
         }
         Ok(())

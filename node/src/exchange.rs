@@ -17,7 +17,7 @@ use holdfast_dag::cid::Cid;
 use tokio::runtime;
 use tokio::sync::Notify;
 
-use crate::fetch::{Exchange, Session, Tried};
+use crate::fetch::{Exchange, PEERS_NAMED_MAX, Session, Tried};
 use crate::pool::Pool;
 
 pub(crate) use settings::{search_results_max, settings};
@@ -151,7 +151,7 @@ async fn follow(session: Weak<BitswapSession>) {
         let Some(session) = session.upgrade() else { return };
         let tried = session.inner.tried().await;
         *session.tried.lock().unwrap_or_else(PoisonError::into_inner) = Tried {
-            peers: Vec::new(),
+            peers: tried.peers.iter().take(PEERS_NAMED_MAX).map(ToString::to_string).collect(),
             peers_asked: tried.peers_asked as u64,
             dont_have: tried.dont_haves as u64,
             searches: tried.provider_searches as u64,

@@ -75,6 +75,27 @@ fn a_pin_of_what_is_elsewhere_is_whole_when_it_returns() {
 }
 
 #[test]
+fn a_pin_that_waits_says_for_what_and_who_was_asked() {
+    let dir = temporary("exchange-waits");
+    let (from, to) = (Peer::start(dir.path(), "from", &[], None), Peer::start(dir.path(), "to", &[], None));
+    let path = file(dir.path(), 6, 600_000);
+    let cid = from.add(&["--raw-leaves", "--pin=false"], &path);
+    let leaves = from.run(["refs", &cid]).ok().out();
+    let lost = leaves.lines().last().unwrap();
+    from.run(["block", "rm", lost]).ok();
+    to.connect(&from.address(TCP));
+    let told = to.daemon().post(&format!("/api/v0/pin/add?arg={cid}&progress=true&timeout=8s")).text();
+    let values = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let waiting: Vec<Value> = values.filter(|value| value["Waiting"]["Cid"] == *lost).collect();
+    assert!(waiting.iter().any(|value| value["Waiting"]["Peers"] == json!([from.id()])), "{told}");
+    assert!(waiting.iter().all(|value| value["Missing"] == 1 && value["Progress"] != 0), "{told}");
+    let refused = to.run(["pin", "add", "--progress", "--timeout=4s", &cid]).failed();
+    let (lines, said) = (refused.out(), refused.err());
+    assert!(lines.contains(", 1 missing") || said.contains(", 1 missing"), "{lines}{said}");
+    assert!(said.contains(lost) && said.contains(&format!("1 peer asked ({})", from.id())), "{said}");
+}
+
+#[test]
 fn what_is_wanted_is_pushed_when_it_arrives() {
     let dir = temporary("exchange-push");
     let (from, to) = (Peer::start(dir.path(), "from", &[], None), Peer::start(dir.path(), "to", &[], None));

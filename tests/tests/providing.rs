@@ -239,6 +239,27 @@ fn a_command_waits_for_the_announcement_if_it_is_told_to() {
 }
 
 #[test]
+fn pins_and_imports_wait_for_the_announcement_too() {
+    let dir = temporary("providing-pin");
+    let one = peer(dir.path(), "one", &[("Provide.Strategy", json!("roots"))]);
+    let middle = peer(dir.path(), "middle", &[("Provide.Enabled", json!(false))]);
+    join(&one, &middle);
+    let unpinned = |name: &str| {
+        let path = write(dir.path(), name, name.as_bytes());
+        let cid = one.add(&["--pin=false"], &path);
+        assert_eq!(providers(&middle, &cid), [] as [&str; 0], "it is no root yet");
+        cid
+    };
+    let pinned = unpinned("to be pinned");
+    one.run(["pin", "add", "--fast-provide-wait", &pinned]).ok();
+    assert_eq!(providers(&middle, &pinned), [one.id()]);
+    let imported = unpinned("to be imported");
+    let car = write(dir.path(), "car", &one.run(["dag", "export", &imported]).ok().stdout);
+    one.run(["dag", "import", "--fast-provide-wait", car.to_str().unwrap()]).ok();
+    assert_eq!(providers(&middle, &imported), [one.id()]);
+}
+
+#[test]
 fn where_announcing_is_switched_off_commands_say_so() {
     let dir = temporary("providing-off");
     let one = peer(dir.path(), "one", &[("Provide.Enabled", json!(false))]);

@@ -5,8 +5,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+
 use holdfast_tests::ask::{Ask, Multipart};
 use holdfast_tests::daemon::Daemon;
+use holdfast_tests::inputs::noise;
 use holdfast_tests::need::temporary;
 use holdfast_tests::reply::End;
 use holdfast_tests::run::Node;
@@ -85,6 +89,28 @@ fn a_client_of_http_1_0_gets_no_chunks_and_its_connection_closes() {
             assert!(reply.body == body, "{} bytes instead of {}", reply.body.len(), body.len());
         }
     }
+    daemon.stop();
+}
+
+#[test]
+fn a_client_of_http_1_0_does_not_take_a_failure_for_the_end() {
+    let dir = temporary("framing");
+    let daemon = daemon(dir.path());
+    let body = noise(1, 1 << 20);
+    let parts = Multipart::new().file("f", &body);
+    let added = Ask::command("add?raw-leaves=true&pin=false").parts(&parts).send(daemon.api()).ok().value();
+    let hash = added["Hash"].as_str().unwrap();
+    let leaves = daemon.post(&format!("/api/v0/refs?arg={hash}")).text();
+    let last = leaves.lines().last().unwrap();
+    let lost = serde_json::from_str::<serde_json::Value>(last).unwrap()["Ref"].as_str().unwrap().to_owned();
+    assert_eq!(daemon.post(&format!("/api/v0/block/rm?arg={lost}")).status, 200);
+    let mut client = TcpStream::connect(daemon.api()).unwrap();
+    write!(client, "POST /api/v0/cat?arg={hash} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let ended = client.read_to_end(&mut answer);
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{} bytes", answer.len());
+    assert!(answer.len() < body.len(), "a block is missing");
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset);
     daemon.stop();
 }
 

@@ -10,6 +10,7 @@ use holdfast_tests::disk::tool;
 use holdfast_tests::inputs::noise;
 use holdfast_tests::need::{skip, temporary};
 use holdfast_tests::run::Node;
+use holdfast_tests::swarm::Peer;
 
 fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -78,6 +79,27 @@ fn a_damaged_block_is_named_dropped_and_healed_by_an_add() {
     assert_eq!(node.run(["add", "-Q", "--raw-leaves", text(&file)]).ok().cid(), cid);
     assert_eq!(node.run(["cat", &cid]).ok().stdout, bytes);
     node.run(["repo", "verify"]).ok();
+}
+
+#[test]
+fn a_damaged_block_is_fetched_again_from_a_peer_that_has_it() {
+    let dir = temporary("trust-heal");
+    let (from, to) = (Peer::start(dir.path(), "from", &[], None), Peer::start(dir.path(), "to", &[], None));
+    let file = dir.path().join("file");
+    let bytes = noise(5, 600_000);
+    fs::write(&file, &bytes).unwrap();
+    let cid = from.add(&["--raw-leaves"], &file);
+    to.connect(&from.address("tcp"));
+    to.run(["pin", "add", "--timeout=60s", &cid]).ok();
+    let node = to.stop();
+    damage(&dir.path().join("to/repo"), &bytes[300_000..300_064]);
+    let to = Peer::with(node);
+    to.connect(&from.address("tcp"));
+    let healed = to.run(["repo", "verify", "--heal"]).ok().out();
+    assert!(healed.contains("healed"), "{healed}");
+    drop(from);
+    assert!(to.run(["repo", "verify"]).ok().out().contains("verify complete, all blocks validated."));
+    assert!(to.run(["cat", "--offline", &cid]).ok().stdout == bytes);
 }
 
 #[test]

@@ -165,7 +165,7 @@ async fn providers_are_asked_for_dialled_and_used() {
     let got: Vec<_> = tokio::time::timeout(LIMIT, blocks.collect()).await.unwrap();
     assert_eq!(got.len(), 3);
     let tried = session.tried().await;
-    assert_eq!((tried.peers_asked, tried.provider_searches), (1, 1));
+    assert_eq!((tried.peers, tried.peers_asked, tried.provider_searches), (vec![a.peer], 1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -28,6 +28,9 @@ use crate::message::{Entry, WantType};
 /// Blocks that arrived lately are remembered by this many, to tell blocks that came twice from those that nobody wanted.
 const RECENT_MAX: usize = 8192;
 
+/// Peers that [`Tried`] names.
+const PEERS_NAMED_MAX: usize = 16;
+
 /// A session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub(crate) u64);
@@ -37,9 +40,11 @@ pub struct SessionId(pub(crate) u64);
 pub struct RequestId(pub(crate) u64);
 
 /// What a session tried.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tried {
-    /// Peers that were asked.
+    /// The peers that were asked first, at most 16.
+    pub peers: Vec<PeerId>,
+    /// How many peers were asked.
     pub peers_asked: usize,
     /// DONT_HAVE answers.
     pub dont_haves: usize,
@@ -434,7 +439,7 @@ impl Client {
 
     /// What a session tried.
     pub fn tried(&self, session: SessionId) -> Tried {
-        self.sessions.get(&session).map(|session| session.tried).unwrap_or_default()
+        self.sessions.get(&session).map(|session| session.tried.clone()).unwrap_or_default()
     }
 }
 

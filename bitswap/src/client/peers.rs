@@ -6,7 +6,7 @@ use holdfast_dag::cid::Cid;
 use libp2p::{Multiaddr, PeerId};
 
 use super::state::{Answer, Member, Peer, PeerKey, Place, WantKey};
-use super::{Action, Client, SessionId};
+use super::{Action, Client, PEERS_NAMED_MAX, SessionId};
 use crate::message::{Version, WantType};
 
 /// Peers that are dialled after one answer about providers, as many as boxo asks for.
@@ -328,6 +328,9 @@ impl Client {
             && session.asked.insert(id)
         {
             session.tried.peers_asked += 1;
+            if session.tried.peers.len() < PEERS_NAMED_MAX {
+                session.tried.peers.push(id);
+            }
         }
         true
     }

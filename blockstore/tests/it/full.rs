@@ -114,7 +114,7 @@ fn a_disk_that_others_fill_to_the_last_byte() {
     let begin = std::time::Instant::now();
     let block = leaf(60, 1000);
     while let Err(error) = store.writer().commit(&[pin(block.cid)]) {
-        assert!(begin.elapsed().as_secs() < 10, "writing does not resume: {error}");
+        assert!(begin.elapsed().as_secs() < 60, "writing does not resume: {error}");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     put(&store, std::slice::from_ref(&block));
@@ -171,13 +171,13 @@ fn a_disk_that_is_full_twenty_times() {
         std::fs::remove_file(disk.path.join("eaten")).unwrap();
         let begin = std::time::Instant::now();
         while let Err(error) = store.writer().put([fresh.clone()]) {
-            assert!(begin.elapsed().as_secs() < 10, "writing does not resume: {error}");
+            assert!(begin.elapsed().as_secs() < 60, "writing does not resume: {error}");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         store.writer().commit(&[pin(fresh.cid)]).unwrap();
         kept.push(fresh);
         while !reserve.exists() {
-            assert!(begin.elapsed().as_secs() < 10, "the reserve is not made again");
+            assert!(begin.elapsed().as_secs() < 60, "the reserve is not made again");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }

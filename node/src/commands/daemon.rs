@@ -44,12 +44,15 @@ fn repo_options() -> Vec<Opt> {
 /// Options about the network and what hangs on it.
 fn network_options() -> Vec<Opt> {
     vec![
-        Opt::string("routing", "Overrides the routing option. Without effect yet.").default("default"),
+        Opt::string("routing", "Overrides Routing.Type.").default("default"),
         Opt::bool("mount", "Mounts IPFS to the filesystem using FUSE. Not available."),
         Opt::string("mount-ipfs", "Path to the mountpoint for IPFS, with --mount."),
         Opt::string("mount-ipns", "Path to the mountpoint for IPNS, with --mount."),
         Opt::string("mount-mfs", "Path to the mountpoint for MFS, with --mount."),
-        Opt::bool("unrestricted-api", "Allow RPC API access to unlisted hashes. Without effect yet."),
+        Opt::bool(
+            "unrestricted-api",
+            "Serve everything under /ipfs and /ipns on the API's port, not the web UI alone.",
+        ),
         Opt::bool("disable-transport-encryption", "Disable transport encryption. Without effect yet."),
         Opt::bool("enable-pubsub-experiment", "Enable pubsub: as Pubsub.Enabled in the config."),
         Opt::bool(

@@ -7,8 +7,8 @@ use super::{Context, bandwidth, bitswap, finding, object, pin, planned_help, pro
 
 /// Why commands of pinning services are not there.
 pub(super) const PINNING_SERVICES: &str = "this version does not talk to pinning services yet";
-/// What is said online of what is not there yet.
-const NOT_YET: &str = "this version does not do this yet, and docs/network.md says what it does";
+/// What is said online of `mount`, the one of them that a network does not help.
+const NO_MOUNT: &str = "nothing is mounted by this version: read with 'get', 'files' or the gateway instead";
 /// Why the updater is not there.
 const UPDATE: &str = "updates come with the package that holdfast was installed from";
 /// Why DAG nodes are not edited in this old form.
@@ -169,7 +169,7 @@ fn fails(
 ) -> impl Fn(Context, Request) -> std::future::Ready<Result<Response, CommandError>> {
     move |context, _| {
         if context.swarm().is_some() && words == OFFLINE_COMMAND {
-            return std::future::ready(Err(CommandError::new(NOT_YET)));
+            return std::future::ready(Err(CommandError::new(NO_MOUNT)));
         }
         std::future::ready(Err(CommandError::new(words)))
     }

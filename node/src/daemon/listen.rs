@@ -33,10 +33,7 @@ pub(super) async fn api(
     console: &Console,
 ) -> Result<Vec<Bound>, CommandError> {
     let bound = systemd::inherited("io.ipfs.api").map_err(CommandError::from_error)?;
-    let texts = match call.text("api") {
-        "" => config.addresses().map_err(CommandError::from_error)?.api,
-        text => vec![text.to_owned()],
-    };
+    let texts = api_texts(config, call)?;
     let endpoints = endpoints(&texts, &bound, "Addresses.API", console);
     if endpoints.is_empty() && bound.is_empty() && !texts.is_empty() {
         return Err(CommandError::new(
@@ -46,6 +43,20 @@ pub(super) async fn api(
     warn_of_unknown(config, call.bool("offline"), console)?;
     exposure::check(bound.iter().map(|bound| &bound.endpoint).chain(&endpoints), config, program)?;
     bind_all(bound, endpoints, &API, program).await
+}
+
+/// Refuses what the config and the flags say of the API's addresses, before the node is opened and meets anybody.
+pub(super) fn check_api(config: &Config, call: &Call, program: &str) -> Result<(), CommandError> {
+    let endpoints: Vec<Endpoint> =
+        api_texts(config, call)?.iter().filter_map(|text| Endpoint::parse(text).ok()).collect();
+    exposure::check(&endpoints, config, program)
+}
+
+fn api_texts(config: &Config, call: &Call) -> Result<Vec<String>, CommandError> {
+    match call.text("api") {
+        "" => Ok(config.addresses().map_err(CommandError::from_error)?.api),
+        text => Ok(vec![text.to_owned()]),
+    }
 }
 
 /// Listens for the gateway, which everybody may reach.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use holdfast_blockstore::repo::{RepoError, RepoPaths};
 
 use super::console::Console;
+use super::listen;
 use crate::commands::Context;
 use crate::commands::registry::{Call, CommandError, duration_from_go};
 use crate::config::Config;
@@ -64,6 +65,7 @@ pub(super) async fn node(context: &Context, call: &Call, console: &Console) -> R
     for warning in config.warnings() {
         console.warn(warning);
     }
+    listen::check_api(&config, call, context.program())?;
     let wait = std::env::var("IPFS_WAIT_REPO_LOCK").ok().filter(|text| !text.is_empty());
     let wait = wait.map(|text| duration_from_go(&text)).transpose();
     let wait = wait.unwrap_or_else(|words| {

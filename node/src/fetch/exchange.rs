@@ -10,6 +10,9 @@ use holdfast_dag::cid::Cid;
 /// Peers that [`Tried`] names; the others are only counted.
 pub const PEERS_NAMED_MAX: usize = 16;
 
+/// Peers that a sentence about [`Tried`] names.
+const PEERS_TOLD: usize = 3;
+
 /// Whoever gets blocks from other nodes and gives ours to them.
 ///
 /// Its methods return at once. Its streams may be polled on any thread, also where no async runtime is entered.
@@ -54,12 +57,17 @@ pub struct Tried {
 }
 
 impl fmt::Display for Tried {
-    /// `3 peers asked, 2 of them do not have it, 1 search for providers`.
+    /// `4 peers asked (12D3KooW..., 12D3KooW..., 12D3KooW..., ...), 2 of them do not have it, 1 search for providers`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.peers_asked {
             0 => f.write_str("no peer to ask")?,
             1 => f.write_str("1 peer asked")?,
             peers => write!(f, "{peers} peers asked")?,
+        }
+        if let Some((first, more)) = self.peers.split_first() {
+            write!(f, " ({first}")?;
+            more.iter().take(PEERS_TOLD - 1).try_for_each(|peer| write!(f, ", {peer}"))?;
+            f.write_str(if self.peers_asked > PEERS_TOLD as u64 { ", ...)" } else { ")" })?;
         }
         match (self.dont_have, self.peers_asked) {
             (0, _) => {}
@@ -84,6 +92,13 @@ mod tests {
         let told = |peers_asked, dont_have, searches| {
             Tried { peers: Vec::new(), peers_asked, dont_have, searches }.to_string()
         };
+        let named = |peers_asked| {
+            let peers = (0..peers_asked).map(|number| format!("Qm{number}")).collect();
+            Tried { peers, peers_asked, dont_have: 0, searches: 0 }.to_string()
+        };
+        assert_eq!(named(1), "1 peer asked (Qm0), no search for providers");
+        assert_eq!(named(3), "3 peers asked (Qm0, Qm1, Qm2), no search for providers");
+        assert_eq!(named(4), "4 peers asked (Qm0, Qm1, Qm2, ...), no search for providers");
         assert_eq!(told(0, 0, 0), "no peer to ask, no search for providers");
         assert_eq!(told(1, 1, 1), "1 peer asked, it does not have it, 1 search for providers");
         assert_eq!(told(3, 2, 4), "3 peers asked, 2 of them do not have it, 4 searches for providers");

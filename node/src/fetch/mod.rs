@@ -21,8 +21,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
-use holdfast_blockstore::Store;
 use holdfast_blockstore::repo::Repo;
+use holdfast_blockstore::{Happened, Store, Watch};
 use holdfast_dag::cid::{Cid, Multihash};
 use holdfast_dag::walk::Walker;
 
@@ -56,6 +56,7 @@ pub struct Fetch {
 struct Shared {
     /// There from the first exchange on.
     intake: OnceLock<Intake>,
+    watch: OnceLock<Watch>,
     store: Store,
     pool: Pool,
     exchange: Arc<ExchangeCell>,
@@ -73,6 +74,7 @@ impl Fetch {
     pub fn new(store: Store, pool: Pool, repo: Arc<Repo>) -> Self {
         let shared = Shared {
             intake: OnceLock::new(),
+            watch: OnceLock::new(),
             store,
             pool,
             exchange: Arc::default(),
@@ -90,19 +92,18 @@ impl Fetch {
     /// What an exchange keeps of this node, it must let go of when it is taken away.
     pub fn set_exchange(&self, exchange: Option<Arc<dyn Exchange>>) {
         if exchange.is_some() {
-            self.shared.intake.get_or_init(|| {
-                self.listen();
-                Intake::start(self.shared.store.clone())
-            });
+            self.shared.watch.get_or_init(|| self.listen());
+            self.shared.intake.get_or_init(|| Intake::start(self.shared.store.clone()));
         }
         *self.shared.exchange.write().unwrap_or_else(PoisonError::into_inner) = exchange;
     }
 
     /// Has the store tell what is put into it.
-    fn listen(&self) {
+    fn listen(&self) -> Watch {
         let exchange = Arc::downgrade(&self.shared.exchange);
         let wanted = Arc::downgrade(&self.shared.wanted);
-        self.shared.store.on_stored(move |blocks| {
+        self.shared.store.watch(move |happened| {
+            let Happened::Stored(blocks) = happened else { return };
             if let Some(wanted) = wanted.upgrade() {
                 let live = wanted.live();
                 if !live.is_empty() {
@@ -118,7 +119,7 @@ impl Fetch {
             if let Some(exchange) = exchange {
                 exchange.stored(blocks.to_vec());
             }
-        });
+        })
     }
 
     /// The same for one request: it shares a session, and can be asked what it waits for. `offline`: asks nobody.

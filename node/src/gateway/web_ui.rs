@@ -30,13 +30,12 @@ impl Gateway {
         if !self.serves_pages() {
             return None;
         }
-        for text in WEB_UIS {
-            let cid = parse_cid(text).ok()?;
-            if self.node().blocks().stat(&cid).await.is_ok() {
-                return Some(text);
-            }
-        }
-        None
+        let store = self.node().store().clone();
+        // Nobody else is asked for it, and the index is read where reading may wait.
+        let is_stored =
+            move |text: &&str| parse_cid(text).is_ok_and(|cid| store.has(cid.hash()).unwrap_or(false));
+        let found = self.node().pool().run(move || WEB_UIS.into_iter().find(is_stored)).await;
+        found.ok().flatten()
     }
 
     /// The gateway of the API's port: of the web UI alone, unless everything is asked for.

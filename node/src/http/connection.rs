@@ -12,14 +12,14 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version, response};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncRead;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::body::{Activity, Rest, Source};
 use super::framing::Framing;
 use super::head::{self, BadHead, Head};
-use super::write::{Length, Sink};
+use super::write::{Length, Sink, Writer};
 use super::{Body, Handler, Limits, Peer, Piece, ResponseBody};
 
 /// Bytes that an idle connection has room for.
@@ -53,10 +53,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        (reader, writer): (
-            impl AsyncRead + Send + Sync + Unpin + 'static,
-            impl AsyncWrite + Send + Sync + Unpin + 'static,
-        ),
+        (reader, writer): (impl AsyncRead + Send + Sync + Unpin + 'static, impl Writer),
         peer: Peer,
         handler: Arc<dyn Handler>,
         limits: Limits,
@@ -257,11 +254,6 @@ impl Connection {
                 Some(Ok(Piece::Trailer(name, value))) => {
                     trailers.append(name, value);
                 }
-                Some(Err(panic)) => {
-                    report(&*panic);
-                    client.beside(self.sink.flush()).await?;
-                    return Ok(Next::Close);
-                }
                 None if length == Length::Chunked => {
                     client.beside(self.sink.last_chunk(&trailers)).await?;
                     return Ok(Next::Keep);
@@ -270,8 +262,15 @@ impl Connection {
                     client.beside(self.sink.flush()).await?;
                     return Ok(Next::Keep);
                 }
-                Some(Ok(Piece::Abort)) | None => {
+                Some(Ok(Piece::Abort) | Err(_)) | None => {
+                    if let Some(Err(panic)) = &piece {
+                        report(&**panic);
+                    }
                     client.beside(self.sink.flush()).await?;
+                    // An older client knows no other sign of a failure: not even a trailer reaches it.
+                    if length == Length::ToTheEnd && (piece.is_some() || !trailers.is_empty()) {
+                        self.sink.reset();
+                    }
                     return Ok(Next::Close);
                 }
             }

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, response};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, tcp, unix};
 use tokio::time::timeout;
 
 use super::body::Activity;
@@ -15,9 +16,28 @@ use super::body::Activity;
 /// Bytes that are gathered before they are written, if more is ready at once.
 const GATHER_BYTES: usize = 64 << 10;
 
+/// Where a response goes.
+pub(super) trait Writer: AsyncWrite + Send + Sync + Unpin + 'static {
+    /// Ends the connection so that the client sees an error, and no orderly end.
+    fn reset(&self);
+}
+
+impl Writer for tcp::OwnedWriteHalf {
+    fn reset(&self) {
+        let stream: &TcpStream = self.as_ref();
+        // Connecting it to nowhere resets it. If it is gone already, the client knows.
+        let _ = rustix::net::connect_unspec(stream);
+    }
+}
+
+impl Writer for unix::OwnedWriteHalf {
+    /// There is no such thing: it is closed.
+    fn reset(&self) {}
+}
+
 /// The writing end of a connection.
 pub(super) struct Sink {
-    writer: Box<dyn AsyncWrite + Send + Sync + Unpin>,
+    writer: Box<dyn Writer>,
     buffer: BytesMut,
     activity: Activity,
     stall_timeout: Duration,
@@ -37,11 +57,7 @@ pub(super) enum Length {
 }
 
 impl Sink {
-    pub(super) fn new(
-        writer: impl AsyncWrite + Send + Sync + Unpin + 'static,
-        activity: Activity,
-        stall_timeout: Duration,
-    ) -> Self {
+    pub(super) fn new(writer: impl Writer, activity: Activity, stall_timeout: Duration) -> Self {
         Self { writer: Box::new(writer), buffer: BytesMut::new(), activity, stall_timeout }
     }
 
@@ -109,6 +125,12 @@ impl Sink {
     /// Whether something was gathered and not written.
     pub(super) fn holds_back(&self) -> bool {
         !self.buffer.is_empty()
+    }
+
+    /// Breaks off, in a way that no client takes for the end.
+    pub(super) fn reset(&mut self) {
+        self.buffer.clear();
+        self.writer.reset();
     }
 
     /// Says that nothing more follows.

@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use holdfast_blockstore::Store;
+use holdfast_blockstore::{Store, Watch};
 use holdfast_dag::cid::Multihash;
 use holdfast_dht::kad::{Key, Scope};
 use holdfast_dht::sweep::{Reprovider, ReproviderError, SweepStats};
@@ -82,6 +82,7 @@ struct Inner {
     fast: Fast,
     is_stopping: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    _watch: Watch,
 }
 
 impl Drop for Inner {
@@ -169,7 +170,7 @@ impl Provider {
         tasks.push(tokio::spawn(noter.run()));
         // Before the sync begins, so that nothing comes between.
         let watching = Arc::downgrade(&intake);
-        store.watch(move |happened| {
+        let watch = store.watch(move |happened| {
             if let Some(intake) = watching.upgrade() {
                 intake.happened(happened);
             }
@@ -190,7 +191,7 @@ impl Provider {
         let fast = Fast::new(routing.clone(), stopping);
         let pool = pool.clone();
         let tasks = Mutex::new(tasks);
-        let inner = Inner { settings, pool, table, intake, sweeps, fast, is_stopping, tasks };
+        let inner = Inner { settings, pool, table, intake, sweeps, fast, is_stopping, tasks, _watch: watch };
         Ok(Self { inner: Arc::new(inner) })
     }
 

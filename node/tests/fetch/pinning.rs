@@ -61,7 +61,7 @@ async fn a_block_that_nobody_has_fails_the_pin_by_name() {
     let error =
         soon(to.node.pins().add(root, PinOptions::default(), &PinProgress::default())).await.unwrap_err();
     let words = format!(
-        "pin: ipld: could not find {lost}: 1 peer asked, it does not have it, 2 searches for providers"
+        "pin: ipld: could not find {lost}: 1 peer asked (12D3KooWTest), it does not have it, 2 searches for providers"
     );
     assert_eq!(error.to_string(), words);
     assert!(!to.is_pinned(root).await);

@@ -195,7 +195,7 @@ fn short_directories_are_inlined() {
     assert_eq!(read(&sink, &made.cid).0.len(), 1);
 }
 
-/// One pass over a million entries, in seconds, and every one is found again.
+/// One pass over a million entries, and every one is found again.
 #[test]
 fn a_million_entries() {
     let params = ImportParams::default();
@@ -205,11 +205,7 @@ fn a_million_entries() {
         builder.add(format!("entry-{number:07}").as_bytes(), &cid, tsize);
     }
     let sink = Hoard(Mutex::default());
-    let start = std::time::Instant::now();
     let made = builder.finish(&sink).unwrap();
-    let took = start.elapsed();
-    eprintln!("1,000,000 entries: {took:?}");
-    assert!(took.as_secs() < 30, "{took:?}");
     let memory = Memory(Mutex::new(
         sink.0
             .into_inner()

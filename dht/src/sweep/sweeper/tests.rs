@@ -130,6 +130,17 @@ fn every_key_reaches_its_closest_servers_with_far_fewer_lookups_than_keys() {
 }
 
 #[test]
+fn lookups_do_not_grow_with_the_keys_once_there_are_some_in_each_region() {
+    let lookups = [10_000, 40_000].map(|count| {
+        let mut world = World::new(10_000, count, None);
+        world.run_until(start().after(Duration::from_secs(60)));
+        assert!(world.share_of_closest() > 0.95, "{} of {count} keys", world.share_of_closest());
+        world.lookups
+    });
+    assert!(lookups.iter().all(|lookups| (1..=3_600).contains(lookups)), "{lookups:?}");
+}
+
+#[test]
 fn keys_are_announced_once_an_interval_spread_over_it() {
     let saved = SavedState { cycle_start: start(), place: KadId::from_bytes([0; 32]) };
     let mut world = World::new(500, 200, Some(saved));

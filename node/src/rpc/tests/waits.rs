@@ -50,7 +50,7 @@ async fn a_timeout_names_the_missing_block_and_who_was_asked() {
         let words = json["Message"].as_str().unwrap();
         assert!(words.starts_with("context deadline exceeded: waited for block "), "{command}: {words}");
         assert!(words.contains(MISSING), "{command}: {words}");
-        let tried = "3 peers asked, 2 of them do not have it, 1 search for providers";
+        let tried = "3 peers asked (12D3KooWTest, ...), 2 of them do not have it, 1 search for providers";
         assert!(words.ends_with(tried), "{command}: {words}");
     }
 }
