@@ -24,6 +24,7 @@ case "${1:-build}" in
     need losetup mount
     need ip iproute2
     need nsenter util-linux
+    need nft nftables
     need zsh zsh
     need fish fish
     if [ "${REQUIRE_ALL:-0}" = 1 ]; then

@@ -10,6 +10,7 @@ mod archives;
 mod directories;
 mod edits;
 mod exchange;
+mod fetch;
 mod formats;
 mod ipns;
 mod kad;
@@ -20,6 +21,7 @@ pub use archives::car;
 pub use directories::hamt;
 pub use edits::edit;
 pub use exchange::bitswap;
+pub use fetch::record_fetch;
 pub use formats::{dag_cbor, dag_json, dag_pb, unixfs};
 pub use ipns::ipns;
 pub use kad::kad;
@@ -30,7 +32,7 @@ pub use uploads::multipart;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("bitswap", bitswap),
     ("car", car),
     ("cid", cid),
@@ -43,5 +45,6 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("kad", kad),
     ("multipart", multipart),
     ("path", path),
+    ("record_fetch", record_fetch),
     ("unixfs", unixfs),
 ];

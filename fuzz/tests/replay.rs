@@ -62,4 +62,19 @@ macro_rules! replays {
     };
 }
 
-replays!(bitswap, car, cid, dag_cbor, dag_json, dag_pb, edit, hamt, ipns, kad, multipart, path, unixfs);
+replays!(
+    bitswap,
+    car,
+    cid,
+    dag_cbor,
+    dag_json,
+    dag_pb,
+    edit,
+    hamt,
+    ipns,
+    kad,
+    multipart,
+    path,
+    record_fetch,
+    unixfs
+);

@@ -3,6 +3,7 @@
 //! No libp2p program is behind it but a transport: protocols are agreed on by hand, and every stream that the node
 //! opens is taken, whatever it is for.
 
+pub mod names;
 pub mod words;
 
 use std::collections::VecDeque;
@@ -29,6 +30,9 @@ pub const STREAM_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Bytes of a line in which protocols are agreed on.
 const LINE_BYTES_MAX: usize = 1024;
 
+/// Streams that wait to be opened. Whoever wants one more waits for its turn.
+const WANTED_MAX: usize = 64;
+
 /// How the agreement on a protocol begins.
 const MULTISTREAM: &str = "/multistream/1.0.0";
 
@@ -41,7 +45,7 @@ pub type Opened = (String, Stream);
 /// One connection to a node. It ends when this is dropped.
 pub struct Hostile {
     id: PeerId,
-    wanted: mpsc::UnboundedSender<oneshot::Sender<Stream>>,
+    wanted: mpsc::Sender<oneshot::Sender<Stream>>,
     driver: AbortHandle,
     /// Without it the connection has no socket. In a lock that is never taken: it lets a connection be used by several tasks.
     _transport: Mutex<libp2p::core::transport::Boxed<(PeerId, StreamMuxerBox)>>,
@@ -72,7 +76,7 @@ impl Hostile {
         let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
         let dial = transport.dial(address, opts).map_err(io::Error::other)?;
         let (_, muxer) = timeout(STREAM_WAIT_MAX, dial).await?.map_err(io::Error::other)?;
-        let (wanted, asked) = mpsc::unbounded_channel();
+        let (wanted, asked) = mpsc::channel(WANTED_MAX);
         let (opened, streams) = mpsc::channel(256);
         let driver = tokio::spawn(drive(muxer, asked, opened)).abort_handle();
         Ok((
@@ -90,8 +94,11 @@ impl Hostile {
     pub async fn open(&self, protocol: &str) -> io::Result<Option<Stream>> {
         let (answer, answered) = oneshot::channel();
         let gone = || io::Error::from(io::ErrorKind::NotConnected);
-        self.wanted.send(answer).map_err(|_| gone())?;
-        let mut stream = timeout(STREAM_WAIT_MAX, answered).await?.map_err(|_| gone())?;
+        let open = async {
+            self.wanted.send(answer).await.map_err(|_| gone())?;
+            answered.await.map_err(|_| gone())
+        };
+        let mut stream = timeout(STREAM_WAIT_MAX, open).await??;
         let agree = async {
             say_line(&mut stream, MULTISTREAM).await?;
             say_line(&mut stream, protocol).await?;
@@ -107,7 +114,7 @@ impl Hostile {
 /// Keeps the connection going: opens streams as they are wanted, takes those that come.
 async fn drive(
     mut muxer: StreamMuxerBox,
-    mut asked: mpsc::UnboundedReceiver<oneshot::Sender<Stream>>,
+    mut asked: mpsc::Receiver<oneshot::Sender<Stream>>,
     opened: mpsc::Sender<Opened>,
 ) {
     let (mut waiting, mut agreeing) = (VecDeque::new(), JoinSet::new());
@@ -118,7 +125,9 @@ async fn drive(
                 return Poll::Ready(true);
             }
             let mut moved = false;
-            while let Poll::Ready(next) = asked.poll_recv(cx) {
+            while waiting.len() < WANTED_MAX
+                && let Poll::Ready(next) = asked.poll_recv(cx)
+            {
                 let Some(answer) = next else { return Poll::Ready(true) };
                 waiting.push_back(answer);
             }

@@ -22,7 +22,7 @@
 //! - [`dns`]: a name server on loopback.
 //! - [`goods`]: what peers exchange.
 //! - [`foreign`]: other peers as processes: Kubo, Helia, rust-ipfs.
-//! - [`netns`]: networks that a test makes for itself, and cuts, splits and heals.
+//! - [`netns`]: networks that a test makes for itself, and cuts, splits and heals. [`nat`]: an internet with homes behind NATs.
 //! - [`swarm`]: our daemon as a peer. [`wait`]: waiting for a condition, with a bound.
 //! - [`hostile`]: a peer that says to a node whatever a test wants, over bare streams.
 //! - [`tree`]: comparing two folders byte for byte.
@@ -50,6 +50,7 @@ pub mod goods;
 pub mod hostile;
 pub mod inputs;
 pub mod journal;
+pub mod nat;
 pub mod need;
 pub mod netns;
 pub mod oracle;

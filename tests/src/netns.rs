@@ -14,10 +14,10 @@ use crate::need::{program, skip};
 
 /// A namespace, and what keeps it alive.
 #[derive(Debug)]
-struct Holder(Child);
+pub(crate) struct Holder(Child);
 
 impl Holder {
-    fn new() -> Result<Self, String> {
+    pub(crate) fn new() -> Result<Self, String> {
         let mut command = Command::new("unshare");
         command.args(["--net", "sh", "-c", "echo in; exec cat"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -28,16 +28,20 @@ impl Holder {
         if said.is_ok() && line == "in\n" { Ok(holder) } else { Err("unshare made no namespace".to_owned()) }
     }
 
-    fn pid(&self) -> String {
+    pub(crate) fn pid(&self) -> String {
         self.0.id().to_string()
     }
 
     /// Runs `ip` in it.
-    fn ip(&self, line: &str) -> Result<String, String> {
+    pub(crate) fn ip(&self, line: &str) -> Result<String, String> {
+        let line: Vec<&str> = ["ip"].into_iter().chain(line.split(' ')).collect();
+        self.run(&line)
+    }
+
+    /// Runs a program in it.
+    pub(crate) fn run(&self, line: &[&str]) -> Result<String, String> {
         let pid = self.pid();
-        let mut args = vec!["-t", &pid, "-n", "ip"];
-        args.extend(line.split(' '));
-        tool("nsenter", &args)
+        tool("nsenter", &[&["-t", &pid, "-n"], line].concat())
     }
 }
 
@@ -60,6 +64,27 @@ pub struct Net {
 pub struct Place {
     holder: Holder,
     number: u8,
+    address: Ipv4Addr,
+}
+
+/// A network of namespaces, if the programs for it are there and the kernel gives it; if not, that is said, and `check` is skipped.
+#[track_caller]
+pub(crate) fn made<T>(check: &str, programs: &[&str], make: impl FnOnce() -> Result<T, String>) -> Option<T> {
+    if let Some(name) = programs.iter().find(|name| !program(name)) {
+        skip(check, &format!("there is no program `{name}` (Debian: iproute2, util-linux, nftables)"));
+        return None;
+    }
+    if !rustix::process::geteuid().is_root() {
+        skip(check, "network namespaces need root");
+        return None;
+    }
+    match make() {
+        Ok(network) => Some(network),
+        Err(error) => {
+            skip(check, &format!("this kernel gives no network of namespaces: {error}"));
+            None
+        }
+    }
 }
 
 /// Bridges of a switch: one for all, and one for the part that is split off.
@@ -73,22 +98,7 @@ impl Net {
     /// When it should be possible, and is not.
     #[track_caller]
     pub fn new(check: &str, count: u8) -> Option<Self> {
-        let missing = ["ip", "unshare", "nsenter"].into_iter().find(|name| !program(name));
-        if let Some(name) = missing {
-            skip(check, &format!("there is no program `{name}` (Debian: iproute2, util-linux)"));
-            return None;
-        }
-        if !rustix::process::geteuid().is_root() {
-            skip(check, "network namespaces need root");
-            return None;
-        }
-        match Self::make(count) {
-            Ok(net) => Some(net),
-            Err(error) => {
-                skip(check, &format!("this kernel gives no network of namespaces: {error}"));
-                None
-            }
-        }
+        made(check, &["ip", "unshare", "nsenter"], || Self::make(count))
     }
 
     fn make(count: u8) -> Result<Self, String> {
@@ -102,10 +112,11 @@ impl Net {
             let holder = Holder::new()?;
             holder.ip(&format!("link add eth0 type veth peer name v{number} netns {}", switch.pid()))?;
             holder.ip("link set lo up")?;
-            holder.ip(&format!("addr add {}/24 dev eth0", address(number)))?;
+            let address = Ipv4Addr::new(10, 77, 0, number);
+            holder.ip(&format!("addr add {address}/24 dev eth0"))?;
             holder.ip("link set eth0 up")?;
             switch.ip(&format!("link set v{number} master br0 up"))?;
-            places.push(Place { holder, number });
+            places.push(Place { holder, number, address });
         }
         Ok(Self { switch, places })
     }
@@ -184,14 +195,15 @@ impl Net {
     }
 }
 
-fn address(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 77, 0, number)
-}
-
 impl Place {
+    /// A place that another network made, with this address.
+    pub(crate) fn new(holder: Holder, number: u8, address: Ipv4Addr) -> Self {
+        Self { holder, number, address }
+    }
+
     /// Its address, in a network of 256.
     pub fn address(&self) -> Ipv4Addr {
-        address(self.number)
+        self.address
     }
 
     /// What has to stand before a program so that it runs here: its process takes the place of this.

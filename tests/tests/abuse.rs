@@ -35,6 +35,8 @@ const WANTS: usize = 1000;
 const FLOOD_MESSAGES: usize = 100;
 /// Streams that are held in the middle of a frame.
 const HELD_STREAMS: usize = 60;
+/// How long the node may take to give back what the hostile peer cost: timeouts of streams, idle threads and caches.
+const GIVEN_BACK_TIME_MAX: Duration = Duration::from_secs(180);
 
 /// What all parts of the hostile peer know.
 struct Plan {
@@ -347,7 +349,9 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
         if peers == [honest.id()] { Ok(()) } else { Err(peers) }
     });
     let sent = std::mem::take(&mut *plan.sent.lock().unwrap());
-    // Two others that exchange the same files in peace: caches and books cost the same there.
+    // Two others that exchange the same files in peace, and are asked the same: books, logs of the index and caches, which
+    // grow with what a node does and not with who does it, cost the same there. Beyond it a node may remember five peers that
+    // left. What threads keep of freed memory, which depends on how many were busy at once, is not among the live bytes.
     let calm = Peer::start(dir.path(), "calm", &[], None);
     let friend = Peer::start(dir.path(), "friend", &[], None);
     friend.connect(&calm.address("tcp"));
@@ -355,10 +359,15 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
         exchange(&calm, &friend, &file(dir.path(), seed));
         exchange(&friend, &calm, &file(dir.path(), seed + 1));
     }
-    let [without, after] = wait_until("what the hostile peer cost is given back", || {
-        let [without, now] = [&calm, &victim].map(|peer| metric(peer, "holdfast_allocator_allocated_bytes"));
-        if now <= 1.1 * without { Ok([without, now]) } else { Err((before, without, now)) }
-    });
+    calm.run(["refs", "-r", &served]).ok();
+    calm.run(["cat", "--timeout=3s", &nowhere]).failed();
+    blocks_of(&calm);
+    let [without, after] =
+        wait_within(GIVEN_BACK_TIME_MAX, "what the hostile peer cost is given back", || {
+            let [without, now] =
+                [&calm, &victim].map(|peer| metric(peer, "holdfast_allocator_allocated_bytes"));
+            if now <= 1.1 * without { Ok([without, now]) } else { Err((before, without, now)) }
+        });
     let stored = blocks_of(&victim);
     assert!(
         !leaves.is_empty() && leaves.lines().all(|cid| stored.contains(cid)),

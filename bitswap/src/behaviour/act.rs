@@ -46,7 +46,8 @@ impl Behaviour {
         }
     }
 
-    fn on_control(&mut self, (peer, _): From, control: &Control, now: Instant) {
+    fn on_control(&mut self, from: From, control: &Control, now: Instant) {
+        let peer = from.0;
         self.touched.insert(peer);
         let counters = &self.common.counters;
         let haves = control.presences.iter().filter(|presence| presence.have).count();
@@ -54,6 +55,7 @@ impl Behaviour {
         counters.dont_haves_received.add((control.presences.len() - haves) as u64);
         self.client.on_presences(peer, &control.presences, now);
         if control.full || !control.entries.is_empty() {
+            self.connections.asked_on(from);
             self.server.on_wants(peer, &control.entries, control.full);
         }
     }

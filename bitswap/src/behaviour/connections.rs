@@ -35,6 +35,8 @@ struct Connection {
     line: Arc<Line>,
     /// What it was given and has not confirmed. Bounded by what client and server let be on its way.
     pending: Vec<Sending>,
+    /// The peer's wants came on it last, of all its connections.
+    is_asked_on: bool,
     is_refused: bool,
 }
 
@@ -43,8 +45,8 @@ struct Connection {
 pub(super) struct End {
     /// It was the last that could be used.
     pub(super) is_last: bool,
-    /// We sent on it.
-    pub(super) was_used: bool,
+    /// A change of our wantlist was on its way on it.
+    pub(super) had_wants: bool,
     /// Bytes of blocks of each answer that it had not confirmed.
     pub(super) answers: Vec<usize>,
 }
@@ -72,7 +74,7 @@ impl Connections {
         let Some(line) = self.expected.remove(&id) else { return false };
         let connections = self.peers.entry(peer).or_default();
         let is_first = connections.iter().all(|connection| connection.is_refused);
-        connections.push(Connection { id, line, pending: Vec::new(), is_refused: false });
+        connections.push(Connection { id, line, pending: Vec::new(), is_asked_on: false, is_refused: false });
         is_first
     }
 
@@ -89,13 +91,26 @@ impl Connections {
             Sending::Answer(bytes) => Some(*bytes),
             Sending::Wants => None,
         });
-        Some(End { is_last, was_used: !gone.pending.is_empty() || at == 0, answers: answers.collect() })
+        let had_wants = gone.pending.contains(&Sending::Wants);
+        Some(End { is_last, had_wants, answers: answers.collect() })
     }
 
-    /// The connection to send on: the oldest that can be used.
+    /// The peer told its wants on this connection.
+    pub(super) fn asked_on(&mut self, (peer, id): (PeerId, ConnectionId)) {
+        for connection in self.peers.get_mut(&peer).into_iter().flatten() {
+            connection.is_asked_on = connection.id == id;
+        }
+    }
+
+    /// The connection to send on, of those that can be used: for our wants the oldest; for an answer that on which it was asked
+    /// for last, because the peer may know already that another one is lost.
     pub(super) fn send(&mut self, peer: &PeerId, sending: Sending) -> Option<ConnectionId> {
         let connections = self.peers.get_mut(peer)?;
-        let connection = connections.iter_mut().find(|connection| !connection.is_refused)?;
+        let usable = |connection: &Connection| !connection.is_refused;
+        let asked_on = |connection: &Connection| connection.is_asked_on && usable(connection);
+        let at = connections.iter().position(asked_on).filter(|_| sending != Sending::Wants);
+        let at = at.or_else(|| connections.iter().position(usable))?;
+        let connection = connections.get_mut(at)?;
         connection.pending.push(sending);
         Some(connection.id)
     }

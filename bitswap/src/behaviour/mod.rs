@@ -119,8 +119,13 @@ impl Behaviour {
         let Some(end) = self.connections.remove(peer, closed.connection_id) else { return };
         if end.is_last {
             self.leave(peer, now);
-        } else if end.was_used {
-            self.client.on_stream_lost(peer);
+        } else {
+            if end.had_wants {
+                self.client.on_stream_lost(peer);
+            } else {
+                // Whichever connection we told our wants on, the peer may have been answering on this one.
+                self.client.on_answers_lost(peer);
+            }
             self.server.on_stream_lost(&peer, &end.answers, now);
         }
         self.touched.insert(peer);

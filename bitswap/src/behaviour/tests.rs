@@ -1,5 +1,7 @@
 //! Real swarms over loopback TCP with noise and yamux.
 
+mod closing;
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;

@@ -96,6 +96,20 @@ impl Client {
         let Some(key) = self.peer_keys.get(&id).copied() else { return };
         let Some(peer) = self.peers.get_mut(key) else { return };
         (peer.full, peer.sending) = (true, false);
+        self.say_again(key);
+    }
+
+    /// Answers of a peer may be lost, although the stream out and what was said on it are not: what it was asked for is said
+    /// again, all of it, so that it forgets what it believes to have answered.
+    pub fn on_answers_lost(&mut self, id: PeerId) {
+        let Some(key) = self.peer_keys.get(&id).copied() else { return };
+        let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.relations.is_empty()) else { return };
+        peer.full = true;
+        self.say_again(key);
+    }
+
+    fn say_again(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
         peer.cancels.clear();
         peer.dirty.clear();
         for (want, relation) in &mut peer.relations {

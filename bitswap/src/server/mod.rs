@@ -22,6 +22,12 @@ use self::list::List;
 use crate::config::Config;
 use crate::message::Message;
 
+/// The table of those who wait is made smaller when it is this many times too large.
+const SPARE_FACTOR: usize = 4;
+
+/// Entries below which it is not worth it.
+const SPARE_MIN: usize = 1024;
+
 /// What was exchanged with a peer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -143,6 +149,10 @@ impl Server {
         let Some(list) = self.lists.remove(peer) else { return };
         for cid in list.cids() {
             self.stop_waiting(&cid, peer);
+        }
+        if self.waiting.capacity() > SPARE_MIN.max(SPARE_FACTOR * self.waiting.len()) {
+            // A peer that wanted much has gone, and its room with it.
+            self.waiting.shrink_to(2 * self.waiting.len());
         }
         self.turns.retain(|other| other != peer);
         if list.ledger != Ledger::default() {

@@ -117,6 +117,24 @@ fn what_arrives_is_pushed_to_all_who_asked() {
     assert!(bench.server.waiting.is_empty());
 }
 
+#[test]
+fn peers_that_wanted_much_leave_no_room_behind() {
+    let mut bench = Bench::new(|_| {});
+    let peers: Vec<_> = (0..8).map(|_| bench.peer()).collect();
+    for (at, peer) in peers.iter().enumerate() {
+        let absent = cids(&blocks(1000, 40 + at));
+        bench.server.on_wants(*peer, &wants(&absent, WantType::Block), true);
+    }
+    bench.run();
+    assert!(bench.server.waiting.len() == 8000 && bench.server.waiting.capacity() >= 8000);
+    for peer in &peers[1..] {
+        bench.server.on_disconnected(peer);
+    }
+    assert_eq!(bench.server.wantlist(&peers[0]).len(), 1000, "who stays is waited for");
+    bench.server.on_disconnected(&peers[0]);
+    assert!(bench.server.waiting.capacity() <= SPARE_MIN, "{}", bench.server.waiting.capacity());
+}
+
 /// The block is stored between the question and the answer "not here".
 #[test]
 fn a_block_that_arrives_while_it_is_looked_up_is_not_missed() {

@@ -1,8 +1,10 @@
 //! What the allocator says of itself. It is jemalloc, for Rust and RocksDB together; where it is not, there are no figures.
 
-/// Bytes, as jemalloc counts them. Each of these holds those before it, as far as they are of one moment.
+/// Bytes, as jemalloc counts them. From `allocated_bytes` on each holds those before it, as far as they are of one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AllocatorFigures {
+    /// What was freed and is kept by threads for their next allocations: up to some MiB a thread that was busy.
+    pub thread_cache_bytes: u64,
     /// What the program has allocated and not freed: live bytes.
     pub allocated_bytes: u64,
     /// Pages that hold any of that.
@@ -17,8 +19,13 @@ impl AllocatorFigures {
     /// Reads them; `None` where the allocator is another.
     pub fn read() -> Option<Self> {
         imp::refresh()?;
+        // 4096 stands for all arenas together.
+        let thread_cache_bytes = imp::figure(c"stats.arenas.4096.tcache_bytes")?;
+        // jemalloc counts what it has handed to the caches of threads as allocated, freed or not.
+        let handed_out = imp::figure(c"stats.allocated")?;
         Some(Self {
-            allocated_bytes: imp::figure(c"stats.allocated")?,
+            thread_cache_bytes,
+            allocated_bytes: handed_out.saturating_sub(thread_cache_bytes),
             active_bytes: imp::figure(c"stats.active")?,
             resident_bytes: imp::figure(c"stats.resident")?,
             mapped_bytes: imp::figure(c"stats.mapped")?,
@@ -109,5 +116,17 @@ mod tests {
         assert!(figures.active_bytes >= figures.allocated_bytes, "{figures:?}");
         let report = AllocatorFigures::report();
         assert!(report.contains("jemalloc statistics"), "{report}");
+    }
+
+    /// Freed at once, small pieces stay with their thread: they are no live bytes.
+    #[cfg(not(target_env = "musl"))]
+    #[test]
+    fn what_a_thread_keeps_of_freed_memory_is_not_live() {
+        let pieces: Vec<Vec<u8>> = (0..200).map(|_| Vec::with_capacity(16 << 10)).collect();
+        drop(pieces);
+        let figures = AllocatorFigures::read().expect("jemalloc counts");
+        assert!(figures.thread_cache_bytes >= 16 << 10, "{figures:?}");
+        let handed_out = imp::figure(c"stats.allocated").expect("jemalloc counts");
+        assert_eq!(figures.allocated_bytes + figures.thread_cache_bytes, handed_out, "{figures:?}");
     }
 }

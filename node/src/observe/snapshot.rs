@@ -291,6 +291,11 @@ impl Sheet<'_> {
 
     fn allocator(&mut self, allocator: &AllocatorFigures) -> Written {
         self.gauge(
+            "holdfast_allocator_thread_cache_bytes",
+            "Bytes that were freed and that threads keep for what they allocate next",
+            allocator.thread_cache_bytes,
+        )?;
+        self.gauge(
             "holdfast_allocator_allocated_bytes",
             "Bytes that are allocated and not freed",
             allocator.allocated_bytes,

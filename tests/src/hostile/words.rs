@@ -61,13 +61,13 @@ pub fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn bytes_field(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
+pub(super) fn bytes_field(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
     varint(out, number << 3 | 2);
     varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-fn number_field(out: &mut Vec<u8>, number: u64, value: u64) {
+pub(super) fn number_field(out: &mut Vec<u8>, number: u64, value: u64) {
     varint(out, number << 3);
     varint(out, value);
 }
@@ -137,7 +137,7 @@ pub fn wanted(message: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The fields of a message that hold bytes, as far as it can be read.
-fn fields(mut message: &[u8]) -> Vec<(u64, &[u8])> {
+pub(super) fn fields(mut message: &[u8]) -> Vec<(u64, &[u8])> {
     fn number(message: &mut &[u8]) -> Option<u64> {
         let (mut value, mut shift) = (0, 0);
         loop {

@@ -4,6 +4,7 @@
 //! keys, a clock, a store that syncs, and threads.
 
 mod dnslink;
+pub mod fetch_message;
 mod fixed;
 mod gossip;
 mod keep;

@@ -70,6 +70,7 @@ impl Task {
             endpoint: point.get_remote_address().clone(),
             direction,
             relayed: point.is_relayed(),
+            since: Instant::now(),
             latency: None,
         };
         self.open.insert(id, open);

@@ -45,6 +45,7 @@ struct Open {
     endpoint: Multiaddr,
     direction: Direction,
     relayed: bool,
+    since: Instant,
     latency: Option<Duration>,
 }
 

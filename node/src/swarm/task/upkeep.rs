@@ -33,6 +33,8 @@ const BOOK_MODE: u32 = 0o600;
 const RELAYS_WANTED: usize = 2;
 /// Time between two looks for relays.
 const RELAY_PERIOD: Duration = Duration::from_secs(15);
+/// How long a direct connection has to hold before circuits to the same peer are given up: what is under way on them may end.
+const CIRCUIT_GRACE: Duration = Duration::from_secs(10);
 /// What relays serve.
 const HOP: &str = "/libp2p/circuit/relay/0.2.0/hop";
 
@@ -90,6 +92,7 @@ impl Task {
         for id in self.manager.trim(now) {
             self.swarm.close_connection(id);
         }
+        self.give_up_circuits(now);
         self.give_up_waiting(now);
         self.pings.retain(|_, (_, reply)| !reply.is_closed());
         self.look_for_peers(now);
@@ -99,6 +102,23 @@ impl Task {
             self.book_saved = now;
             let (book, path) = (self.shared.book.clone(), self.book_file.clone());
             tokio::task::spawn_blocking(move || path.map(|path| save(&book, &path)));
+        }
+    }
+
+    /// A peer that can be reached directly needs no circuit through a relay, which is slow, short-lived and somebody else's.
+    fn give_up_circuits(&mut self, now: Instant) {
+        if !self.open.values().any(|open| open.relayed) {
+            return;
+        }
+        let direct: HashSet<PeerId> = self
+            .open
+            .values()
+            .filter(|open| !open.relayed && now.saturating_duration_since(open.since) >= CIRCUIT_GRACE)
+            .map(|open| open.peer)
+            .collect();
+        let circuits = self.open.iter().filter(|(_, open)| open.relayed && direct.contains(&open.peer));
+        for id in circuits.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.swarm.close_connection(id);
         }
     }
 
