@@ -7,7 +7,7 @@ use holdfast_dht::kad::Mode;
 
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, autonat, identify, mdns};
+use libp2p::{Multiaddr, PeerId, autonat, identify, mdns, relay};
 
 use super::commands::in_words;
 use super::{ConnectStage, ConnectWaiter, Open, Task};
@@ -45,7 +45,7 @@ impl Task {
                     tracing::warn!("no longer listening on {asked}: {error}");
                 }
                 self.listeners.remove(&listener_id);
-                self.relays.ended(listener_id);
+                self.relays.ended(listener_id, Instant::now());
                 let transports: Vec<Multiaddr> = addresses.iter().map(|it| split_peer(it).0).collect();
                 self.no_longer_listens_on(&transports);
             }
@@ -148,7 +148,12 @@ impl Task {
             BehaviourEvent::AutonatV2(event) => self.on_tested(&event.tested_addr, event.result.is_ok()),
             BehaviourEvent::Wan(event) => self.on_table(&event, "dht-wan"),
             BehaviourEvent::Lan(event) => self.on_table(&event, "dht-lan"),
-            BehaviourEvent::RelayClient(event) => tracing::debug!("relay: {event:?}"),
+            BehaviourEvent::RelayClient(event) => {
+                if let relay::client::Event::ReservationReqAccepted { relay_peer_id, .. } = &event {
+                    self.relays.accepted(*relay_peer_id);
+                }
+                tracing::debug!("relay: {event:?}");
+            }
             BehaviourEvent::Dcutr(event) => tracing::debug!("hole punching: {event:?}"),
             BehaviourEvent::Upnp(event) => tracing::debug!("UPnP: {event:?}"),
             _ => {}

@@ -6,6 +6,7 @@
 mod commands;
 mod events;
 mod local;
+mod relays;
 mod start;
 mod upkeep;
 
@@ -87,7 +88,7 @@ struct Task {
     nat: NatInfo,
     forced_reachability: Option<Reachability>,
     bootstrap: upkeep::Bootstrap,
-    relays: upkeep::Relays,
+    relays: relays::Relays,
     book_file: Option<PathBuf>,
     book_saved: Instant,
     wan_serves_when_reachable: bool,

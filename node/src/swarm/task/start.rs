@@ -15,7 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Task;
-use super::upkeep::{Bootstrap, Relays};
+use super::relays::Relays;
+use super::upkeep::Bootstrap;
+use crate::swarm::addresses::split_peer;
 use crate::swarm::behaviour::{Behaviour, BehaviourParams, Protocols};
 use crate::swarm::book::{self, Book};
 use crate::swarm::connections::{ConnectionManager, Worth};
@@ -112,6 +114,12 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
     let (local, local_seen) = watch::channel(LocalAddresses::default());
     let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
     let worth = Worth::default();
+    // A relay that is listed with several addresses is dialled at all of them.
+    for address in &settings.static_relays {
+        if let (transport, Some(relay)) = split_peer(address) {
+            book.add(relay, [transport]);
+        }
+    }
     let shared = Arc::new(Shared {
         us,
         agent,
@@ -137,7 +145,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         listeners: HashMap::new(),
         listening: Vec::new(),
         open: HashMap::new(),
-        manager: ConnectionManager::new(settings.watermarks, worth),
+        manager: ConnectionManager::new(settings.watermarks, worth.clone()),
         redial: Redial::default(),
         resolving: JoinSet::new(),
         connects: Vec::new(),
@@ -146,12 +154,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         nat: NatInfo::default(),
         forced_reachability: settings.reachability,
         bootstrap: Bootstrap { peers: settings.bootstrap, next: now, first: true, dismissed: HashSet::new() },
-        relays: Relays {
-            enabled: settings.relay_client,
-            fixed: settings.static_relays,
-            held: HashMap::new(),
-            next: now,
-        },
+        relays: Relays::new(settings.relay_client, settings.static_relays, worth.clone(), now),
         book_file: settings.book_file,
         book_saved: now,
         wan_serves_when_reachable,
