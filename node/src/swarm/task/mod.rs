@@ -32,6 +32,7 @@ use super::handle::{
     Command, ConnectError, Direction, LocalAddresses, NatInfo, PingError, Reachability, Shared,
 };
 use super::redial::Redial;
+use super::tables::TableWorth;
 
 /// How often rates, watermarks and redials are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -80,6 +81,8 @@ struct Task {
     listening: Vec<Multiaddr>,
     open: HashMap<ConnectionId, Open>,
     manager: ConnectionManager,
+    wan_worth: TableWorth,
+    lan_worth: TableWorth,
     redial: Redial,
     resolving: JoinSet<Resolved>,
     connects: Vec<ConnectWaiter>,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
+use holdfast_dht::kad::Scope;
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, relay, swarm};
@@ -28,6 +29,7 @@ use crate::swarm::redial::Redial;
 use crate::swarm::resolve::Resolver;
 use crate::swarm::settings::SwarmSettings;
 use crate::swarm::streams;
+use crate::swarm::tables::TableWorth;
 use crate::swarm::transport::{self, TransportBuildError, TransportParams};
 
 /// How long a listener may take to say where it listens.
@@ -136,6 +138,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         warnings: Mutex::new(settings.warnings),
     });
     let now = Instant::now();
+    let table_worth = |scope| TableWorth::new(scope, us, settings.watermarks, worth.clone());
     let mut task = Task {
         swarm,
         commands: receiver,
@@ -146,6 +149,8 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         listening: Vec::new(),
         open: HashMap::new(),
         manager: ConnectionManager::new(settings.watermarks, worth.clone()),
+        wan_worth: table_worth(Scope::Wan),
+        lan_worth: table_worth(Scope::Lan),
         redial: Redial::default(),
         resolving: JoinSet::new(),
         connects: Vec::new(),

@@ -18,6 +18,9 @@ const PEERS_MIN: usize = 4;
 const BOOTSTRAP_PERIOD: Duration = Duration::from_secs(30);
 /// Peers of the list, and of the book, that are dialled at one look.
 const BOOTSTRAP_DIALS: usize = 8;
+/// Neighbours that are dialled although there are as many connections as may be: those in the local network are not kept out by
+/// strangers.
+const NEIGHBOURS_WHEN_FULL_MAX: usize = 8;
 /// Peers that are kept in mind for having been disconnected on purpose.
 const DISMISSED_MAX: usize = 1024;
 /// Names that are being resolved at once.
@@ -92,7 +95,8 @@ impl Task {
 
     /// Dials the peers that are to be connected and are not.
     pub(super) fn dial_due(&mut self, now: Instant) {
-        for (peer, addresses) in self.redial.due(now, self.manager.is_full()) {
+        let neighbours_max = if self.manager.is_full() { NEIGHBOURS_WHEN_FULL_MAX } else { usize::MAX };
+        for (peer, addresses) in self.redial.due(now, neighbours_max) {
             self.reach(peer, addresses, now);
         }
     }
