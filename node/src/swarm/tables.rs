@@ -114,7 +114,9 @@ mod tests {
         let trimmed = manager.trim(start + marks.grace);
         open.retain(|(id, _)| !trimmed.contains(id));
         for (table, peers) in tables.iter_mut().zip(&groups) {
-            peers.iter().for_each(|peer| table.on_event(&Event::PeerRemoved(*peer)));
+            for peer in peers {
+                table.on_event(&Event::PeerRemoved(*peer));
+            }
         }
         let all = groups.iter().flatten();
         assert_eq!(
