@@ -21,7 +21,7 @@ use crate::pool::{OPERATIONS_MAX, Pool, PoolError};
 use crate::provide::{ProvideConfigError, ProvideError, ProvideSettings, Provider};
 use crate::pubsub::{self, Pubsub, PubsubError, PubsubFlags, PubsubSettings};
 use crate::repo_init::{self, InitError, InitParams};
-use crate::routing::{Routing, RoutingError, RoutingMode, Upkeep, answer_searches};
+use crate::routing::{Routing, RoutingError, RoutingMode, Upkeep, answer_searches, find_peered};
 use crate::services::names::NameGossip;
 use crate::services::{files, names};
 use crate::swarm::{self, AcceptError, Protocols, SwarmHandle, SwarmParams, SwarmSettings};
@@ -331,6 +331,7 @@ struct Network {
     mounts: Mounts,
     provider: Option<Provider>,
     _republishing: Option<Upkeep>,
+    _finding_peered: Option<Upkeep>,
 }
 
 /// In the order in which it is to be dropped: the lock of the repo last.
@@ -418,7 +419,8 @@ impl Node {
             self.fetch.set_exchange(Some(Arc::new(Bitswap::new(handle.clone()))));
             if let (Some(routing), Some(searches)) = (&routing, handle.events()) {
                 let providers_max = exchange::search_results_max(self.config())?;
-                tokio::spawn(answer_searches(routing.clone(), searches, handle.clone(), providers_max));
+                let (routing, book) = (routing.clone(), swarm.book().clone());
+                tokio::spawn(answer_searches(routing, book, searches, handle.clone(), providers_max));
             }
         }
         let gossip = match (pubsub.clone(), examined) {
@@ -438,6 +440,8 @@ impl Node {
         };
         let republishing = routing.as_ref().map(|routing| self.republisher(republish, routing.clone()).run());
         let republishing = republishing.map(|running| Upkeep::of(tokio::spawn(running)));
+        let finding_peered = routing.as_ref().map(|routing| find_peered(swarm.clone(), routing.clone()));
+        let finding_peered = finding_peered.map(|running| Upkeep::of(tokio::spawn(running)));
         // It is set here alone, once in the life of a node.
         let _ = self.inner.network.set(Network {
             swarm,
@@ -448,6 +452,7 @@ impl Node {
             mounts,
             provider,
             _republishing: republishing,
+            _finding_peered: finding_peered,
         });
         Ok(())
     }

@@ -105,3 +105,19 @@ fn a_node_without_routing_says_so() {
         peer.daemon().post("/api/v0/routing/findprovs?arg=QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn");
     assert_eq!(answer.json()["Message"], "routing service is not a DHT", "{}", answer.text());
 }
+
+#[test]
+fn a_node_that_is_known_by_its_id_alone_is_shown_and_kept_connected() {
+    let dir = temporary("finding-id");
+    let [one, middle, other] = three(dir.path());
+    let shown = other.run(["id", "--timeout=60s", one.id()]).ok().out();
+    assert!(shown.contains("holdfast/"), "it said who it is: {shown}");
+    let late = peer(dir.path(), "late");
+    late.connect(&middle.address("tcp"));
+    wait_for_table(&late, &middle);
+    late.run(["swarm", "peering", "add", &format!("/p2p/{}", one.id())]).ok();
+    wait_until("the peered node is connected", || {
+        let peers = late.peers();
+        if peers.contains(&one.id().to_owned()) { Ok(()) } else { Err(peers) }
+    });
+}

@@ -8,7 +8,9 @@ use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Res
 use super::{Context, Terminal, documents};
 use crate::identify::IdInfo;
 use crate::keys::IpnsBase;
+use crate::node::Node;
 use crate::repo_init::{InitParams, begin, get_started};
+use crate::routing::reach;
 use crate::swarm::ConnectError;
 use holdfast_blockstore::repo::Repo;
 
@@ -118,7 +120,8 @@ async fn run_id(context: Context, request: Request) -> Result<Response, CommandE
         if asked != key.peer_id() {
             if let Some(swarm) = context.swarm() {
                 if !request.bool("offline") {
-                    swarm.connect(asked, &[]).await.map_err(|error| peer_error(&error))?;
+                    let routing = context.open_node().and_then(Node::routing);
+                    reach(swarm, routing, asked, &[]).await.map_err(|error| peer_error(&error))?;
                 }
                 return id_value(&IdInfo::of_known(swarm.book(), &asked, base));
             }

@@ -4,6 +4,8 @@
 //! key is announced among public addresses where peers are known there, else on the local network, as Kubo does it.
 
 mod mode;
+mod peered;
+mod reach;
 mod records;
 mod search;
 
@@ -23,6 +25,8 @@ use crate::config::{Config, ValueError};
 use crate::pool::Pool;
 
 pub use mode::{RoutingError, RoutingMode};
+pub(crate) use peered::find_peered;
+pub(crate) use reach::reach;
 pub(crate) use search::answer_searches;
 
 use records::{EXPIRE_PERIOD, Records};

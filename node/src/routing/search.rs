@@ -1,21 +1,33 @@
 //! Searches for providers that Bitswap asks for.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::future::Future;
+use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::stream::{FuturesUnordered, Stream, StreamExt as _};
 use holdfast_bitswap::{Events, Handle};
 use holdfast_dag::cid::Cid;
+use holdfast_dht::kad::PeerInfo;
+use libp2p::PeerId;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Routing, SEARCH_TIME_MAX};
+use crate::swarm::book::Book;
 
 /// Searches at a time. Those asked for meanwhile wait, and a session asks again.
 const SEARCHES_MAX: usize = 16;
 
+/// Providers without an address that one search looks for at a time.
+const PEER_SEARCHES_MAX: usize = 4;
+
+/// How long one of them is looked for.
+const PEER_SEARCH_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// Answers searches until Bitswap is gone, each with `providers_max` providers at most. A search for a CID that is being searched for already is not begun again.
 pub(crate) async fn answer_searches(
     routing: Routing,
+    book: Book,
     mut asked: Events,
     exchange: Handle,
     providers_max: usize,
@@ -31,24 +43,118 @@ pub(crate) async fn answer_searches(
             request = asked.next(), if running.len() < SEARCHES_MAX => {
                 let Some(request) = request else { return };
                 if searched.insert(request.cid) {
-                    running.spawn(search(routing.clone(), request.cid, exchange.clone(), providers_max));
+                    let (routing, book, exchange) = (routing.clone(), book.clone(), exchange.clone());
+                    running.spawn(search(routing, book, request.cid, exchange, providers_max));
                 }
             }
         }
     }
 }
 
-async fn search(routing: Routing, cid: Cid, exchange: Handle, providers_max: usize) -> Cid {
-    let mut found = routing.find_providers(cid.hash(), providers_max, None);
-    let all = async {
-        while let Some(provider) = found.next().await {
-            if provider.id == routing.us {
-                continue;
-            }
-            exchange.providers(cid, vec![(provider.id, provider.addresses)]).await;
-        }
-    };
+async fn search(routing: Routing, book: Book, cid: Cid, exchange: Handle, providers_max: usize) -> Cid {
+    let us = routing.us;
+    let found = routing.find_providers(cid.hash(), providers_max, None);
+    let others = found.filter(move |provider| std::future::ready(provider.id != us));
+    let is_known = |peer: &PeerId| !book.addresses(peer).is_empty();
+    let look_for = |peer| look_for(&routing, &book, peer);
+    let give = |provider: PeerInfo| exchange.providers(cid, vec![(provider.id, provider.addresses)]);
     // Whoever was found until then has been told.
-    drop(timeout(SEARCH_TIME_MAX, all).await);
+    drop(timeout(SEARCH_TIME_MAX, pass_on(others, is_known, look_for, give)).await);
     cid
+}
+
+/// A peer with the addresses that the DHTs know; they are noted in the book.
+async fn look_for(routing: &Routing, book: &Book, peer: PeerId) -> Option<PeerInfo> {
+    let found = timeout(PEER_SEARCH_TIME_MAX, routing.find_peer(peer, None)).await.ok()?.ok()?;
+    book.add(peer, found.addresses.iter().cloned());
+    Some(found)
+}
+
+/// Gives on providers as they come. Records lose their addresses before they expire themselves: a provider without one, of whom
+/// none is known here either, is looked for first, and keeps nobody else waiting.
+async fn pass_on<L, G>(
+    found: impl Stream<Item = PeerInfo>,
+    is_known: impl Fn(&PeerId) -> bool,
+    look_for: impl Fn(PeerId) -> L,
+    give: impl Fn(PeerInfo) -> G,
+) where
+    L: Future<Output = Option<PeerInfo>>,
+    G: Future<Output = ()>,
+{
+    let mut found = std::pin::pin!(found.fuse());
+    // As many as are found, at most.
+    let mut waiting: VecDeque<PeerId> = VecDeque::new();
+    let mut looking = FuturesUnordered::new();
+    let mut is_over = false;
+    loop {
+        while looking.len() < PEER_SEARCHES_MAX
+            && let Some(peer) = waiting.pop_front()
+        {
+            looking.push(look_for(peer));
+        }
+        if is_over && looking.is_empty() {
+            return;
+        }
+        tokio::select! {
+            next = found.next(), if !is_over => match next {
+                None => is_over = true,
+                Some(provider) if provider.addresses.is_empty() && !is_known(&provider.id) => {
+                    waiting.push_back(provider.id);
+                }
+                Some(provider) => give(provider).await,
+            },
+            Some(ended) = looking.next(), if !looking.is_empty() => {
+                if let Some(provider) = ended.filter(|provider| !provider.addresses.is_empty()) {
+                    give(provider).await;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use futures_util::stream;
+    use libp2p::Multiaddr;
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn providers_without_an_address_are_looked_for_and_keep_nobody_waiting() {
+        let address: Multiaddr = "/ip4/192.0.2.1/tcp/1".parse().unwrap();
+        let [told, in_book, nobody_knows, found_late] = std::array::from_fn(|_| PeerId::random());
+        let bare = |id| PeerInfo { id, addresses: Vec::new() };
+        let with_address = |id| PeerInfo { id, addresses: vec![address.clone()] };
+        // More that nobody knows than are looked for at a time.
+        let unknown = (0..3 * PEER_SEARCHES_MAX).map(|_| bare(PeerId::random()));
+        let all: Vec<PeerInfo> = [bare(nobody_knows), bare(found_late)]
+            .into_iter()
+            .chain(unknown)
+            .chain([bare(in_book), with_address(told)])
+            .collect();
+        let (given, others_are_given) = (RefCell::new(Vec::new()), Notify::new());
+        let look_for = |peer| {
+            let (answer, others_are_given) = (with_address(peer), &others_are_given);
+            async move {
+                if peer != found_late {
+                    return None;
+                }
+                others_are_given.notified().await;
+                Some(answer)
+            }
+        };
+        let give = |provider: PeerInfo| {
+            if provider.id == told {
+                others_are_given.notify_one();
+            }
+            given.borrow_mut().push((provider.id, provider.addresses.len()));
+            std::future::ready(())
+        };
+        let passing = pass_on(stream::iter(all), |peer| *peer == in_book, look_for, give);
+        timeout(Duration::from_secs(60), passing).await.expect("it ends when all were looked for");
+        assert_eq!(*given.borrow(), [(in_book, 0), (told, 1), (found_late, 1)]);
+    }
 }

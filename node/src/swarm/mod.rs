@@ -27,6 +27,7 @@ pub mod resolve;
 mod security;
 mod settings;
 mod streams;
+mod tables;
 mod task;
 #[cfg(test)]
 mod tests;

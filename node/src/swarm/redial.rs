@@ -39,7 +39,8 @@ pub(super) struct Redial {
 }
 
 impl Redial {
-    /// Puts a peer into the list, or adds to what is known of it. It is due at once unless it is `connected`.
+    /// Puts a peer into the list, or adds to what is known of it. It is due at once unless it is `connected`. False where the
+    /// list is full.
     pub(super) fn add(
         &mut self,
         peer: PeerId,
@@ -47,9 +48,9 @@ impl Redial {
         addresses: Vec<Multiaddr>,
         connected: bool,
         now: Instant,
-    ) {
+    ) -> bool {
         if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&peer) {
-            return;
+            return false;
         }
         let new = !self.peers.contains_key(&peer);
         let entry = self.peers.entry(peer).or_default();
@@ -63,6 +64,7 @@ impl Redial {
         if new && !connected {
             entry.next = Some(now);
         }
+        true
     }
 
     /// Takes a reason away; true if the peer left the list.
@@ -94,16 +96,22 @@ impl Redial {
         }
     }
 
-    /// The peers to dial now, each until it is heard of again, and the addresses that they were given; with `peered_only`
-    /// those found in the local network wait.
-    pub(super) fn due(&mut self, now: Instant, peered_only: bool) -> Vec<(PeerId, Vec<Multiaddr>)> {
+    /// The peers to dial now, each until it is heard of again, and the addresses that they were given. Of those found in the
+    /// local network, so many at most are dialled or connected then.
+    pub(super) fn due(&mut self, now: Instant, neighbours_max: usize) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let engaged = self.peers.values().filter(|entry| !entry.peered && entry.next.is_none()).count();
+        let mut room = neighbours_max.saturating_sub(engaged);
         let due = self.peers.iter_mut().filter(|(_, entry)| entry.next.is_some_and(|next| next <= now));
-        due.filter(|(_, entry)| entry.peered || !peered_only)
-            .map(|(peer, entry)| {
-                entry.next = None;
-                (*peer, entry.addresses.clone())
-            })
-            .collect()
+        due.filter(|(_, entry)| {
+            let may_go = entry.peered || room > 0;
+            room = room.saturating_sub(usize::from(!entry.peered));
+            may_go
+        })
+        .map(|(peer, entry)| {
+            entry.next = None;
+            (*peer, entry.addresses.clone())
+        })
+        .collect()
     }
 
     /// The peered ones, by ID.
@@ -125,8 +133,8 @@ mod tests {
         redial.add(peer, Reason::Peered, Vec::new(), false, now);
         let mut waits = Vec::new();
         for _ in 0..50 {
-            assert_eq!(redial.due(now, false).len(), 1);
-            assert!(redial.due(now, false).is_empty(), "it is being dialled");
+            assert_eq!(redial.due(now, usize::MAX).len(), 1);
+            assert!(redial.due(now, usize::MAX).is_empty(), "it is being dialled");
             redial.lost(&peer, now, 1.0);
             let wait = (1..=400).map(|tenths| Duration::from_millis(100 * tenths));
             let wait = wait
@@ -137,11 +145,11 @@ mod tests {
         }
         assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "{waits:?}");
         assert_eq!((waits[0], waits[49]), (WAIT_MIN, WAIT_MAX));
-        redial.due(now, false);
+        redial.due(now, usize::MAX);
         redial.connected(&peer);
-        assert!(redial.due(now + WAIT_MAX, false).is_empty(), "it is connected");
+        assert!(redial.due(now + WAIT_MAX, usize::MAX).is_empty(), "it is connected");
         redial.lost(&peer, now, 0.0);
-        assert_eq!(redial.due(now + WAIT_MIN / 2, false).len(), 1, "the count begins anew");
+        assert_eq!(redial.due(now + WAIT_MIN / 2, usize::MAX).len(), 1, "the count begins anew");
     }
 
     #[test]
@@ -151,10 +159,29 @@ mod tests {
         redial.add(peer, Reason::Mdns, Vec::new(), false, now);
         assert!(!redial.remove(&peer, Reason::Peered));
         assert!(redial.peered().is_empty());
-        assert!(redial.due(now, true).is_empty(), "a neighbour can wait");
-        assert_eq!(redial.due(now, false).len(), 1);
+        assert!(redial.due(now, 0).is_empty(), "a neighbour can wait");
+        assert_eq!(redial.due(now, usize::MAX).len(), 1);
         assert!(redial.remove(&peer, Reason::Mdns));
         redial.lost(&peer, now, 0.0);
-        assert!(redial.due(now + WAIT_MAX, false).is_empty());
+        assert!(redial.due(now + WAIT_MAX, usize::MAX).is_empty());
+    }
+
+    #[test]
+    fn a_few_neighbours_are_dialled_also_when_there_are_enough_connections() {
+        let (now, mut redial) = (Instant::now(), Redial::default());
+        let peered = PeerId::random();
+        redial.add(peered, Reason::Peered, Vec::new(), false, now);
+        for _ in 0..20 {
+            redial.add(PeerId::random(), Reason::Mdns, Vec::new(), false, now);
+        }
+        let dialled: Vec<PeerId> = redial.due(now, 8).into_iter().map(|(peer, _)| peer).collect();
+        assert_eq!(dialled.len(), 9, "eight neighbours");
+        assert!(dialled.contains(&peered), "and who is always dialled");
+        let neighbours = || dialled.iter().filter(|peer| **peer != peered);
+        neighbours().for_each(|peer| redial.connected(peer));
+        assert!(redial.due(now, 8).is_empty(), "the others wait while those are connected");
+        neighbours().take(3).for_each(|peer| redial.lost(peer, now, 1.0));
+        assert_eq!(redial.due(now, 8).len(), 3, "and take the places of those that went");
+        assert_eq!(redial.due(now + WAIT_MAX, usize::MAX).len(), 12);
     }
 }

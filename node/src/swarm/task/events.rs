@@ -7,7 +7,7 @@ use holdfast_dht::kad::Mode;
 
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, autonat, identify, mdns};
+use libp2p::{Multiaddr, PeerId, autonat, identify, mdns, relay};
 
 use super::commands::in_words;
 use super::{ConnectStage, ConnectWaiter, Open, Task};
@@ -17,6 +17,7 @@ use crate::swarm::book::PeerDescription;
 use crate::swarm::handle::{ConnectError, Direction, PingError, Reachability};
 use crate::swarm::ping::PingEvent;
 use crate::swarm::redial::Reason;
+use crate::swarm::tables::NEIGHBOUR_VALUE;
 
 /// How long a new peer is waited for to say who it is.
 pub(super) const IDENTIFY_TIME_MAX: Duration = Duration::from_secs(5);
@@ -45,7 +46,7 @@ impl Task {
                     tracing::warn!("no longer listening on {asked}: {error}");
                 }
                 self.listeners.remove(&listener_id);
-                self.relays.ended(listener_id);
+                self.relays.ended(listener_id, Instant::now());
                 let transports: Vec<Multiaddr> = addresses.iter().map(|it| split_peer(it).0).collect();
                 self.no_longer_listens_on(&transports);
             }
@@ -147,9 +148,14 @@ impl Task {
                 self.serve_if_reachable();
             }
             BehaviourEvent::AutonatV2(event) => self.on_tested(&event.tested_addr, event.result.is_ok()),
-            BehaviourEvent::Wan(event) => self.on_table(&event, "dht-wan"),
-            BehaviourEvent::Lan(event) => self.on_table(&event, "dht-lan"),
-            BehaviourEvent::RelayClient(event) => tracing::debug!("relay: {event:?}"),
+            BehaviourEvent::Wan(event) => self.wan_worth.on_event(&event),
+            BehaviourEvent::Lan(event) => self.lan_worth.on_event(&event),
+            BehaviourEvent::RelayClient(event) => {
+                if let relay::client::Event::ReservationReqAccepted { relay_peer_id, .. } = &event {
+                    self.relays.accepted(*relay_peer_id);
+                }
+                tracing::debug!("relay: {event:?}");
+            }
             BehaviourEvent::Dcutr(event) => tracing::debug!("hole punching: {event:?}"),
             BehaviourEvent::Upnp(event) => tracing::debug!("UPnP: {event:?}"),
             _ => {}
@@ -197,14 +203,6 @@ impl Task {
         }
     }
 
-    /// Peers in a routing table are not given up.
-    fn on_table(&self, event: &holdfast_dht::Event, reason: &'static str) {
-        match event {
-            holdfast_dht::Event::PeerAdded(peer) => self.shared.worth.protect(*peer, reason),
-            holdfast_dht::Event::PeerRemoved(peer) => self.shared.worth.unprotect(peer, reason),
-        }
-    }
-
     /// A peer said who it is.
     fn identified(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, description: PeerDescription) {
         self.shared.book.describe(peer, addresses, description);
@@ -230,13 +228,16 @@ impl Task {
                 for (peer, address) in found.into_iter().filter(|(peer, _)| *peer != self.shared.us) {
                     self.shared.book.add(peer, [address]);
                     let connected = self.swarm.is_connected(&peer);
-                    self.redial.add(peer, Reason::Mdns, Vec::new(), connected, Instant::now());
+                    if self.redial.add(peer, Reason::Mdns, Vec::new(), connected, Instant::now()) {
+                        self.shared.worth.set(peer, "mdns", NEIGHBOUR_VALUE);
+                    }
                 }
                 self.dial_due(Instant::now());
             }
             mdns::Event::Expired(gone) => {
                 for (peer, _) in gone {
                     self.redial.remove(&peer, Reason::Mdns);
+                    self.shared.worth.set(peer, "mdns", 0);
                 }
             }
         }

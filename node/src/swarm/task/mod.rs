@@ -6,6 +6,7 @@
 mod commands;
 mod events;
 mod local;
+mod relays;
 mod start;
 mod upkeep;
 
@@ -31,6 +32,7 @@ use super::handle::{
     Command, ConnectError, Direction, LocalAddresses, NatInfo, PingError, Reachability, Shared,
 };
 use super::redial::Redial;
+use super::tables::TableWorth;
 
 /// How often rates, watermarks and redials are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -80,6 +82,8 @@ struct Task {
     listening: Vec<Multiaddr>,
     open: HashMap<ConnectionId, Open>,
     manager: ConnectionManager,
+    wan_worth: TableWorth,
+    lan_worth: TableWorth,
     redial: Redial,
     resolving: JoinSet<Resolved>,
     connects: Vec<ConnectWaiter>,
@@ -88,7 +92,7 @@ struct Task {
     nat: NatInfo,
     forced_reachability: Option<Reachability>,
     bootstrap: upkeep::Bootstrap,
-    relays: upkeep::Relays,
+    relays: relays::Relays,
     book_file: Option<PathBuf>,
     book_saved: Instant,
     wan_serves_when_reachable: bool,

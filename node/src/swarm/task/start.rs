@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
+use holdfast_dht::kad::Scope;
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, relay, swarm};
@@ -15,7 +16,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Task;
-use super::upkeep::{Bootstrap, Relays};
+use super::relays::Relays;
+use super::upkeep::Bootstrap;
+use crate::swarm::addresses::split_peer;
 use crate::swarm::behaviour::{Behaviour, BehaviourParams, Protocols};
 use crate::swarm::book::{self, Book};
 use crate::swarm::connections::{ConnectionManager, Worth};
@@ -26,6 +29,7 @@ use crate::swarm::redial::Redial;
 use crate::swarm::resolve::Resolver;
 use crate::swarm::settings::SwarmSettings;
 use crate::swarm::streams;
+use crate::swarm::tables::TableWorth;
 use crate::swarm::transport::{self, TransportBuildError, TransportParams};
 
 /// How long a listener may take to say where it listens.
@@ -112,6 +116,12 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
     let (local, local_seen) = watch::channel(LocalAddresses::default());
     let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
     let worth = Worth::default();
+    // A relay that is listed with several addresses is dialled at all of them.
+    for address in &settings.static_relays {
+        if let (transport, Some(relay)) = split_peer(address) {
+            book.add(relay, [transport]);
+        }
+    }
     let shared = Arc::new(Shared {
         us,
         agent,
@@ -128,6 +138,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         warnings: Mutex::new(settings.warnings),
     });
     let now = Instant::now();
+    let table_worth = |scope| TableWorth::new(scope, us, settings.watermarks, worth.clone());
     let mut task = Task {
         swarm,
         commands: receiver,
@@ -137,7 +148,9 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         listeners: HashMap::new(),
         listening: Vec::new(),
         open: HashMap::new(),
-        manager: ConnectionManager::new(settings.watermarks, worth),
+        manager: ConnectionManager::new(settings.watermarks, worth.clone()),
+        wan_worth: table_worth(Scope::Wan),
+        lan_worth: table_worth(Scope::Lan),
         redial: Redial::default(),
         resolving: JoinSet::new(),
         connects: Vec::new(),
@@ -146,12 +159,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         nat: NatInfo::default(),
         forced_reachability: settings.reachability,
         bootstrap: Bootstrap { peers: settings.bootstrap, next: now, first: true, dismissed: HashSet::new() },
-        relays: Relays {
-            enabled: settings.relay_client,
-            fixed: settings.static_relays,
-            held: HashMap::new(),
-            next: now,
-        },
+        relays: Relays::new(settings.relay_client, settings.static_relays, worth.clone(), now),
         book_file: settings.book_file,
         book_saved: now,
         wan_serves_when_reachable,

@@ -1,19 +1,16 @@
-//! What the task does by itself, once a second or less often: rates, watermarks, lost peers, bootstrap, relays, the book.
+//! What the task does by itself, once a second or less often: rates, watermarks, lost peers, bootstrap, the book.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use libp2p::core::transport::ListenerId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
-use multiaddr::Protocol;
 
 use super::{ConnectStage, ConnectWaiter, Task};
 use crate::fsutil::write_atomic;
-use crate::swarm::addresses::Scope;
 use crate::swarm::book::Book;
-use crate::swarm::handle::{Reachability, resolve_all};
+use crate::swarm::handle::resolve_all;
 
 /// Fewer connected peers than this are too few (Kubo's `MinPeerThreshold`).
 const PEERS_MIN: usize = 4;
@@ -21,6 +18,9 @@ const PEERS_MIN: usize = 4;
 const BOOTSTRAP_PERIOD: Duration = Duration::from_secs(30);
 /// Peers of the list, and of the book, that are dialled at one look.
 const BOOTSTRAP_DIALS: usize = 8;
+/// Neighbours that are dialled although there are as many connections as may be: those in the local network are not kept out by
+/// strangers.
+const NEIGHBOURS_WHEN_FULL_MAX: usize = 8;
 /// Peers that are kept in mind for having been disconnected on purpose.
 const DISMISSED_MAX: usize = 1024;
 /// Names that are being resolved at once.
@@ -29,14 +29,8 @@ const RESOLVING_MAX: usize = 32;
 const BOOK_PERIOD: Duration = Duration::from_secs(600);
 /// Who may read the peer book: it says whom this node talks to.
 const BOOK_MODE: u32 = 0o600;
-/// Relays that are held at once while nobody can dial us (go-libp2p's AutoRelay).
-const RELAYS_WANTED: usize = 2;
-/// Time between two looks for relays.
-const RELAY_PERIOD: Duration = Duration::from_secs(15);
 /// How long a direct connection has to hold before circuits to the same peer are given up: what is under way on them may end.
 const CIRCUIT_GRACE: Duration = Duration::from_secs(10);
-/// What relays serve.
-const HOP: &str = "/libp2p/circuit/relay/0.2.0/hop";
 
 /// Looking for peers while there are few.
 #[derive(Debug)]
@@ -54,22 +48,6 @@ impl Bootstrap {
         if self.dismissed.len() < DISMISSED_MAX {
             self.dismissed.insert(peer);
         }
-    }
-}
-
-/// Relays that we can be reached through while nobody can dial us.
-#[derive(Debug)]
-pub(super) struct Relays {
-    pub(super) enabled: bool,
-    /// `Swarm.RelayClient.StaticRelays`.
-    pub(super) fixed: Vec<Multiaddr>,
-    pub(super) held: HashMap<ListenerId, PeerId>,
-    pub(super) next: Instant,
-}
-
-impl Relays {
-    pub(super) fn ended(&mut self, listener: ListenerId) {
-        self.held.remove(&listener);
     }
 }
 
@@ -137,7 +115,8 @@ impl Task {
 
     /// Dials the peers that are to be connected and are not.
     pub(super) fn dial_due(&mut self, now: Instant) {
-        for (peer, addresses) in self.redial.due(now, self.manager.is_full()) {
+        let neighbours_max = if self.manager.is_full() { NEIGHBOURS_WHEN_FULL_MAX } else { usize::MAX };
+        for (peer, addresses) in self.redial.due(now, neighbours_max) {
             self.reach(peer, addresses, now);
         }
     }
@@ -201,59 +180,6 @@ impl Task {
         // Others get their turn next time.
         let turn = BOOTSTRAP_DIALS.min(self.bootstrap.peers.len());
         self.bootstrap.peers.rotate_left(turn);
-    }
-
-    /// Holds reservations with relays as long as others cannot dial us.
-    fn look_for_relays(&mut self, now: Instant) {
-        if !self.relays.enabled || now < self.relays.next {
-            return;
-        }
-        self.relays.next = now + RELAY_PERIOD;
-        if self.nat_info().reachability != Reachability::Private {
-            let held: Vec<ListenerId> = self.relays.held.drain().map(|(listener, _)| listener).collect();
-            for listener in held {
-                self.swarm.remove_listener(listener);
-            }
-            return;
-        }
-        let missing = RELAYS_WANTED.saturating_sub(self.relays.held.len());
-        for (peer, circuit) in self.relay_candidates().into_iter().take(missing) {
-            match self.swarm.listen_on(circuit.clone()) {
-                Ok(listener) => {
-                    self.relays.held.insert(listener, peer);
-                }
-                Err(error) => tracing::debug!("no reservation at {circuit}: {error}"),
-            }
-        }
-    }
-
-    /// Relays that are not held yet: those of the config, else peers that serve it and can be dialled from the internet.
-    fn relay_candidates(&self) -> Vec<(PeerId, Multiaddr)> {
-        let circuit = |address: &Multiaddr, peer: PeerId| {
-            let mut circuit = crate::swarm::addresses::split_peer(address).0;
-            circuit.push(Protocol::P2p(peer));
-            circuit.push(Protocol::P2pCircuit);
-            (peer, circuit)
-        };
-        let mut found: Vec<(PeerId, Multiaddr)> = if self.relays.fixed.is_empty() {
-            let speaking = self.shared.book.speaking(HOP).into_iter();
-            speaking
-                .filter_map(|peer| {
-                    let addresses = self.shared.book.addresses(&peer);
-                    let public = addresses.iter().find(|address| Scope::of(address) == Scope::Public)?;
-                    Some(circuit(public, peer))
-                })
-                .collect()
-        } else {
-            let fixed = self.relays.fixed.iter();
-            fixed
-                .filter_map(|address| {
-                    crate::swarm::addresses::split_peer(address).1.map(|peer| circuit(address, peer))
-                })
-                .collect()
-        };
-        found.retain(|(peer, _)| !self.relays.held.values().any(|held| held == peer));
-        found
     }
 
     /// Writes the peer book for the next life.

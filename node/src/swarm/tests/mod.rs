@@ -2,6 +2,7 @@
 
 mod hostile;
 mod meetings;
+mod relays;
 mod streams;
 mod upkeep;
 
