@@ -117,53 +117,35 @@ async fn answers(
     place: usize,
     name: &Protocol<'static>,
 ) -> Result<Vec<Multiaddr>, ResolveError> {
-    let lookup = |name: &str, error: &dyn std::fmt::Display| ResolveError::Lookup {
-        name: name.to_owned(),
-        reason: error.to_string(),
-    };
-    let (Protocol::Dns(host) | Protocol::Dns4(host) | Protocol::Dns6(host) | Protocol::Dnsaddr(host)) = name
-    else {
-        return Ok(Vec::new());
-    };
-    let resolver = dns.resolver(host).map_err(|error| match error {
+    let failed = |name: &str, error: DnsError| match error {
         DnsError::Nobody => ResolveError::NoResolver(address.clone()),
-        error => lookup(host, &error),
-    })?;
+        error => ResolveError::Lookup { name: name.to_owned(), reason: error.to_string() },
+    };
     let with = |part: Protocol<'static>| address.replace(place, |_| Some(part));
     match name {
         Protocol::Dnsaddr(host) => {
             let query = format!("_dnsaddr.{host}");
             let records =
-                resolver.txt_lookup(query.as_str()).await.map_err(|error| lookup(&query, &error))?;
+                dns.records(&query, RecordType::TXT).await.map_err(|error| failed(&query, error))?;
             let suffix: Multiaddr = address.iter().skip(place + 1).collect();
             let prefix: Multiaddr = address.iter().take(place).collect();
-            let texts = records.answers().iter().filter_map(|record| match &record.data {
+            let texts = records.iter().filter_map(|record| match &record.data {
                 RData::TXT(text) => Some(text.txt_data.concat()),
                 _ => None,
             });
             Ok(texts.filter_map(|text| from_txt(&text, &prefix, &suffix)).collect())
         }
         Protocol::Dns4(host) => {
-            let found =
-                resolver.lookup(host.as_ref(), RecordType::A).await.map_err(|error| lookup(host, &error))?;
-            Ok(ips(found.answers())
-                .filter(|part| matches!(part, Protocol::Ip4(_)))
-                .filter_map(with)
-                .collect())
+            let records = dns.records(host, RecordType::A).await.map_err(|error| failed(host, error))?;
+            Ok(ips(&records).filter(|part| matches!(part, Protocol::Ip4(_))).filter_map(with).collect())
         }
         Protocol::Dns6(host) => {
-            let found = resolver
-                .lookup(host.as_ref(), RecordType::AAAA)
-                .await
-                .map_err(|error| lookup(host, &error))?;
-            Ok(ips(found.answers())
-                .filter(|part| matches!(part, Protocol::Ip6(_)))
-                .filter_map(with)
-                .collect())
+            let records = dns.records(host, RecordType::AAAA).await.map_err(|error| failed(host, error))?;
+            Ok(ips(&records).filter(|part| matches!(part, Protocol::Ip6(_))).filter_map(with).collect())
         }
         Protocol::Dns(host) => {
-            let found = resolver.lookup_ip(host.as_ref()).await.map_err(|error| lookup(host, &error))?;
-            Ok(found.iter().map(Protocol::from).filter_map(with).collect())
+            let found = dns.ips(host).await.map_err(|error| failed(host, error))?;
+            Ok(found.into_iter().map(Protocol::from).filter_map(with).collect())
         }
         _ => Ok(Vec::new()),
     }
