@@ -175,6 +175,11 @@ impl Routing {
 
     /// The DHT that single keys are announced in.
     fn outer(&self) -> &Handle {
+    /// Whether there is anybody to ask.
+    pub(crate) fn knows_anybody(&self) -> bool {
+        self.wan.table_len() > 0 || self.lan.table_len() > 0
+    }
+
         if self.wan.table_len() > 0 { &self.wan } else { &self.lan }
     }
 }
