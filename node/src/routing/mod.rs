@@ -4,6 +4,7 @@
 //! key is announced among public addresses where peers are known there, else on the local network, as Kubo does it.
 
 mod mode;
+mod reach;
 mod records;
 mod search;
 
@@ -23,6 +24,7 @@ use crate::config::{Config, ValueError};
 use crate::pool::Pool;
 
 pub use mode::{RoutingError, RoutingMode};
+pub(crate) use reach::reach;
 pub(crate) use search::answer_searches;
 
 use records::{EXPIRE_PERIOD, Records};
@@ -173,13 +175,13 @@ impl Routing {
         self.dht(scope).stats().await
     }
 
-    /// The DHT that single keys are announced in.
-    fn outer(&self) -> &Handle {
     /// Whether there is anybody to ask.
     pub(crate) fn knows_anybody(&self) -> bool {
         self.wan.table_len() > 0 || self.lan.table_len() > 0
     }
 
+    /// The DHT that single keys are announced in.
+    fn outer(&self) -> &Handle {
         if self.wan.table_len() > 0 { &self.wan } else { &self.lan }
     }
 }
