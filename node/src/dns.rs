@@ -1,8 +1,9 @@
 //! Who is asked for domain names (`DNS` in the config), and asking them.
 //!
 //! Addresses with names in them are `swarm::resolve`'s, links from domain names to content (DNSLink) are the names service's.
-//! `https` asks servers over HTTPS.
+//! `https` asks servers over HTTPS; `connecting` tells why one is not reached.
 
+mod connecting;
 mod https;
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,9 +12,8 @@ use std::time::Duration;
 
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
-use hickory_resolver::{ResolverBuilder, TokioResolver};
+use hickory_resolver::{Resolver, ResolverBuilder};
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -21,6 +21,7 @@ use crate::config::{AUTO, Config, GoDuration, ValueError};
 
 pub use https::HttpsServer;
 
+use connecting::{Asking, Connecting};
 use https::Https;
 
 /// How long one question may take, its repetitions included.
@@ -139,7 +140,7 @@ pub struct Texts {
 
 enum Asked {
     Nobody,
-    Resolver(Box<TokioResolver>),
+    Resolver(Box<Asking>),
     Https(Box<Https>),
     Unknown(String),
 }
@@ -152,14 +153,14 @@ impl Asked {
             DnsChoice::Https(server) => {
                 return Self::Https(Box::new(Https::new(server.clone(), cache_time_max)));
             }
-            DnsChoice::System => TokioResolver::builder_tokio(),
+            DnsChoice::System => Resolver::builder(Connecting::default()),
             DnsChoice::Server(address) => {
                 let mut server = NameServerConfig::udp_and_tcp(address.ip());
                 for connection in &mut server.connections {
                     connection.port = address.port();
                 }
                 let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-                Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
+                Ok(Resolver::builder_with_config(config, Connecting::default()))
             }
         };
         match builder.and_then(|builder| build(builder, cache_time_max)) {
@@ -174,9 +175,9 @@ impl Asked {
 
 /// A resolver that keeps answers no longer than this.
 fn build(
-    mut builder: ResolverBuilder<TokioRuntimeProvider>,
+    mut builder: ResolverBuilder<Connecting>,
     cache_time_max: Option<Duration>,
-) -> Result<TokioResolver, NetError> {
+) -> Result<Asking, NetError> {
     if let Some(time) = cache_time_max {
         let options = builder.options_mut();
         (options.positive_max_ttl, options.negative_max_ttl) = (Some(time), Some(time));
@@ -226,7 +227,7 @@ impl Dns {
     }
 
     /// Puts a question about a name to whoever is asked for it.
-    async fn ask<T, A>(&self, name: &str, question: impl FnOnce(TokioResolver) -> A) -> Result<T, DnsError>
+    async fn ask<T, A>(&self, name: &str, question: impl FnOnce(Asking) -> A) -> Result<T, DnsError>
     where
         A: Future<Output = Result<T, NetError>>,
     {
@@ -234,7 +235,7 @@ impl Dns {
             Asked::Nobody => Err(DnsError::Nobody),
             Asked::Unknown(text) => Err(DnsError::Unknown(text.clone())),
             Asked::Resolver(resolver) => {
-                let asking = question(TokioResolver::clone(resolver));
+                let asking = question(Asking::clone(resolver));
                 let answer = timeout(TIME_MAX, asking).await.map_err(|_| DnsError::Timeout)?;
                 answer.map_err(|error| failure(&error))
             }

@@ -46,7 +46,8 @@ impl HttpsFront {
         let answers = server.answers();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(serve(TcpListener::from_std(listener).unwrap(), config, answers));
+            runtime
+                .block_on(async { serve(TcpListener::from_std(listener).unwrap(), config, answers).await });
         });
         Self { address, authority }
     }

@@ -7,15 +7,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
+use hickory_resolver::Resolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use http::Uri;
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 use tokio::sync::OnceCell;
 
+use super::connecting::{Asking, Connecting};
 use super::{DnsError, build, failure};
 use crate::http::roots_of_system;
 
@@ -61,20 +61,21 @@ impl HttpsServer {
 pub(super) struct Https {
     server: HttpsServer,
     cache_time_max: Option<Duration>,
-    resolver: OnceCell<TokioResolver>,
+    connecting: Connecting,
+    resolver: OnceCell<Asking>,
 }
 
 impl Https {
     pub(super) fn new(server: HttpsServer, cache_time_max: Option<Duration>) -> Self {
-        Self { server, cache_time_max, resolver: OnceCell::new() }
+        Self { server, cache_time_max, connecting: Connecting::default(), resolver: OnceCell::new() }
     }
 
     /// Who asks it. What failed is tried anew with the next question.
-    pub(super) async fn resolver(&self) -> Result<TokioResolver, DnsError> {
+    pub(super) async fn resolver(&self) -> Result<Asking, DnsError> {
         self.resolver.get_or_try_init(|| self.open()).await.cloned()
     }
 
-    async fn open(&self) -> Result<TokioResolver, DnsError> {
+    async fn open(&self) -> Result<Asking, DnsError> {
         let (host, path): (Arc<str>, Arc<str>) =
             (self.server.host.as_str().into(), self.server.path.as_str().into());
         let servers = self.addresses().await?.into_iter().take(ADDRESSES_MAX).map(|address| {
@@ -85,8 +86,8 @@ impl Https {
             server
         });
         let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
-        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-            .with_tls_config(self.tls().await?);
+        let mut builder =
+            Resolver::builder_with_config(config, self.connecting.clone()).with_tls_config(self.tls().await?);
         builder.options_mut().attempts = REPETITIONS;
         build(builder, self.cache_time_max).map_err(|error| self.failed(&error))
     }
@@ -97,8 +98,9 @@ impl Https {
             return Ok(vec![address]);
         }
         let failed = |error: NetError| self.failed(&format!("finding {}: {error}", self.server.host));
-        let system =
-            TokioResolver::builder_tokio().and_then(|builder| build(builder, None)).map_err(failed)?;
+        let system = Resolver::builder(Connecting::default())
+            .and_then(|builder| build(builder, None))
+            .map_err(failed)?;
         let found = system.lookup_ip(self.server.host.as_str()).await.map_err(failed)?;
         Ok(found.iter().collect())
     }
@@ -112,9 +114,11 @@ impl Https {
         Ok(builder.with_root_certificates(roots).with_no_client_auth())
     }
 
-    /// What a failed question is told as.
+    /// What a failed question is told as. Where there is no connection, what the resolver says would not tell why.
     pub(super) fn error(&self, error: &NetError) -> DnsError {
+        let failures = self.connecting.failures();
         match failure(error) {
+            DnsError::Failed(_) if !failures.is_empty() => self.failed(&failures),
             DnsError::Failed(reason) => self.failed(&reason),
             other => other,
         }
