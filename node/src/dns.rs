@@ -1,19 +1,28 @@
 //! Who is asked for domain names (`DNS` in the config), and asking them.
 //!
 //! Addresses with names in them are `swarm::resolve`'s, links from domain names to content (DNSLink) are the names service's.
+//! `https` asks servers over HTTPS; `connecting` tells why one is not reached.
 
-use std::net::SocketAddr;
+mod connecting;
+mod https;
+
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::RData;
+use hickory_resolver::net::NetError;
+use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use hickory_resolver::{Resolver, ResolverBuilder};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::config::{AUTO, Config, GoDuration, ValueError};
+
+pub use https::HttpsServer;
+
+use connecting::{Asking, Connecting};
+use https::Https;
 
 /// How long one question may take, its repetitions included.
 const TIME_MAX: Duration = Duration::from_secs(10);
@@ -21,6 +30,9 @@ const TIME_MAX: Duration = Duration::from_secs(10);
 const TEXTS_MAX: usize = 64;
 /// Bytes of one text that are looked at: a path is shorter.
 const TEXT_BYTES_MAX: usize = 4096;
+
+/// What `DNS.Resolvers` may hold.
+const KNOWN: &str = "https://NAME-OR-IPV4[:PORT]/PATH, udp://ADDRESS:PORT and \"auto\"";
 
 /// Whom to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +43,9 @@ pub enum DnsChoice {
     System,
     /// This server, over UDP and TCP.
     Server(SocketAddr),
-    /// A server that this version cannot ask, as the config names it: over HTTPS, as a rule.
+    /// This server, over HTTPS.
+    Https(HttpsServer),
+    /// A server that this version cannot ask, as the config names it.
     Unknown(String),
 }
 
@@ -65,8 +79,7 @@ impl DnsSettings {
             let choice = choice(value.as_str().unwrap_or_default());
             if let DnsChoice::Unknown(url) = &choice {
                 warnings.push(format!(
-                    "DNS.Resolvers: {url} cannot be asked, so names in {domain:?} are not resolved: this version knows \
-                     udp://ADDRESS:PORT and \"auto\", and no DNS over HTTPS"
+                    "DNS.Resolvers: {url} cannot be asked, so names in {domain:?} are not resolved: this version knows {KNOWN}"
                 ));
             }
             match domain.trim_matches('.').to_ascii_lowercase() {
@@ -83,7 +96,7 @@ fn choice(text: &str) -> DnsChoice {
     match text.strip_prefix("udp://").map(str::parse) {
         Some(Ok(address)) => DnsChoice::Server(address),
         _ if matches!(text, "" | AUTO) => DnsChoice::System,
-        _ => DnsChoice::Unknown(text.to_owned()),
+        _ => HttpsServer::parse(text).map_or_else(|| DnsChoice::Unknown(text.to_owned()), DnsChoice::Https),
     }
 }
 
@@ -95,10 +108,16 @@ pub enum DnsError {
     #[error("this node asks no resolver (DNS.Resolvers in the config)")]
     Nobody,
     /// The config wants somebody asked who cannot be.
-    #[error(
-        "DNS.Resolvers says to ask {0}, and this version cannot: it knows udp://ADDRESS:PORT and \"auto\""
-    )]
+    #[error("DNS.Resolvers says to ask {0}, and this version cannot: it knows {KNOWN}")]
     Unknown(String),
+    /// A server over HTTPS was not found, not trusted, or gave no answer.
+    #[error("asking {url} (DNS.Resolvers): {reason}")]
+    Https {
+        /// The server, as the config names it.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
     /// There is no such name, or nothing of what was asked for.
     #[error("there are no such records")]
     NoRecords,
@@ -119,10 +138,10 @@ pub struct Texts {
     pub ttl: Duration,
 }
 
-#[derive(Clone)]
 enum Asked {
     Nobody,
-    Resolver(Box<TokioResolver>),
+    Resolver(Box<Asking>),
+    Https(Box<Https>),
     Unknown(String),
 }
 
@@ -131,30 +150,47 @@ impl Asked {
         let builder = match choice {
             DnsChoice::Nobody => return Self::Nobody,
             DnsChoice::Unknown(text) => return Self::Unknown(text.clone()),
-            DnsChoice::System => TokioResolver::builder_tokio(),
+            DnsChoice::Https(server) => {
+                return Self::Https(Box::new(Https::new(server.clone(), cache_time_max)));
+            }
+            DnsChoice::System => Resolver::builder(Connecting::default()),
             DnsChoice::Server(address) => {
                 let mut server = NameServerConfig::udp_and_tcp(address.ip());
                 for connection in &mut server.connections {
                     connection.port = address.port();
                 }
                 let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-                Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
+                Ok(Resolver::builder_with_config(config, Connecting::default()))
             }
         };
-        let built = builder.and_then(|mut builder| {
-            if let Some(time) = cache_time_max {
-                let options = builder.options_mut();
-                (options.positive_max_ttl, options.negative_max_ttl) = (Some(time), Some(time));
-            }
-            builder.build()
-        });
-        match built {
+        match builder.and_then(|builder| build(builder, cache_time_max)) {
             Ok(resolver) => Self::Resolver(Box::new(resolver)),
             Err(error) => {
                 tracing::warn!("names cannot be resolved: {error}");
                 Self::Nobody
             }
         }
+    }
+}
+
+/// A resolver that keeps answers no longer than this.
+fn build(
+    mut builder: ResolverBuilder<Connecting>,
+    cache_time_max: Option<Duration>,
+) -> Result<Asking, NetError> {
+    if let Some(time) = cache_time_max {
+        let options = builder.options_mut();
+        (options.positive_max_ttl, options.negative_max_ttl) = (Some(time), Some(time));
+    }
+    builder.build()
+}
+
+/// What a resolver said instead of an answer.
+fn failure(error: &NetError) -> DnsError {
+    if error.is_no_records_found() || error.is_nx_domain() {
+        DnsError::NoRecords
+    } else {
+        DnsError::Failed(error.to_string())
     }
 }
 
@@ -184,29 +220,54 @@ impl Dns {
     }
 
     /// Who is asked for a name.
-    pub(crate) fn resolver(&self, name: &str) -> Result<&TokioResolver, DnsError> {
+    fn asked(&self, name: &str) -> &Asked {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let own = self.inner.domains.iter().find(|(domain, _)| lies_in(&name, domain));
-        match own.map_or(&self.inner.default, |(_, asked)| asked) {
-            Asked::Resolver(resolver) => Ok(resolver),
+        own.map_or(&self.inner.default, |(_, asked)| asked)
+    }
+
+    /// Puts a question about a name to whoever is asked for it.
+    async fn ask<T, A>(&self, name: &str, question: impl FnOnce(Asking) -> A) -> Result<T, DnsError>
+    where
+        A: Future<Output = Result<T, NetError>>,
+    {
+        match self.asked(name) {
             Asked::Nobody => Err(DnsError::Nobody),
             Asked::Unknown(text) => Err(DnsError::Unknown(text.clone())),
+            Asked::Resolver(resolver) => {
+                let asking = question(Asking::clone(resolver));
+                let answer = timeout(TIME_MAX, asking).await.map_err(|_| DnsError::Timeout)?;
+                answer.map_err(|error| failure(&error))
+            }
+            Asked::Https(https) => {
+                let asking = async {
+                    let resolver = https.resolver().await?;
+                    question(resolver).await.map_err(|error| https.error(&error))
+                };
+                timeout(https::TIME_MAX, asking).await.unwrap_or_else(|_| Err(https.timeout()))
+            }
         }
+    }
+
+    /// The records of a kind that a name has. At most 10 seconds.
+    pub(crate) async fn records(&self, name: &str, kind: RecordType) -> Result<Vec<Record>, DnsError> {
+        let asked = name.to_owned();
+        let found = self.ask(name, |resolver| async move { resolver.lookup(asked, kind).await }).await?;
+        Ok(found.answers().to_vec())
+    }
+
+    /// The IP addresses of a name, of both kinds. At most 10 seconds.
+    pub(crate) async fn ips(&self, name: &str) -> Result<Vec<IpAddr>, DnsError> {
+        let asked = name.to_owned();
+        let found = self.ask(name, |resolver| async move { resolver.lookup_ip(asked).await }).await?;
+        Ok(found.iter().collect())
     }
 
     /// The texts (TXT) of a name that is given in full.
     pub async fn texts(&self, name: &str) -> Result<Texts, DnsError> {
         // With a dot at its end, the system's search list does not make another name of it.
-        let full = format!("{}.", name.trim_end_matches('.'));
-        let asking = self.resolver(name)?.txt_lookup(full.as_str());
-        let found = timeout(TIME_MAX, asking).await.map_err(|_| DnsError::Timeout)?.map_err(|error| {
-            if error.is_no_records_found() || error.is_nx_domain() {
-                DnsError::NoRecords
-            } else {
-                DnsError::Failed(error.to_string())
-            }
-        })?;
-        let records = found.answers().iter().filter_map(|record| match &record.data {
+        let found = self.records(&format!("{}.", name.trim_end_matches('.')), RecordType::TXT).await?;
+        let records = found.iter().filter_map(|record| match &record.data {
             // A long text comes in pieces.
             RData::TXT(text) => Some((record.ttl, text.txt_data.concat())),
             _ => None,
@@ -239,25 +300,29 @@ mod tests {
         (settings, warnings)
     }
 
-    #[test]
-    fn every_domain_has_its_own_resolver_and_the_longest_counts() {
+    #[tokio::test]
+    async fn every_domain_has_its_own_resolver_and_the_longest_counts() {
         let (settings, warnings) = settings(
-            r#"{"DNS":{"MaxCacheTTL":"1m","Resolvers":{".":"udp://127.0.0.1:5353","Eth.":"https://dns.example/dns-query",
-               "a.eth.":"auto"}}}"#,
+            r#"{"DNS":{"MaxCacheTTL":"1m","Resolvers":{".":"udp://127.0.0.1:5353","Eth.":"tls://dns.example",
+               "a.eth.":"auto","b.eth.":"https://dns.example/dns-query"}}}"#,
         );
         assert_eq!(settings.default, DnsChoice::Server("127.0.0.1:5353".parse().unwrap()));
         assert_eq!(settings.cache_time_max, Some(Duration::from_secs(60)));
-        let url = "https://dns.example/dns-query".to_owned();
-        let expected = [("a.eth".to_owned(), DnsChoice::System), ("eth".to_owned(), DnsChoice::Unknown(url))];
-        assert_eq!(settings.domains, expected);
-        assert!(warnings.len() == 1 && warnings[0].contains("no DNS over HTTPS"), "{warnings:?}");
+        let server = HttpsServer::parse("https://dns.example/dns-query").unwrap();
+        let eth = ("eth".to_owned(), DnsChoice::Unknown("tls://dns.example".to_owned()));
+        let (a, b) =
+            (("a.eth".to_owned(), DnsChoice::System), ("b.eth".to_owned(), DnsChoice::Https(server)));
+        assert_eq!(settings.domains, [a, b, eth.clone()]);
+        assert!(
+            warnings.len() == 1 && warnings[0].contains("tls://dns.example cannot be asked"),
+            "{warnings:?}"
+        );
 
-        let only_eth = DnsSettings { domains: expected[1..].to_vec(), ..DnsSettings::NOBODY };
-        let dns = Dns::new(&only_eth);
-        let error = |name: &str| dns.resolver(name).err();
-        assert!(matches!(error("vitalik.ETH."), Some(DnsError::Unknown(_))));
-        assert!(matches!(error("eth"), Some(DnsError::Unknown(_))));
-        assert_eq!(error("meth"), Some(DnsError::Nobody));
+        let dns = Dns::new(&DnsSettings { domains: vec![eth], ..DnsSettings::NOBODY });
+        for name in ["vitalik.ETH.", "eth"] {
+            assert!(matches!(dns.texts(name).await, Err(DnsError::Unknown(_))), "{name}");
+        }
+        assert_eq!(dns.texts("meth").await, Err(DnsError::Nobody));
     }
 
     #[test]

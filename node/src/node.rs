@@ -430,7 +430,7 @@ impl Node {
             }
             _ => None,
         };
-        let mounts = Mounts::new(swarm.clone());
+        let mounts = Mounts::new(swarm.clone(), routing.clone());
         let provider = match &routing {
             Some(routing) if provide.is_enabled => {
                 let starting = Provider::start(provide, routing, self.store(), self.pool(), self.repo_path());

@@ -19,7 +19,7 @@
 //! - [`disk`]: loop devices and mounts that are undone when dropped.
 //! - [`oracle`]: the programs of others that compute CIDs.
 //! - [`strangers`]: the clients of others that drive a daemon, and their scripts.
-//! - [`dns`]: a name server on loopback.
+//! - [`dns`]: a name server on loopback; [`dns_https`]: the same over HTTPS.
 //! - [`goods`]: what peers exchange.
 //! - [`foreign`]: other peers as processes: Kubo, Helia, rust-ipfs.
 //! - [`netns`]: networks that a test makes for itself, and cuts, splits and heals. [`nat`]: an internet with homes behind NATs.
@@ -44,6 +44,7 @@ pub mod car;
 pub mod daemon;
 pub mod disk;
 pub mod dns;
+pub mod dns_https;
 pub mod files_script;
 pub mod foreign;
 pub mod goods;

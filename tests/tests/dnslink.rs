@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 /// A daemon that asks this server for the names of all domains but `.eth`.
 fn peer(dir: &Path, server: &NameServer, config: &[(&str, Value)]) -> Peer {
-    let resolvers = json!({ ".": server.url(), "eth.": "https://dns.invalid/dns-query" });
+    let resolvers = json!({ ".": server.url(), "eth.": "tls://dns.invalid" });
     let config: Vec<_> = [("DNS.Resolvers", resolvers)].into_iter().chain(config.iter().cloned()).collect();
     Peer::start(dir, "peer", &config, None)
 }
@@ -108,15 +108,12 @@ fn a_domain_name_without_one_link_says_what_is_wrong() {
         refused(&peer.run(["cat", &format!("/ipns/{name}")]), &words);
     }
     refused(&peer.run(["name", "resolve", "two-links.example"]), "more than one IPFS content path");
-    refused(
-        &peer.run(["name", "resolve", "vitalik.eth"]),
-        "DNS.Resolvers says to ask https://dns.invalid/dns-query",
-    );
+    refused(&peer.run(["name", "resolve", "vitalik.eth"]), "DNS.Resolvers says to ask tls://dns.invalid");
     refused(&peer.run(["name", "resolve", "not a name"]), "cannot resolve: \"/ipns/not a name\"");
     refused(&peer.run(["name", "resolve", "--offline", "nowhere.example"]), "this node is not online");
     let page = Ask::new("GET", "/ipns/nowhere.example").send(peer.daemon().gateway());
     assert!(page.status() >= 400 && page.text().contains("DNSLink lookup"), "{}", page.text());
     assert!(!server.asked().iter().any(|name| name.contains("eth")), "{:?}", server.asked());
     let said = peer.daemon().stderr();
-    assert!(said.contains("no DNS over HTTPS"), "{said}");
+    assert!(said.contains("tls://dns.invalid cannot be asked"), "{said}");
 }

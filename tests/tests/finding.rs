@@ -87,6 +87,19 @@ fn a_peer_is_found_by_its_id_with_kubos_events() {
 }
 
 #[test]
+fn a_peer_is_reached_by_its_id_alone() {
+    let dir = temporary("finding-reach");
+    let [one, _middle, other] = three(dir.path());
+    let pinged = other.run(["ping", "-n", "1", "--timeout=60s", one.id()]).ok().out();
+    assert!(pinged.contains("Pong received"), "{pinged}");
+    let late = peer(dir.path(), "late");
+    late.connect(&other.address("tcp"));
+    wait_for_table(&late, &other);
+    late.run(["swarm", "connect", "--timeout=60s", &format!("/p2p/{}", one.id())]).ok();
+    assert!(late.peers().contains(&one.id().to_owned()));
+}
+
+#[test]
 fn what_nobody_provides_is_not_found_and_what_is_not_here_is_not_announced() {
     let dir = temporary("finding-nothing");
     let [one, _middle, _other] = three(dir.path());

@@ -124,6 +124,31 @@ fn bytes_go_both_ways_and_a_half_that_is_closed_does_not_close_the_other() {
     assert!(table.starts_with("Protocol Listen Address"), "{table}");
 }
 
+/// Waits until a peer is in the routing table of another.
+fn wait_for_table(of: &Peer, peer: &Peer) {
+    wait_until("a peer in the routing table", || {
+        let stats = of.daemon().post("/api/v0/stats/dht?arg=lan").json();
+        if stats.to_string().contains(peer.id()) { Ok(()) } else { Err(stats) }
+    });
+}
+
+#[test]
+fn a_peer_that_is_known_by_its_id_alone_is_looked_for_before_a_stream_is_opened() {
+    let dir = temporary("p2p-unknown");
+    let config = [(ON, json!(true)), ("Routing.LoopbackAddressesOnLanDHT", json!(true))];
+    let [here, middle, there] =
+        ["here", "middle", "there"].map(|name| Peer::start(dir.path(), name, &config, None));
+    for end in [&here, &there] {
+        end.connect(&middle.address("tcp"));
+        wait_for_table(end, &middle);
+        wait_for_table(&middle, end);
+    }
+    there.run(["p2p", "listen", "/x/echo", &multiaddr(server("found: "))]).ok();
+    let address = forward(&here, &there, "/x/echo");
+    assert_eq!(exchange(address, b"me"), b"found: me");
+    assert!(here.peers().contains(&there.id().to_owned()));
+}
+
 #[test]
 fn streams_and_listeners_are_listed_and_closed() {
     let dir = temporary("p2p-close");

@@ -308,3 +308,63 @@ fn a_config_that_kubo_refuses_keeps_the_daemon_from_starting() {
     let refused = node.run(["daemon"]);
     assert!(refused.err().contains("set Provide.Enabled explicitly"), "{}", refused.err());
 }
+
+#[test]
+fn without_the_sweep_each_key_is_announced_by_a_lookup_of_its_own() {
+    let dir = temporary("providing-classic");
+    let config = [("Provide.DHT.SweepEnabled", json!(false)), ("Provide.DHT.MaxWorkers", json!(2))];
+    let node = repo(dir.path(), "one", &config);
+    let early = write(dir.path(), "early", b"before there was a daemon");
+    let early = node.run(["add", "-Q", early.to_str().unwrap()]).ok().cid();
+    let one = Peer::with(node);
+    let alone = one.add(&[], &write(dir.path(), "alone", b"while it was alone"));
+    let middle = peer(dir.path(), "middle", &[]);
+    let other = peer(dir.path(), "other", &[]);
+    join(&one, &middle);
+    join(&other, &middle);
+    let bytes: Vec<u8> = (0..700_000_u32).map(|number| (number % 239) as u8).collect();
+    let cid = one.add(&["--raw-leaves"], &write(dir.path(), "file", &bytes));
+    let chunks = one.run(["refs", "-r", &cid]).ok().out();
+    for announced in [&early, &alone, &cid, chunks.lines().last().unwrap()] {
+        wait_for_provider(&other, announced, &one);
+    }
+
+    let stats = |name: &str| one.daemon().post(&format!("/api/v0/{name}")).json();
+    one.run(["routing", "reprovide"]).ok();
+    let all = blocks(&one).len() as u64;
+    let legacy = wait_until("all keys announced again", || {
+        let figures = stats("provide/stat");
+        assert!(figures["Sweep"].is_null() && figures["FullRT"] == false, "{figures}");
+        if number(&figures, "/Legacy/LastReprovideBatchSize") >= all {
+            Ok(figures["Legacy"].clone())
+        } else {
+            Err(figures)
+        }
+    });
+    assert!(
+        number(&legacy, "/TotalReprovides") >= all && number(&legacy, "/AvgReprovideDuration") > 0,
+        "{legacy}"
+    );
+    assert_ne!(legacy["LastRun"], "0001-01-01T00:00:00Z");
+    assert_eq!(number(&legacy, "/ReprovideInterval"), 22 * 3600 * 1_000_000_000);
+    for old_name in ["stats/provide", "stats/reprovide"] {
+        assert!(stats(old_name)["Legacy"].is_object(), "{old_name}");
+    }
+    let text = one.run(["provide", "stat"]).ok().out();
+    assert!(text.starts_with("TotalReprovides:") && text.contains("LastReprovide:"), "{text}");
+    for (option, words) in [("--all", "cannot use flags with legacy"), ("--lan", "only available for Sweep")]
+    {
+        let refused = one.run(["provide", "stat", option]).failed().err();
+        assert!(refused.contains(words), "{refused}");
+    }
+    one.run(["provide", "clear"]).ok();
+
+    // A start within the interval does not announce all again.
+    let one = Peer::with(one.stop());
+    let again = one.daemon().post("/api/v0/provide/stat").json();
+    assert_eq!(
+        again["Legacy"]["LastRun"].as_str().map(|at| &at[..19]),
+        legacy["LastRun"].as_str().map(|at| &at[..19])
+    );
+    assert_eq!(number(&again, "/Legacy/TotalReprovides"), 0);
+}

@@ -13,6 +13,8 @@ use super::config::line;
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
 use crate::config::parse_multiaddr;
 use crate::keys::parse_peer_id;
+use crate::node::Node;
+use crate::routing::reach;
 use crate::swarm::SwarmHandle;
 use crate::swarm::addresses::split_peer;
 
@@ -44,6 +46,11 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
         .filter(|count| *count > 0)
         .ok_or_else(|| CommandError::new(format!("ping count must be greater than 0, was {count}")))?;
     swarm.book().add(peer, address);
+    if swarm.book().addresses(&peer).is_empty() {
+        let routing = context.open_node().and_then(Node::routing);
+        // What went wrong is said below, or by the first ping.
+        let _ = reach(&swarm, routing, peer, &[]).await;
+    }
     if swarm.book().addresses(&peer).is_empty() {
         return Err(CommandError::new(format!(
             "peer lookup failed: no address of {peer} is known; name one: ping /ip4/.../p2p/{peer}"

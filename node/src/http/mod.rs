@@ -38,6 +38,7 @@ pub use incoming::Incoming;
 pub use limits::Limits;
 pub use remote::Remote;
 pub use server::{Listener, Server};
+pub(crate) use tls::roots_of_system;
 
 /// Who is at the other end of a connection, and which of our addresses it came to. It is an extension of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

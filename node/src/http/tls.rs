@@ -36,7 +36,7 @@ const SYSTEM_BUNDLES: [&str; 5] = [
 ];
 
 /// Whom to trust, as this machine says.
-pub(super) fn roots_of_system() -> io::Result<RootCertStore> {
+pub(crate) fn roots_of_system() -> io::Result<RootCertStore> {
     if let Some(path) = std::env::var_os(BUNDLE_VARIABLE).filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
         let roots = roots_of(&path).map_err(|error| {

@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 
 pub(crate) use endpoint::EndpointError;
 
+use crate::routing::{Routing, reach};
 use crate::swarm::{AcceptError, ConnectError, Incoming, OpenError, SwarmHandle};
 
 /// Streams that are open at once; further ones are closed at once.
@@ -111,7 +112,15 @@ pub(crate) struct Mounts {
     inner: Arc<Mutex<Inner>>,
     /// One for each stream that is open or being opened.
     slots: Arc<Semaphore>,
+    way: Way,
+}
+
+/// How peers are reached.
+#[derive(Debug, Clone)]
+struct Way {
     swarm: SwarmHandle,
+    /// Who finds those whose addresses are not known.
+    routing: Option<Routing>,
 }
 
 #[derive(Debug, Default)]
@@ -153,8 +162,9 @@ impl Inner {
 }
 
 impl Mounts {
-    pub(crate) fn new(swarm: SwarmHandle) -> Self {
-        Self { inner: Arc::default(), slots: Arc::new(Semaphore::new(STREAMS_MAX)), swarm }
+    pub(crate) fn new(swarm: SwarmHandle, routing: Option<Routing>) -> Self {
+        let slots = Arc::new(Semaphore::new(STREAMS_MAX));
+        Self { inner: Arc::default(), slots, way: Way { swarm, routing } }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -163,8 +173,8 @@ impl Mounts {
 
     /// What a task may hold: it must not keep alive what ends it.
     fn weak(&self) -> WeakMounts {
-        let (slots, swarm) = (Arc::clone(&self.slots), self.swarm.clone());
-        WeakMounts { inner: Arc::downgrade(&self.inner), slots, swarm }
+        let (slots, way) = (Arc::clone(&self.slots), self.way.clone());
+        WeakMounts { inner: Arc::downgrade(&self.inner), slots, way }
     }
 
     /// Takes TCP connections at `listen`, and carries each to a peer that serves the protocol.
@@ -198,10 +208,10 @@ impl Mounts {
         let name = protocol_of(protocol)?;
         endpoint::address(target)?;
         self.check_room()?;
-        let incoming = self.swarm.streams().accept(name)?;
+        let incoming = self.way.swarm.streams().accept(name)?;
         let listener = Listener {
             protocol: protocol.to_owned(),
-            listen: endpoint::of_peer(self.swarm.peer_id()),
+            listen: endpoint::of_peer(self.way.swarm.peer_id()),
             target: target.clone(),
         };
         let serving = Serving { protocol: protocol.to_owned(), target: target.clone(), report };
@@ -224,7 +234,7 @@ impl Mounts {
     /// Who listens: first for TCP connections, then for streams.
     pub(crate) fn listeners(&self) -> Vec<Listener> {
         let mut all: Vec<Listener> = self.lock().listeners.values().map(|it| it.listener.clone()).collect();
-        all.sort_by_key(|listener| listener.listen == endpoint::of_peer(self.swarm.peer_id()));
+        all.sort_by_key(|listener| listener.listen == endpoint::of_peer(self.way.swarm.peer_id()));
         all
     }
 
@@ -260,7 +270,7 @@ fn protocol_of(text: &str) -> Result<StreamProtocol, ListenError> {
 struct WeakMounts {
     inner: Weak<Mutex<Inner>>,
     slots: Arc<Semaphore>,
-    swarm: SwarmHandle,
+    way: Way,
 }
 
 impl WeakMounts {
@@ -346,8 +356,9 @@ async fn accept(tcp: TcpListener, mounts: WeakMounts, protocol: StreamProtocol, 
         let (mounts, protocol) = (mounts.clone(), protocol.clone());
         tokio::spawn(async move {
             let opening = async {
-                mounts.swarm.connect(peer, &[]).await?;
-                Ok::<_, DialError>(mounts.swarm.streams().open(peer, protocol.clone()).await?)
+                let Way { swarm, routing } = &mounts.way;
+                reach(swarm, routing.as_ref(), peer, &[]).await?;
+                Ok::<_, DialError>(swarm.streams().open(peer, protocol.clone()).await?)
             };
             match timeout(DIAL_TIME_MAX, opening).await {
                 Ok(Ok(stream)) => {

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use holdfast_dht::kad::{KadId, Key, Scope};
-use holdfast_dht::sweep::Reprovider;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::announcer::Announcer;
 use super::table::{Table, TableError};
 use crate::pool::Pool;
 
@@ -52,7 +52,7 @@ pub(super) struct Feeder {
     pub(super) table: Arc<Table>,
     pub(super) pool: Pool,
     pub(super) scope: Scope,
-    pub(super) sweep: Reprovider,
+    pub(super) sweep: Announcer,
 }
 
 impl Feeder {

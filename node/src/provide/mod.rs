@@ -6,8 +6,11 @@
 //! ```
 //! The keys of the strategy lie in the table in the order of the key space, so that a sweep reads a region as one range
 //! ([`holdfast_dht::sweep`]). New ones are announced as soon as there is somebody to tell; all of them again once an interval.
-//! The root of what was added goes out at once, past all that ([`FastProvide`]).
+//! The root of what was added goes out at once, past all that ([`FastProvide`]). With `Provide.DHT.SweepEnabled=false` each key
+//! has a lookup of its own instead (`classic`), in one DHT.
 
+mod announcer;
+mod classic;
 mod fast;
 mod feed;
 mod intake;
@@ -34,11 +37,14 @@ use tokio::time::timeout;
 use crate::pool::{Pool, PoolError};
 use crate::routing::Routing;
 
+pub use classic::ClassicStats;
 pub use fast::{FastProvide, FastProvideError};
 pub use settings::{ProvideConfigError, ProvideSettings};
 pub use strategy::{Content, Strategy, StrategyError};
 pub use table::TableError;
 
+use announcer::Announcer;
+use classic::{Classic, ClassicParams};
 use fast::Fast;
 use feed::{Feed, Feeder};
 use intake::{Intake, Noter};
@@ -78,7 +84,7 @@ struct Inner {
     pool: Pool,
     table: Arc<Table>,
     intake: Arc<Intake>,
-    sweeps: Vec<(Scope, Reprovider)>,
+    sweeps: Vec<(Scope, Announcer)>,
     fast: Fast,
     is_stopping: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -122,7 +128,7 @@ impl Provider {
         pool: &Pool,
         folder: &Path,
     ) -> Result<Self, ProvideError> {
-        let scopes = vec![Scope::Wan, Scope::Lan];
+        let scopes = if settings.is_sweep { vec![Scope::Wan, Scope::Lan] } else { vec![classic::SCOPE] };
         let table = Arc::new(Table::new(store.clone(), scopes.clone()));
         let began = {
             let (table, strategy, resumes) = (Arc::clone(&table), settings.strategy, settings.resumes);
@@ -136,20 +142,32 @@ impl Provider {
         for (scope, state) in scopes.into_iter().zip(began.states) {
             let feed = Arc::new(Feed::default());
             let (table, pool) = (Arc::clone(&table), pool.clone());
-            let keys = SweepKeys {
-                table: Arc::clone(&table),
-                pool: pool.clone(),
-                scope,
-                is_ready: ready.clone(),
-                feed: Arc::clone(&feed),
+            let sweep = if settings.is_sweep {
+                let keys = SweepKeys {
+                    table: Arc::clone(&table),
+                    pool: pool.clone(),
+                    scope,
+                    is_ready: ready.clone(),
+                    feed: Arc::clone(&feed),
+                };
+                let (dht, config) = (routing.dht(scope).clone(), settings.sweep.clone());
+                let (sweep, task) = Reprovider::start(dht, Arc::new(keys), config, state.as_deref());
+                tasks.push(tokio::spawn(task));
+                Announcer::Sweep(sweep)
+            } else {
+                let classic = Classic::new(ClassicParams {
+                    routing: routing.clone(),
+                    table: Arc::clone(&table),
+                    pool: pool.clone(),
+                    feed: Arc::clone(&feed),
+                    workers_max: settings.sweep.workers_max,
+                    interval: settings.sweep.interval,
+                    state,
+                });
+                tasks.push(tokio::spawn(classic.clone().run_new()));
+                tasks.push(tokio::spawn(classic.clone().run_again(ready.clone())));
+                Announcer::Classic(classic)
             };
-            let (sweep, task) = Reprovider::start(
-                routing.dht(scope).clone(),
-                Arc::new(keys),
-                settings.sweep.clone(),
-                state.as_deref(),
-            );
-            tasks.push(tokio::spawn(task));
             let feeder = Feeder { feed: Arc::clone(&feed), table, pool, scope, sweep: sweep.clone() };
             tasks.push(tokio::spawn(feeder.run()));
             sweeps.push((scope, sweep));
@@ -200,7 +218,12 @@ impl Provider {
         &self.inner.settings
     }
 
-    /// What `provide stat` shows of one DHT.
+    /// What `provide stat` shows where each key has a lookup of its own; none of a sweep.
+    pub fn classic_stats(&self) -> Option<ClassicStats> {
+        self.inner.sweeps.iter().find_map(|(_, announcer)| announcer.classic()).map(Classic::stats)
+    }
+
+    /// What `provide stat` shows of the sweep of one DHT. It fails where there is none.
     pub async fn stats(&self, scope: Scope) -> Result<SweepStats, ProvideError> {
         let waiting = self.inner.table.waiting_len(scope);
         let mut stats = self.sweep(scope)?.stats().await?;
@@ -268,7 +291,7 @@ impl Provider {
 
     fn sweep(&self, scope: Scope) -> Result<&Reprovider, ProvideError> {
         let found = self.inner.sweeps.iter().find(|(of, _)| *of == scope);
-        found.map(|(_, sweep)| sweep).ok_or(ProvideError::Closed(ReproviderError))
+        found.and_then(|(_, announcer)| announcer.sweep()).ok_or(ProvideError::Closed(ReproviderError))
     }
 }
 

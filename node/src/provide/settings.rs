@@ -61,7 +61,7 @@ pub struct ProvideSettings {
     pub strategy: Strategy,
     /// `DHT.ResumeEnabled`: go on after a restart where the schedule was. Default: yes.
     pub resumes: bool,
-    /// `DHT.SweepEnabled`. Default: yes. There is nothing but the sweep; without it, `routing reprovide` is allowed.
+    /// `DHT.SweepEnabled`. Default: yes. Without it each key has a lookup of its own, and `routing reprovide` is allowed.
     pub is_sweep: bool,
     /// The rest of `DHT`.
     pub sweep: SweepConfig,

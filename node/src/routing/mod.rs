@@ -177,6 +177,11 @@ impl Routing {
         self.dht(scope).stats().await
     }
 
+    /// Whether there is anybody to ask.
+    pub(crate) fn knows_anybody(&self) -> bool {
+        self.wan.table_len() > 0 || self.lan.table_len() > 0
+    }
+
     /// The DHT that single keys are announced in.
     fn outer(&self) -> &Handle {
         if self.wan.table_len() > 0 { &self.wan } else { &self.lan }

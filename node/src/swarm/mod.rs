@@ -6,7 +6,7 @@
 //! ([`book`]).
 //!
 //! # Map
-//! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes; [`meter`] counts them; `behaviour` names
+//! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes; `resolve` and `named` resolve names in addresses; [`meter`] counts them; `behaviour` names
 //! the protocols, of which `identify`, `ping`, `mdns`, `autonat_server`, `streams` and `gate` are wrapped or made here; `task` runs it all.
 
 pub mod addresses;
@@ -20,6 +20,7 @@ mod handle;
 mod identify;
 mod mdns;
 pub mod meter;
+mod named;
 mod ping;
 mod psk;
 mod redial;

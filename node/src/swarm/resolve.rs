@@ -7,6 +7,7 @@ use libp2p::Multiaddr;
 use multiaddr::Protocol;
 use tokio::time::timeout;
 
+use super::named::NAMES_MAX;
 use crate::dns::{Dns, DnsError, DnsSettings};
 
 /// Names inside names that are followed, as go-multiaddr-dns.
@@ -36,6 +37,9 @@ pub enum ResolveError {
     /// It took too long.
     #[error("resolving {0}: no answer within 10 seconds")]
     Timeout(Multiaddr),
+    /// Its names, and those of the other addresses that are dialled with it, are too many.
+    #[error("resolving {0}: the peer's addresses hold more names than a dial may ask for ({NAMES_MAX})")]
+    TooManyNames(Multiaddr),
 }
 
 /// Resolves names. Cheap to clone.
@@ -57,12 +61,26 @@ impl Resolver {
 
     /// Every address that `address` stands for: itself where it holds no name. At most 100, each once.
     pub async fn resolve(&self, address: &Multiaddr) -> Result<Vec<Multiaddr>, ResolveError> {
-        if name_in(address).is_none() {
+        self.resolve_within(address, &|| true).await
+    }
+
+    /// The same, where each name is asked for only if `may_ask` lets it.
+    pub(super) async fn resolve_within(
+        &self,
+        address: &Multiaddr,
+        may_ask: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<Vec<Multiaddr>, ResolveError> {
+        if !holds_name(address) {
             return Ok(vec![address.clone()]);
         }
-        let resolving = resolve(&self.dns, address);
+        let resolving = resolve(&self.dns, address, may_ask);
         timeout(TIME_MAX, resolving).await.unwrap_or_else(|_| Err(ResolveError::Timeout(address.clone())))
     }
+}
+
+/// Whether there is a name in an address.
+pub(super) fn holds_name(address: &Multiaddr) -> bool {
+    name_in(address).is_some()
 }
 
 /// The first name in an address, and where it stands.
@@ -74,7 +92,11 @@ fn name_in(address: &Multiaddr) -> Option<(usize, Protocol<'static>)> {
     names.next()
 }
 
-async fn resolve(dns: &Dns, address: &Multiaddr) -> Result<Vec<Multiaddr>, ResolveError> {
+async fn resolve(
+    dns: &Dns,
+    address: &Multiaddr,
+    may_ask: &(dyn Fn() -> bool + Send + Sync),
+) -> Result<Vec<Multiaddr>, ResolveError> {
     let mut open = vec![(address.clone(), 0_usize)];
     let mut done = Vec::new();
     let mut last_error = None;
@@ -87,6 +109,10 @@ async fn resolve(dns: &Dns, address: &Multiaddr) -> Result<Vec<Multiaddr>, Resol
             continue;
         };
         if depth >= DEPTH_MAX {
+            continue;
+        }
+        if !may_ask() {
+            last_error = Some(ResolveError::TooManyNames(address.clone()));
             continue;
         }
         match answers(dns, &next, place, &name).await {
@@ -117,56 +143,61 @@ async fn answers(
     place: usize,
     name: &Protocol<'static>,
 ) -> Result<Vec<Multiaddr>, ResolveError> {
-    let lookup = |name: &str, error: &dyn std::fmt::Display| ResolveError::Lookup {
-        name: name.to_owned(),
-        reason: error.to_string(),
-    };
-    let (Protocol::Dns(host) | Protocol::Dns4(host) | Protocol::Dns6(host) | Protocol::Dnsaddr(host)) = name
-    else {
-        return Ok(Vec::new());
-    };
-    let resolver = dns.resolver(host).map_err(|error| match error {
+    let failed = |name: &str, error: DnsError| match error {
         DnsError::Nobody => ResolveError::NoResolver(address.clone()),
-        error => lookup(host, &error),
-    })?;
-    let with = |part: Protocol<'static>| address.replace(place, |_| Some(part));
+        error => ResolveError::Lookup { name: name.to_owned(), reason: error.to_string() },
+    };
+    let with = |part: Protocol<'static>| with_ip(address, place, part);
     match name {
         Protocol::Dnsaddr(host) => {
             let query = format!("_dnsaddr.{host}");
             let records =
-                resolver.txt_lookup(query.as_str()).await.map_err(|error| lookup(&query, &error))?;
+                dns.records(&query, RecordType::TXT).await.map_err(|error| failed(&query, error))?;
             let suffix: Multiaddr = address.iter().skip(place + 1).collect();
             let prefix: Multiaddr = address.iter().take(place).collect();
-            let texts = records.answers().iter().filter_map(|record| match &record.data {
+            let texts = records.iter().filter_map(|record| match &record.data {
                 RData::TXT(text) => Some(text.txt_data.concat()),
                 _ => None,
             });
             Ok(texts.filter_map(|text| from_txt(&text, &prefix, &suffix)).collect())
         }
         Protocol::Dns4(host) => {
-            let found =
-                resolver.lookup(host.as_ref(), RecordType::A).await.map_err(|error| lookup(host, &error))?;
-            Ok(ips(found.answers())
-                .filter(|part| matches!(part, Protocol::Ip4(_)))
-                .filter_map(with)
-                .collect())
+            let records = dns.records(host, RecordType::A).await.map_err(|error| failed(host, error))?;
+            Ok(ips(&records).filter(|part| matches!(part, Protocol::Ip4(_))).filter_map(with).collect())
         }
         Protocol::Dns6(host) => {
-            let found = resolver
-                .lookup(host.as_ref(), RecordType::AAAA)
-                .await
-                .map_err(|error| lookup(host, &error))?;
-            Ok(ips(found.answers())
-                .filter(|part| matches!(part, Protocol::Ip6(_)))
-                .filter_map(with)
-                .collect())
+            let records = dns.records(host, RecordType::AAAA).await.map_err(|error| failed(host, error))?;
+            Ok(ips(&records).filter(|part| matches!(part, Protocol::Ip6(_))).filter_map(with).collect())
         }
         Protocol::Dns(host) => {
-            let found = resolver.lookup_ip(host.as_ref()).await.map_err(|error| lookup(host, &error))?;
-            Ok(found.iter().map(Protocol::from).filter_map(with).collect())
+            let found = dns.ips(host).await.map_err(|error| failed(host, error))?;
+            Ok(found.into_iter().map(Protocol::from).filter_map(with).collect())
         }
         _ => Ok(Vec::new()),
     }
+}
+
+/// The address with an IP address in the place of a name. Over TLS, the server is still told and checked by its name.
+fn with_ip(address: &Multiaddr, place: usize, ip: Protocol<'static>) -> Option<Multiaddr> {
+    let mut parts: Vec<Protocol<'_>> = address.iter().collect();
+    let (Protocol::Dns(host) | Protocol::Dns4(host) | Protocol::Dns6(host)) =
+        std::mem::replace(parts.get_mut(place)?, ip)
+    else {
+        return None;
+    };
+    let behind =
+        (parts.get(place + 1).cloned(), parts.get(place + 2).cloned(), parts.get(place + 3).cloned());
+    match behind {
+        (Some(Protocol::Tcp(_)), Some(Protocol::Tls), Some(Protocol::Ws(_))) => {
+            parts.insert(place + 3, Protocol::Sni(host));
+        }
+        (Some(Protocol::Tcp(_)), Some(Protocol::Wss(path)), _) => {
+            let over_tls = [Protocol::Tls, Protocol::Sni(host), Protocol::Ws(path)];
+            drop(parts.splice(place + 2..=place + 2, over_tls));
+        }
+        _ => {}
+    }
+    Some(parts.into_iter().collect())
 }
 
 fn ips(records: &[hickory_resolver::proto::rr::Record]) -> impl Iterator<Item = Protocol<'static>> + '_ {
@@ -202,6 +233,20 @@ mod tests {
         assert_eq!(from("dnsaddr=/ip4/192.0.2.1/tcp/4001".to_owned(), &suffix), None);
         assert_eq!(from(whole, &suffix), None);
         assert_eq!(from("dnsaddr=nonsense".to_owned(), &suffix), None);
+    }
+
+    #[test]
+    fn what_is_reached_over_tls_keeps_its_name() {
+        for (named, expected) in [
+            ("/dns4/a.example/tcp/1", "/ip4/192.0.2.1/tcp/1"),
+            ("/dns/a.example/udp/1/quic-v1", "/ip4/192.0.2.1/udp/1/quic-v1"),
+            ("/dns4/a.example/tcp/443/tls/ws", "/ip4/192.0.2.1/tcp/443/tls/sni/a.example/ws"),
+            ("/dns4/a.example/tcp/443/wss", "/ip4/192.0.2.1/tcp/443/tls/sni/a.example/ws"),
+            ("/dns4/a.example/tcp/443/tls/sni/b.example/ws", "/ip4/192.0.2.1/tcp/443/tls/sni/b.example/ws"),
+        ] {
+            let found = with_ip(&named.parse().unwrap(), 0, Protocol::Ip4([192, 0, 2, 1].into()));
+            assert_eq!(found.unwrap().to_string(), expected);
+        }
     }
 
     #[tokio::test]

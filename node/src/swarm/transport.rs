@@ -17,6 +17,8 @@ use std::task::{Context, Poll};
 
 use super::filters::Filters;
 use super::meter::Meter;
+use super::named::ByName;
+use super::resolve::Resolver;
 use super::security::{Security, SecurityError, SecurityOrder};
 use super::yamux::{STREAMS_MAX, Yamux};
 
@@ -78,11 +80,13 @@ pub(super) struct TransportParams<'p> {
     pub(super) meter: Meter,
     pub(super) filters: Filters,
     pub(super) relay: Option<relay::client::Transport>,
+    /// Who resolves names in addresses that peers told.
+    pub(super) resolver: Resolver,
 }
 
 /// Makes all transports that were chosen.
 pub(super) fn build(params: TransportParams<'_>) -> Result<Transports, TransportBuildError> {
-    let TransportParams { key, choice, psk, meter, filters, relay } = params;
+    let TransportParams { key, choice, psk, meter, filters, relay, resolver } = params;
     if choice.security.tls.is_none() && choice.security.noise.is_none() {
         return Err(TransportBuildError::NoSecurity);
     }
@@ -113,7 +117,8 @@ pub(super) fn build(params: TransportParams<'_>) -> Result<Transports, Transport
         let tcp = tcp.map(|socket, _| BufReader::with_capacity(TCP_READ_BYTES, socket)).boxed();
         all = either(all, protected(tcp, psk, &security, &meter));
     }
-    Ok(Guarded { inner: all, filters }.boxed())
+    // The filters see what the names stand for.
+    Ok(ByName::new(Guarded { inner: all, filters }.boxed(), resolver).boxed())
 }
 
 fn either(first: Transports, second: Transports) -> Transports {

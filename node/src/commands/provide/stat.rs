@@ -11,9 +11,13 @@ use super::super::registry::{Command, CommandError, Needs, Opt, Request, Respons
 use super::super::{Context, planned};
 use super::stat_text::text;
 use crate::node::Node;
+use crate::provide::ClassicStats;
 
 /// How Go writes a time that is not set.
-const NO_TIME: &str = "0001-01-01T00:00:00Z";
+pub(super) const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// Kubo's words where there is no sweep of the local network.
+const NO_LAN: &str = "LAN stats only available for Sweep provider with Dual DHT";
 
 /// The command, under one of its names.
 pub(in crate::commands) fn stat(name: &'static str) -> Command {
@@ -22,7 +26,7 @@ pub(in crate::commands) fn stat(name: &'static str) -> Command {
         .help(
             "Shows how far announcing is: what waits, what is scheduled, who takes it. Without options a summary; --all shows \
              everything, each section has an option of its own. Times are in UTC.\n\nThe figures are those of the WAN DHT; \
-             --lan shows those of the local network.",
+             --lan shows those of the local network. With Provide.DHT.SweepEnabled=false there are only a few, and no options.",
         )
         .status(status)
         .opt(Opt::bool("lan", "Show stats for LAN DHT only."))
@@ -45,6 +49,12 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
     let node = context.open_node().ok_or_else(|| CommandError::new(planned::OFFLINE_COMMAND))?;
     let lan = request.bool("lan");
     let Some(provider) = node.provider() else { return Err(CommandError::new(nothing(node, lan))) };
+    if let Some(stats) = provider.classic_stats() {
+        if lan {
+            return Err(CommandError::new(NO_LAN));
+        }
+        return Ok(Response::One(json!({ "Sweep": null, "Legacy": legacy(&stats), "FullRT": false })));
+    }
     let scope = if lan { Scope::Lan } else { Scope::Wan };
     let stats = provider.stats(scope).await.map_err(CommandError::from_error)?;
     Ok(Response::One(json!({ "Sweep": sweep(&stats), "Legacy": null, "FullRT": false })))
@@ -53,7 +63,7 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
 /// Why there are no figures. The first words are Kubo's.
 fn nothing(node: &Node, lan: bool) -> String {
     if lan {
-        return "LAN stats only available for Sweep provider with Dual DHT".to_owned();
+        return NO_LAN.to_owned();
     }
     let why = if node.routing().is_none() { "Routing.Type is none" } else { "Provide.Enabled is false" };
     format!("stats not available with current routing system: nothing is announced, for {why}")
@@ -61,6 +71,17 @@ fn nothing(node: &Node, lan: bool) -> String {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn legacy(stats: &ClassicStats) -> Value {
+    json!({
+        "TotalReprovides": stats.reprovided,
+        "LastReprovideBatchSize": stats.last_keys,
+        "ReprovideInterval": nanos(stats.interval),
+        "AvgReprovideDuration": nanos(stats.key_duration),
+        "LastReprovideDuration": nanos(stats.last_duration),
+        "LastRun": stats.last_run.map_or_else(|| NO_TIME.to_owned(), |at| at.to_string()),
+    })
 }
 
 fn sweep(stats: &SweepStats) -> Value {

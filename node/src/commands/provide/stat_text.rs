@@ -37,14 +37,21 @@ enum As {
 }
 
 pub(super) fn text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {
+    let all = call.bool("all");
+    let chosen = SECTIONS.iter().filter(|section| call.bool(section)).count() + usize::from(all);
+    if let Some(figures) = value.get("Legacy").filter(|figures| figures.is_object()) {
+        if chosen > 0 {
+            return Err(CommandError::new("cannot use flags with legacy provide stats"));
+        }
+        out.extend_from_slice(legacy(figures).as_bytes());
+        return Ok(());
+    }
     let Some(sweep) = value.get("Sweep").filter(|sweep| sweep.is_object()) else {
         return Err(CommandError::new("no provide stats available"));
     };
-    let all = call.bool("all");
     if call.bool("compact") && !all {
         return Err(CommandError::new("--compact requires --all flag"));
     }
-    let chosen = SECTIONS.iter().filter(|section| call.bool(section)).count() + usize::from(all);
     let mut sheet = Sheet {
         sweep,
         brief: chosen == 0,
@@ -62,6 +69,23 @@ pub(super) fn text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), 
     sheet.workers(shows("workers"));
     out.extend_from_slice(sheet.text().as_bytes());
     Ok(())
+}
+
+/// The figures of announcing without a sweep.
+fn legacy(figures: &Value) -> String {
+    let figure = |name: &str, form: As| written(number(figures, &format!("/{name}")), form);
+    let mut lines = vec![
+        ("TotalReprovides:", figure("TotalReprovides", As::Number)),
+        ("AvgReprovideDuration:", figure("AvgReprovideDuration", As::Duration)),
+        ("LastReprovideDuration:", figure("LastReprovideDuration", As::Duration)),
+    ];
+    let last = date_and_time(figures.get("LastRun").and_then(Value::as_str).unwrap_or_default());
+    if last != "N/A" {
+        lines.push(("LastReprovide:", last));
+    }
+    let lines: Vec<String> = lines.into_iter().map(|(name, figure)| format!("{name}\t{figure}")).collect();
+    let cells: Vec<Vec<&str>> = lines.iter().map(|line| line.split('\t').collect()).collect();
+    aligned(&cells, 1)
 }
 
 /// The lines, in one column or two.
@@ -411,12 +435,16 @@ mod tests {
     }
 
     fn shown(options: &[&str]) -> Result<String, String> {
+        shown_of(&figures(), options)
+    }
+
+    fn shown_of(figures: &Value, options: &[&str]) -> Result<String, String> {
         let registry = crate::commands::registry();
         let path = registry.find(&["provide", "stat"]).unwrap();
         let options: Vec<_> = options.iter().map(|name| RawOption::new(*name, "")).collect();
         let call = Registry::call(&path, &options, Door::Http).unwrap();
         let mut out = Vec::new();
-        text(&call, &figures(), &mut out).map_err(|error| error.to_string())?;
+        text(&call, figures, &mut out).map_err(|error| error.to_string())?;
         Ok(String::from_utf8(out).unwrap())
     }
 
@@ -437,6 +465,24 @@ Total CIDs provided: 1k           (1,200)
             lines.collect::<Vec<_>>()
         };
         assert_eq!(squeezed(&shown(&[]).unwrap()), squeezed(expected));
+    }
+
+    #[test]
+    fn without_a_sweep_there_are_few_figures_and_no_sections() {
+        let figures = |last_run: &str| {
+            json!({ "Sweep": null, "Legacy": {
+                "TotalReprovides": 12_345, "LastReprovideBatchSize": 5, "ReprovideInterval": 79_200_000_000_000_u64,
+                "AvgReprovideDuration": 1_234_567, "LastReprovideDuration": 3_723_456_000_000_u64, "LastRun": last_run,
+            }, "FullRT": false })
+        };
+        let lines = "TotalReprovides:       12k       (12,345)\n\
+                     AvgReprovideDuration:  1.234ms\n\
+                     LastReprovideDuration: 1h2m3.4s\n";
+        assert_eq!(shown_of(&figures(super::super::stat::NO_TIME), &[]).unwrap(), lines);
+        let text = shown_of(&figures("2026-01-02T03:04:05Z"), &[]).unwrap();
+        assert!(text.ends_with("LastReprovide:         2026-01-02 03:04:05\n"), "{text}");
+        let refused = shown_of(&figures("2026-01-02T03:04:05Z"), &["all"]).unwrap_err();
+        assert_eq!(refused, "cannot use flags with legacy provide stats");
     }
 
     #[test]

@@ -3,12 +3,14 @@
 use super::{of_action, peers_of_args, strings, strings_text};
 use crate::commands::registry::{Arg, Command, CommandError, Needs, Request, Response};
 use crate::commands::{Context, planned};
+use crate::node::Node;
+use crate::routing::reach;
 
 pub(super) fn connect() -> Command {
     Command::new("connect", "Open connection to a given peer.")
         .help(
             "Sees to it that there is a connection. The address is advice: others that are known of the peer are tried too, \
-             and where there is a connection already, it is enough.\n\nExample:\n\n  {program} swarm connect \
+             and where there is a connection already, it is enough. Where none of them leads to it, the DHT is asked.\n\nExample:\n\n  {program} swarm connect \
              /ip4/192.0.2.1/tcp/4001/p2p/12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5",
         )
         .arg(Arg::text("address", "Address of peer to connect to.").required().variadic().stdin())
@@ -25,8 +27,8 @@ async fn run_connect(context: Context, request: Request) -> Result<Response, Com
     let mut done = Vec::new();
     for (peer, addresses) in peers_of_args(swarm, request.args()).await? {
         let what = format!("connect {peer}");
-        swarm
-            .connect(peer, &addresses)
+        let routing = context.open_node().and_then(Node::routing);
+        reach(swarm, routing, peer, &addresses)
             .await
             .map_err(|error| CommandError::new(format!("{what} failure: {error}")))?;
         done.push(format!("{what} success"));

@@ -18,6 +18,7 @@ use libp2p::{Multiaddr, PeerId};
 pub use counter::Traffic;
 pub(super) use muxer::Metered;
 
+use super::resolve::holds_name;
 use counter::Counter;
 
 /// Protocols that are counted apart; what comes after them is counted under [`OTHER`]. Peers choose what they open, but
@@ -185,11 +186,13 @@ impl Meter {
         all
     }
 
-    /// The protocols of the streams between us and a peer's address; empty texts where one is not agreed on yet.
+    /// The protocols of the streams between us and a peer's address; empty texts where one is not agreed on yet. A connection
+    /// that was dialled by a name is known here by what the name stood for: those of all connections to the peer are given.
     pub(super) fn streams(&self, peer: &PeerId, address: &Multiaddr) -> Vec<String> {
         let Some(peer) = lock(&self.shared.peers).get(peer).map(Arc::clone) else { return Vec::new() };
         let connections: Vec<_> = lock(&peer.connections).iter().filter_map(Weak::upgrade).collect();
-        let here = connections.iter().filter(|connection| connection.address == *address);
+        let is_named = holds_name(address);
+        let here = connections.iter().filter(|connection| is_named || connection.address == *address);
         let mut names: Vec<String> =
             here.flat_map(|connection| connection.protocols()).map(|name| name.to_string()).collect();
         names.sort_unstable();

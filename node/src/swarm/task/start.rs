@@ -87,6 +87,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         Some((transport, behaviour)) => (Some(transport), Some(behaviour)),
         None => (None, None),
     };
+    let resolver = Resolver::new(&settings.dns);
     let transports = transport::build(TransportParams {
         key: &key,
         choice: settings.transports,
@@ -94,6 +95,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         meter: meter.clone(),
         filters: filters.clone(),
         relay: relay_transport,
+        resolver: resolver.clone(),
     })?;
     let (streams, stream_behaviour) = streams::new();
     let wan_serves_when_reachable = protocols.wan_serves_when_reachable;
@@ -132,7 +134,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         filters,
         book,
         worth: worth.clone(),
-        resolver: Resolver::new(&settings.dns),
+        resolver,
         streams,
         local: local_seen,
         warnings: Mutex::new(settings.warnings),

@@ -14,8 +14,10 @@ use libp2p_identity::Keypair;
 use tokio::time::sleep;
 
 use super::{listening, node, plain, settings, until};
+use crate::dns::DnsSettings;
 use crate::swarm::filters::Filters;
 use crate::swarm::meter::{Meter, StreamLimits};
+use crate::swarm::resolve::Resolver;
 use crate::swarm::transport::{TransportChoice, TransportParams, build};
 
 /// Streams that it keeps open, the first ones: more than the node lets it.
@@ -33,6 +35,7 @@ async fn bare_connection(to: &Multiaddr) -> StreamMuxerBox {
         meter: Meter::new(none),
         filters: Filters::default(),
         relay: None,
+        resolver: Resolver::new(&DnsSettings::NOBODY),
     })
     .unwrap();
     let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
