@@ -216,7 +216,9 @@ impl Inner {
     pub(crate) fn tell(&self, happened: Happened<'_>) {
         // Not under the lock: a watcher may be dropped in its own call.
         let watchers: Vec<Arc<Watcher>> = read(&self.watchers).iter().filter_map(Weak::upgrade).collect();
-        watchers.iter().for_each(|watcher| watcher(happened));
+        for watcher in &watchers {
+            watcher(happened);
+        }
     }
 
     pub(crate) fn generation(&self) -> u64 {
