@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use holdfast_tests::ask::Ask;
 use holdfast_tests::daemon::{DAEMON_TIME_MAX, Daemon, RawAnswer};
-use holdfast_tests::need::temporary;
+use holdfast_tests::need::{json as json_file, temporary, workspace};
 use holdfast_tests::run::Node;
 use holdfast_tests::wait::wait_until;
 use serde_json::{Value, json};
@@ -83,6 +83,69 @@ fn a_scrape_moves_with_what_the_daemon_does() {
     }
     assert!(grew("ipfs_cache_misses_total") >= 1.0, "{after:#?}");
     assert!(after["holdfast_requests_active"] < 0.5, "none runs any more");
+    daemon.stop();
+}
+
+/// The metrics that the queries of the shipped dashboard name, those that fill its choices too.
+fn dashboard_metrics() -> BTreeSet<String> {
+    fn queries(value: &Value, found: &mut Vec<String>) {
+        let inner: Vec<(Option<&str>, &Value)> = match value {
+            Value::Array(list) => list.iter().map(|value| (None, value)).collect(),
+            Value::Object(object) => object.iter().map(|(key, value)| (Some(key.as_str()), value)).collect(),
+            _ => return,
+        };
+        for (key, value) in inner {
+            match value {
+                Value::String(text) if matches!(key, Some("expr" | "query")) => found.push(text.clone()),
+                value => queries(value, found),
+            }
+        }
+    }
+    let file = workspace().join("contrib/grafana/holdfast.json");
+    let mut found = Vec::new();
+    queries(&json_file(&file), &mut found);
+    let ours = |word: &&str| ["ipfs_", "holdfast_", "process_"].iter().any(|prefix| word.starts_with(prefix));
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    found.iter().flat_map(|query| query.split(|c| !is_part(c)).filter(ours)).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_metric_of_the_shipped_dashboard_is_there_after_one_add_and_one_page() {
+    let asked = dashboard_metrics();
+    assert!(asked.len() >= 30, "are the queries read rightly? {asked:?}");
+    let (_dir, node) = repo("observe-dashboard");
+    let daemon = Daemon::start(&node, &[]);
+    let cid = node.run_with(["add", "-Q"], b"on the dashboard").ok().cid();
+    Ask::new("GET", &format!("/ipfs/{cid}")).send(daemon.gateway()).ok();
+    wait_until("all metrics of the dashboard", || {
+        let seen: BTreeSet<String> =
+            scrape(&daemon).into_keys().map(|name| name.split('{').next().unwrap().to_owned()).collect();
+        let missing: Vec<&String> = asked.difference(&seen).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("missing: {missing:?}")) }
+    });
+    daemon.stop();
+}
+
+#[test]
+fn the_health_report_has_the_users_fields_from_what_really_happened() {
+    let (_dir, node) = repo("observe-health");
+    // Without a network only the commands below ask for blocks.
+    let daemon = Daemon::alone(&node, &[]);
+    let cid = node.run_with(["add", "-Q"], b"healthy").ok().cid();
+    assert_eq!(node.run(["cat", &cid]).ok().out(), "healthy");
+    node.run(["cat", "QmPZ9gcCEpqKTo6aq61g2nXGUhM4iCL3ewB6LDXZCtioEB"]).failed();
+    let report = get(&daemon, "/api/v1/ipfs/health", "").json();
+    assert_eq!(report["status"], "healthy");
+    assert_eq!(report["nodes"], json!({ "total": 1, "healthy": 1, "unhealthy": 0 }));
+    let performance = report["performance"].as_object().unwrap();
+    let names: Vec<&str> = performance.keys().map(String::as_str).collect();
+    assert_eq!(names, ["avg_response_time", "cache_hit_rate", "operations_per_second"], "{report}");
+    let figure = |name: &str| performance[name].as_f64().unwrap();
+    assert!(figure("avg_response_time") > 0.0 && figure("operations_per_second") > 0.0, "{report}");
+    let scraped = scrape(&daemon);
+    let (hits, misses) = (scraped["ipfs_cache_hits_total"], scraped["ipfs_cache_misses_total"]);
+    assert!(hits >= 1.0 && misses >= 1.0, "{scraped:#?}");
+    assert!((figure("cache_hit_rate") - hits / (hits + misses)).abs() < 1e-9, "{report}: {hits}, {misses}");
     daemon.stop();
 }
 

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use holdfast_tests::daemon::Daemon;
 use holdfast_tests::need::temporary;
-use holdfast_tests::run::{Node, finish};
+use holdfast_tests::run::{Answer, Node, finish};
 use holdfast_tests::tree;
 
 /// Command lines that change the config or the key store.
@@ -174,4 +175,73 @@ fn a_repo_that_is_not_to_be_empty_holds_its_help_files() {
     assert!(node.run(["pin", "ls", "--type=recursive"]).ok().out().contains(folder));
     let empty = Node::init(&dir.path().join("empty"));
     assert_eq!(empty.run(["pin", "ls", "--type=recursive"]).ok().out(), "");
+}
+
+fn storage_max(answer: Answer) -> String {
+    answer.ok().out().trim_end().to_owned()
+}
+
+#[test]
+fn a_named_config_file_stands_in_for_that_of_the_repo() {
+    const KEY: [&str; 2] = ["config", "Datastore.StorageMax"];
+    let dir = temporary("named-config");
+    let node = Node::init(&dir.path().join("repo"));
+    let other = dir.path().join("other.json");
+    fs::copy(node.repo().join("config"), &other).unwrap();
+    let named = other.to_str().unwrap();
+    let with = |options: &[&str], rest: &[&str]| node.run([options, rest].concat());
+    let own = storage_max(node.run(KEY));
+    assert_ne!(own, "7GB");
+
+    with(&["--config-file", named], &["config", "Datastore.StorageMax", "7GB"]).ok();
+    assert_eq!(storage_max(node.run(KEY)), own, "the repo's own file is as it was");
+    for options in [&["-c", named][..], &["--config", named], &["--config-file", named]] {
+        assert_eq!(storage_max(with(options, &KEY)), "7GB", "{options:?}");
+    }
+    // Nothing else moves: blocks go to the same repo.
+    let cid = node.run_with(["-c", named, "add", "-Q"], b"one repo").ok().cid();
+    assert_eq!(node.run(["cat", &cid]).ok().out(), "one repo");
+    let nowhere = dir.path().join("nowhere.json");
+    with(&["--config-file", nowhere.to_str().unwrap()], &KEY).failed();
+    assert!(!nowhere.exists(), "a file that is not there is not made");
+
+    // A daemon keeps to the file that it was started with, whatever a later command line names.
+    let daemon = Daemon::start(&node, &["--config-file", named]);
+    assert_eq!(storage_max(node.run(KEY)), "7GB");
+    let repo_config = node.repo().join("config");
+    let at_home = ["-c", repo_config.to_str().unwrap()];
+    assert_eq!(storage_max(with(&at_home, &KEY)), "7GB");
+    node.run(["config", "Datastore.StorageMax", "8GB"]).ok();
+    assert_eq!(node.run(["-c", named, "cat", &cid]).ok().out(), "one repo");
+    daemon.stop().ok();
+    assert_eq!(storage_max(with(&["-c", named], &KEY)), "8GB", "the daemon wrote to its own file");
+    assert_eq!(storage_max(node.run(KEY)), own);
+}
+
+#[test]
+fn a_named_repo_stands_in_for_that_of_the_environment() {
+    let dir = temporary("named-repo");
+    let (here, there) = (Node::init(&dir.path().join("here")), Node::init(&dir.path().join("there")));
+    let named = there.repo().to_str().unwrap();
+    let identity = ["config", "Identity.PeerID"];
+    let who = |node: &Node| node.run(identity).ok().out();
+    assert_ne!(who(&here), who(&there));
+    let cid = here.run_with(["--repo-dir", named, "add", "-Q"], b"over there").ok().cid();
+    let offline = ["cat", "--offline", &cid];
+    assert_eq!(there.run(offline).ok().out(), "over there");
+    here.run(offline).failed();
+
+    // The daemon of the named repo is found by the file in that repo, and that of the environment's is not asked.
+    let daemons = [Daemon::start(&here, &[]), Daemon::start(&here, &["--repo-dir", named])];
+    let addresses: Vec<String> =
+        [&here, &there].iter().map(|node| fs::read_to_string(node.repo().join("api")).unwrap()).collect();
+    for (daemon, address) in daemons.iter().zip(&addresses) {
+        assert_eq!(daemon.api_multiaddrs(), [address.as_str()]);
+    }
+    assert_eq!(here.run([&["--repo-dir", named][..], &identity].concat()).ok().out(), who(&there));
+    assert_eq!(here.run([&["--repo-dir", named][..], &offline].concat()).ok().out(), "over there");
+    here.run(offline).failed();
+    for daemon in daemons {
+        daemon.stop().ok();
+    }
 }

@@ -63,6 +63,8 @@ fn compare(line: &[&str], terminal: &Answer, http: &Reply) -> Option<String> {
     let said = said.or_else(|| http.trailer("X-Stream-Error").map(str::to_owned));
     let said = said.unwrap_or_else(|| http.text().trim_end().to_owned());
     let ours = terminal.error_line();
+    // As text, an error already has the word before it.
+    let said = said.strip_prefix("Error: ").unwrap_or(&said);
     (ours != format!("Error: {}", said.lines().next().unwrap_or_default()))
         .then(|| format!("{name}:\n  terminal {ours:?}\n  HTTP     {said:?}"))
 }
@@ -181,6 +183,75 @@ fn what_reads_answers_the_same_bytes_through_both_doors() {
                 remote.err()
             ));
         }
+    }
+    daemon.stop();
+    let shown: Vec<String> = differ.iter().map(|text| text.chars().take(1_200).collect()).collect();
+    assert!(differ.is_empty(), "{} of {} lines differ:\n{}", differ.len(), lines.len(), shown.join("\n"));
+}
+
+/// Commands whose text a script reads, over HTTP with `encoding=text` as at the terminal.
+#[test]
+fn text_over_http_is_what_the_terminal_prints() {
+    let dir = temporary("same-text");
+    let node = Node::init(&dir.path().join("repo"));
+    let tree = dir.path().join("tree");
+    std::fs::create_dir_all(tree.join("sub")).unwrap();
+    std::fs::write(tree.join("a.txt"), b"hello both\n").unwrap();
+    std::fs::write(tree.join("sub/large.bin"), noise(1, 700_000)).unwrap();
+    let root = node.run(["add", "-r", "-Q", tree.to_str().unwrap()]).ok().cid();
+    node.run(["files", "cp", &format!("/ipfs/{root}"), "/copied"]).ok();
+    let (r, file) = (root.as_str(), format!("{root}/a.txt"));
+    let (f, m) = (file.as_str(), "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG");
+    let lines: Vec<Vec<&str>> = vec![
+        vec!["cat", "|", f],
+        vec!["cat", "|", m],
+        vec!["ls", "|", r],
+        vec!["ls", "|", "--headers", r],
+        vec!["ls", "|", "--size=false", r],
+        vec!["refs", "|", "--recursive", r],
+        vec!["refs", "|", "--recursive", "--edges", r],
+        vec!["refs", "local", "|"],
+        vec!["resolve", "|", f],
+        vec!["block", "get", "|", r],
+        vec!["block", "stat", "|", r],
+        vec!["block", "stat", "|", m],
+        vec!["dag", "get", "|", f],
+        vec!["dag", "resolve", "|", f],
+        vec!["dag", "stat", "|", "--progress=false", r],
+        vec!["pin", "add", "|", "--name=by text", r],
+        vec!["pin", "ls", "|"],
+        vec!["pin", "ls", "|", "--names"],
+        vec!["pin", "ls", "|", "--quiet"],
+        vec!["pin", "ls", "|", m],
+        vec!["pin", "verify", "|", "--verbose"],
+        vec!["files", "ls", "|"],
+        vec!["files", "ls", "|", "--long", "/copied"],
+        vec!["files", "stat", "|", "/copied"],
+        vec!["files", "stat", "|", "--hash", "/copied"],
+        vec!["files", "read", "|", "/copied/a.txt"],
+        vec!["object", "stat", "|", r],
+        vec!["repo", "version", "|"],
+        vec!["key", "list", "|"],
+        vec!["key", "list", "|", "-l"],
+        vec!["bootstrap", "list", "|"],
+        vec!["config", "|", "Datastore.StorageMax"],
+        vec!["config", "|", "No.Key"],
+        vec!["cid", "codecs", "|", "--numeric"],
+        vec!["multibase", "list", "|"],
+        vec!["commands", "|"],
+        vec!["version", "|"],
+        vec!["version", "|", "--number"],
+        vec!["version", "|", "--all"],
+    ];
+    let plain = |line: &[&str]| -> Vec<String> {
+        line.iter().filter(|word| **word != "|").map(|word| (*word).to_owned()).collect()
+    };
+    let terminal: Vec<Answer> = lines.iter().map(|line| node.run(plain(line))).collect();
+    let daemon = Daemon::alone(&node, &[]);
+    let mut differ = Vec::new();
+    for (line, alone) in lines.iter().zip(&terminal) {
+        let asked: Vec<&str> = line.iter().copied().chain(["--encoding=text"]).collect();
+        differ.extend(compare(&asked, alone, &request(&asked).send(daemon.api())));
     }
     daemon.stop();
     let shown: Vec<String> = differ.iter().map(|text| text.chars().take(1_200).collect()).collect();

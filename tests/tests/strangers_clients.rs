@@ -34,6 +34,13 @@ impl Stage {
         Self { dir, daemons: vec![plain, guarded], settings }
     }
 
+    /// The same, for ipfshttpclient: its daemons say that they are of another version.
+    fn that_reports(name: &str, version: &str) -> Self {
+        let mut stage = Self::set(name, multiaddr, &[("API.ReportedVersion", json!(version))]);
+        stage.settings["reported"] = json!(version);
+        stage
+    }
+
     fn scratch(&self) -> &Path {
         Path::new(self.settings["scratch"].as_str().unwrap())
     }
@@ -76,12 +83,18 @@ fn ipfshttpclient_as_pip_installs_it_is_served_by_a_daemon_that_reports_an_old_v
     if !Programs::OldPython.present("ipfshttpclient 0.7.0") {
         return;
     }
-    let reported = [("API.ReportedVersion", json!("0.7.0"))];
-    let mut stage = Stage::set("ipfshttpclient-old", multiaddr, &reported);
+    let mut stage = Stage::that_reports("ipfshttpclient-old", "0.7.0");
     let (_, real) = daemon(stage.dir.path(), "real", &[]);
     stage.settings["plain_api"] = json!(multiaddr(&real));
     stage.daemons.push(real);
     stage.run(Programs::OldPython, "ipfshttpclient_tour.py");
+}
+
+#[test]
+fn a_daemon_that_reports_the_old_version_serves_the_newer_ipfshttpclient_too() {
+    if Programs::Python.present("ipfshttpclient 0.8.0a2, with a reported version") {
+        Stage::that_reports("ipfshttpclient-both", "0.7.0").run(Programs::Python, "ipfshttpclient_tour.py");
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ export class Factory {
     config.Addresses = { ...config.Addresses, API: '/ip4/127.0.0.1/tcp/0', Gateway: '/ip4/127.0.0.1/tcp/0' }
     config.Bootstrap = []
     writeFileSync(path, JSON.stringify(config))
-    const child = spawn(this.bin, ['daemon', '--offline', ...(options.args ?? [])], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(this.bin, ['daemon', ...(options.args ?? [])], { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.spawned++
     const daemon = { subprocess: child, repo, stop: async () => await this.#stop(daemon) }
     // From here on clean() ends it, whatever fails below.
