@@ -343,7 +343,11 @@ fn value_of(event: &QueryEvent) -> Value {
         QueryEvent::Value { peer, value } => {
             (kind::VALUE, Some(peer), Value::Null, data_encoding::BASE64.encode(value))
         }
-        QueryEvent::AddingPeer { peer } => (kind::ADDING_PEER, Some(peer), Value::Null, String::new()),
+        // Clients in JavaScript take the peer from the responses here, and end the query where there are none.
+        QueryEvent::AddingPeer { peer } => {
+            let peers = json!([{ "Addrs": [], "ID": peer.to_base58() }]);
+            (kind::ADDING_PEER, Some(peer), peers, String::new())
+        }
         QueryEvent::DialingPeer { peer } => (kind::DIALING_PEER, Some(peer), Value::Null, String::new()),
     };
     let id = id.map(|peer| peer.to_base58()).unwrap_or_default();

@@ -194,8 +194,8 @@ async fn what_went_wrong_resets_the_connection_of_a_client_that_knows_no_trailer
     for path in ["/trailer", "/abort", "/panic-later"] {
         let mut stream = bed.connect().await;
         stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
-        let read = stream.read_to_end(&mut Vec::new());
-        let end = tokio::time::timeout(Duration::from_secs(30), read).await.unwrap();
+        let mut out = Vec::new();
+        let end = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut out)).await.unwrap();
         assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset, "{path}");
     }
 }
