@@ -475,7 +475,7 @@ Total CIDs provided: 1k           (1,200)
                 "AvgReprovideDuration": 1_234_567, "LastReprovideDuration": 3_723_456_000_000_u64, "LastRun": last_run,
             }, "FullRT": false })
         };
-        let lines = "TotalReprovides:       12k       (12,345)\n\
+        let lines = "TotalReprovides:       12k (12,345)\n\
                      AvgReprovideDuration:  1.234ms\n\
                      LastReprovideDuration: 1h2m3.4s\n";
         assert_eq!(shown_of(&figures(super::super::stat::NO_TIME), &[]).unwrap(), lines);
