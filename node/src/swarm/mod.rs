@@ -2,12 +2,13 @@
 //!
 //! One task owns libp2p's swarm and everything that is decided about connections; the rest of the program holds a
 //! [`SwarmHandle`]. What is decided without I/O lies in files of its own and is tested there: which connections are closed
-//! ([`connections`]), when lost peers are dialled again (`redial`), what is announced ([`addresses`]), what is remembered
+//! ([`connections`]), what a place in a routing table is worth there (`tables`), when lost peers are dialled again (`redial`), which
+//! relays are asked (`task/relays`), what is announced ([`addresses`]), what is remembered
 //! ([`book`]).
 //!
 //! # Map
-//! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes; `resolve` and `named` resolve names in addresses; [`meter`] counts them; `behaviour` names
-//! the protocols, of which `identify`, `ping`, `mdns`, `autonat_server`, `streams` and `gate` are wrapped or made here; `task` runs it all.
+//! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes; [`meter`] counts them; `resolve` and `named` resolve
+//! names in addresses; `behaviour` names the protocols, of which `identify`, `ping`, `mdns`, `autonat_server`, `streams` and `gate` are wrapped or made here; `task` runs it all.
 
 pub mod addresses;
 mod autonat_server;
