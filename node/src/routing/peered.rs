@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
-use holdfast_dht::kad::Scope;
 use libp2p::PeerId;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -62,7 +61,7 @@ pub(crate) async fn find_peered(swarm: SwarmHandle, routing: Routing) {
     loop {
         sleep(PERIOD).await;
         // Without anybody to ask, a search would only make the next one come later.
-        if [Scope::Wan, Scope::Lan].iter().all(|scope| routing.dht(*scope).table_len() == 0) {
+        if !routing.knows_anybody() {
             continue;
         }
         let Ok(now_away) = who_is_away(&swarm).await else { return };
