@@ -17,7 +17,8 @@ pub struct Config {
     pub wants_per_peer_max: usize,
     /// Bytes of blocks under way to one peer and not yet taken by its connection. Default 1 MiB (boxo). A block that is larger goes alone.
     pub outstanding_bytes_max: usize,
-    /// A message with blocks is closed when it holds this many bytes. Default 512 KiB; one block may be larger. Bounds: 16 KiB to 2 MiB.
+    /// A message with blocks is closed when it holds this many bytes. Default 576 KiB: two of the usual leaves of
+    /// 256 KiB, with what is around them; one block may be larger. Bounds: 16 KiB to 2 MiB.
     pub message_bytes_target: usize,
     /// A want-have for a block of at most this many bytes is answered by the block. Default 1,024 (boxo).
     pub have_replace_bytes_max: u64,
@@ -56,11 +57,15 @@ pub struct Config {
     pub silence_max: Duration,
     /// Streams that a peer may have open on one connection. Default 128; those idle longest make room.
     pub inbound_streams_max: usize,
-    /// A stream on which part of a message is under way ends when nothing came or went for this long. Default 60 s.
+    /// A stream on which part of a message is under way ends when nothing came or went for this long, and when the message takes longer
+    /// than this and a second for each 4 KiB that came of it. Default 60 s.
     pub stream_idle_max: Duration,
     /// Bytes that one connection may hold in messages that are not whole, being hashed or not yet looked at. Default 8 MiB. Reading
     /// pauses at it.
     pub inbound_bytes_max: usize,
+    /// The same of all connections together. Default 128 MiB. Besides it, one message may be read at a time, and the first 4 KiB of each.
+    /// At it, reading pauses where messages need more; one that has been coming for 10 s may be ended to make room.
+    pub inbound_total_bytes_max: usize,
 }
 
 impl Config {
@@ -71,7 +76,7 @@ impl Config {
             server_enabled: true,
             wants_per_peer_max: 1024,
             outstanding_bytes_max: 1 << 20,
-            message_bytes_target: 512 << 10,
+            message_bytes_target: 576 << 10,
             have_replace_bytes_max: 1024,
             read_bytes_max: 16 << 20,
             ledgers_max: 1024,
@@ -91,6 +96,7 @@ impl Config {
             inbound_streams_max: 128,
             stream_idle_max: Duration::from_secs(60),
             inbound_bytes_max: 8 << 20,
+            inbound_total_bytes_max: 128 << 20,
         }
     }
 }

@@ -1,24 +1,33 @@
 //! What is counted, for `bitswap stat` and the metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-/// Upper bounds of the buckets of [`Histogram`] in bytes, as Kubo has them.
+/// Upper bounds of buckets of sizes in bytes, as Kubo has them.
 pub const BUCKETS_BYTES: [u64; 6] = [1 << 6, 1 << 10, 1 << 14, 1 << 18, (1 << 18) + 15, 1 << 22];
 
-/// Sizes of blocks, counted by bucket.
-#[derive(Debug, Default)]
+/// Upper bounds of buckets of times in microseconds, as Kubo has them: 1, 10, 30, 60, 90, 120 and 600 seconds.
+pub const BUCKETS_MICROS: [u64; 7] =
+    [1_000_000, 10_000_000, 30_000_000, 60_000_000, 90_000_000, 120_000_000, 600_000_000];
+
+/// Sizes of blocks in bytes, or times in microseconds, counted by bucket.
+#[derive(Debug)]
 pub struct Histogram {
-    buckets: [AtomicU64; BUCKETS_BYTES.len()],
+    buckets: Box<[(u64, AtomicU64)]>,
     count: AtomicU64,
     sum: AtomicU64,
 }
 
 impl Histogram {
-    pub(crate) fn observe(&self, bytes: u64) {
+    fn new(bounds: &[u64]) -> Self {
+        let buckets = bounds.iter().map(|bound| (*bound, AtomicU64::new(0))).collect();
+        Self { buckets, count: AtomicU64::new(0), sum: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn observe(&self, value: u64) {
         self.count.fetch_add(1, Ordering::Relaxed);
-        self.sum.fetch_add(bytes, Ordering::Relaxed);
-        let bucket = BUCKETS_BYTES.iter().zip(&self.buckets).find(|(bound, _)| bytes <= **bound);
-        if let Some((_, bucket)) = bucket {
+        self.sum.fetch_add(value, Ordering::Relaxed);
+        if let Some((_, bucket)) = self.buckets.iter().find(|(bound, _)| value <= *bound) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -28,17 +37,42 @@ impl Histogram {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Their bytes.
+    /// All of them together.
     pub fn sum(&self) -> u64 {
         self.sum.load(Ordering::Relaxed)
     }
 
-    /// Upper bound in bytes and count of each bucket, not cumulated.
+    /// Upper bound and count of each bucket, not cumulated.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
-        BUCKETS_BYTES
-            .iter()
-            .zip(&self.buckets)
-            .map(|(bound, bucket)| (*bound, bucket.load(Ordering::Relaxed)))
+        self.buckets.iter().map(|(bound, bucket)| (*bound, bucket.load(Ordering::Relaxed)))
+    }
+}
+
+/// A histogram of sizes.
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new(&BUCKETS_BYTES)
+    }
+}
+
+/// A histogram of times.
+#[derive(Debug)]
+pub struct Times(Histogram);
+
+impl Times {
+    pub(crate) fn observe(&self, time: Duration) {
+        self.0.observe(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// What was observed, in microseconds.
+    pub fn micros(&self) -> &Histogram {
+        &self.0
+    }
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self(Histogram::new(&BUCKETS_MICROS))
     }
 }
 
@@ -70,6 +104,8 @@ pub struct Counters {
     pub recv_dup_blocks_bytes: Histogram,
     /// Sizes of blocks handed to connections.
     pub sent_all_blocks_bytes: Histogram,
+    /// From when a message with answers was handed to a connection until all of it was in the stream.
+    pub send_times: Times,
     /// Wanted blocks that arrived.
     pub blocks_received: Counter,
     /// Their bytes.

@@ -16,6 +16,7 @@ use libp2p::swarm::ConnectionId;
 
 use crate::client::RequestId;
 use crate::message::{Entry, Presence, Version};
+use crate::room::Room;
 
 /// The connection that something came from.
 pub(crate) type From = (PeerId, ConnectionId);
@@ -88,8 +89,10 @@ impl Inbox {
 }
 
 /// What the behaviour and a connection's handler both look at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Line {
+    /// Of all connections.
+    room: Arc<Room>,
     /// Messages and bytes that wait for hashing or for the behaviour.
     messages: AtomicUsize,
     bytes: AtomicUsize,
@@ -102,6 +105,17 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    pub(crate) fn new(room: &Arc<Room>) -> Self {
+        Self {
+            room: room.clone(),
+            messages: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            waker: AtomicWaker::new(),
+            wants: AtomicUsize::new(0),
+            keep: AtomicBool::new(false),
+        }
+    }
+
     pub(crate) fn held(&self) -> (usize, usize) {
         (self.messages.load(Ordering::Acquire), self.bytes.load(Ordering::Acquire))
     }
@@ -134,6 +148,7 @@ impl Credit {
     pub(crate) fn new(line: &Arc<Line>, bytes: usize) -> Self {
         line.messages.fetch_add(1, Ordering::AcqRel);
         line.bytes.fetch_add(bytes, Ordering::AcqRel);
+        line.room.take(bytes);
         Self { line: line.clone(), bytes }
     }
 }
@@ -142,6 +157,7 @@ impl Drop for Credit {
     fn drop(&mut self) {
         self.line.messages.fetch_sub(1, Ordering::AcqRel);
         self.line.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.line.room.give_back(self.bytes);
         self.line.waker.wake();
     }
 }

@@ -69,6 +69,7 @@ mod handle;
 mod host;
 mod inbox;
 pub mod message;
+mod room;
 pub mod server;
 mod session;
 #[cfg(test)]
@@ -77,7 +78,7 @@ mod sim;
 pub use behaviour::Behaviour;
 pub use client::{SessionId, Tried};
 pub use config::Config;
-pub use counters::{BUCKETS_BYTES, Counter, Counters, Histogram};
+pub use counters::{BUCKETS_BYTES, BUCKETS_MICROS, Counter, Counters, Histogram, Times};
 pub use handle::{Events, FindProviders, Handle, Stat};
 pub use host::Host;
 pub use server::Ledger;

@@ -13,6 +13,7 @@ use holdfast_tests::ask::Ask;
 use holdfast_tests::daemon::{DAEMON_TIME_MAX, Daemon, RawAnswer};
 use holdfast_tests::need::{json as json_file, temporary, workspace};
 use holdfast_tests::run::Node;
+use holdfast_tests::swarm::Peer;
 use holdfast_tests::wait::wait_until;
 use serde_json::{Value, json};
 
@@ -84,6 +85,54 @@ fn a_scrape_moves_with_what_the_daemon_does() {
     assert!(grew("ipfs_cache_misses_total") >= 1.0, "{after:#?}");
     assert!(after["holdfast_requests_active"] < 0.5, "none runs any more");
     daemon.stop();
+}
+
+/// What boxo's Bitswap counts: gauges, and histograms of sizes in bytes and of times in seconds.
+const BITSWAP_GAUGES: [&str; 10] = [
+    "blocks_received",
+    "haves_received",
+    "wantlist_total",
+    "want_blocks_total",
+    "wanthaves_broadcast",
+    "bcast_skips_total",
+    "pending_tasks",
+    "active_tasks",
+    "pending_block_tasks",
+    "active_block_tasks",
+];
+const SIZES: [f64; 6] = [64.0, 1024.0, 16_384.0, 262_144.0, 262_159.0, 4_194_304.0];
+const TIMES: [f64; 7] = [1.0, 10.0, 30.0, 60.0, 90.0, 120.0, 600.0];
+const BITSWAP_HISTOGRAMS: [(&str, &[f64]); 4] = [
+    ("recv_all_blocks_bytes", &SIZES),
+    ("recv_dup_blocks_bytes", &SIZES),
+    ("sent_all_blocks_bytes", &SIZES),
+    ("send_times", &TIMES),
+];
+
+#[test]
+fn bitswap_is_told_under_kubos_names_with_kubos_buckets_after_a_block_went_to_a_peer() {
+    let dir = temporary("observe-bitswap");
+    let [giver, taker] = ["giver", "taker"].map(|name| Peer::start(dir.path(), name, &[], None));
+    taker.connect(&giver.address("tcp"));
+    let cid = giver.node().run_with(["add", "-Q"], b"for a peer").ok().cid();
+    assert_eq!(taker.run(["cat", &cid]).ok().out(), "for a peer");
+    let seen = wait_until("the message with the block is counted", || {
+        let seen = scrape(giver.daemon());
+        let sent = seen.get("ipfs_bitswap_send_times_count").is_some_and(|count| *count >= 1.0);
+        if sent { Ok(seen) } else { Err(seen) }
+    });
+    for name in BITSWAP_GAUGES {
+        assert!(seen.contains_key(&format!("ipfs_bitswap_{name}")), "{name}: {seen:#?}");
+    }
+    for (name, bounds) in BITSWAP_HISTOGRAMS {
+        let prefix = format!("ipfs_bitswap_{name}_bucket{{le=\"");
+        let found = seen.keys().filter_map(|key| key.strip_prefix(&prefix)?.strip_suffix("\"}"));
+        let mut found: Vec<f64> = found.map(|bound| bound.parse().unwrap()).collect();
+        found.sort_by(f64::total_cmp);
+        assert_eq!(found, [bounds, &[f64::INFINITY]].concat(), "{name}");
+    }
+    assert!(seen["ipfs_bitswap_send_times_sum"] > 0.0);
+    assert!(seen["ipfs_bitswap_sent_all_blocks_bytes_sum"] >= 10.0);
 }
 
 /// The metrics that the queries of the shipped dashboard name, those that fill its choices too.

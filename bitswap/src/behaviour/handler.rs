@@ -15,7 +15,7 @@ use libp2p::swarm::handler::{
 use libp2p::swarm::{StreamUpgradeError, SubstreamProtocol};
 
 use super::hashing;
-use super::inbound::{Inbound, Inflow, Marks, Room};
+use super::inbound::{Inbound, Inflow};
 use super::outbound::{Event, Outbound};
 use super::upgrade::Offer;
 use crate::config::Config;
@@ -23,6 +23,7 @@ use crate::counters::Counters;
 use crate::host::Host;
 use crate::inbox::{Control, Credit, From, Inbox, Input, Line, Sending};
 use crate::message::{Message, Version};
+use crate::room::{Marks, Room, Share};
 
 /// A stream out is agreed on within this time.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +45,7 @@ pub(super) struct Common {
     pub(super) host: Arc<dyn Host>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) counters: Arc<Counters>,
+    pub(super) room: Arc<Room>,
 }
 
 /// The handler of a connection. Reading, writing and hashing go on independently: two peers that both write much cannot wait for each
@@ -57,20 +59,19 @@ pub struct Handler {
     inbound: SelectAll<Inbound>,
     marks: Vec<Arc<Marks>>,
     room: Arc<Room>,
-    next_stream: u64,
     outbound: Outbound,
 }
 
 impl Handler {
     pub(super) fn new(from: From, common: Common, line: Arc<Line>, offer: Offer) -> Self {
-        let room = Arc::new(Room::new(common.config.inbound_bytes_max));
+        let room = Arc::new(Room::of_connection(common.config.inbound_bytes_max));
         let outbound = Outbound::new(common.config.stream_idle_max);
         let inbound = SelectAll::new();
-        Self { from, common, line, offer, inbound, marks: Vec::new(), room, next_stream: 1, outbound }
+        Self { from, common, line, offer, inbound, marks: Vec::new(), room, outbound }
     }
 
     /// Takes a stream; when there are too many, the one that came first of those that are idle goes.
-    fn on_inbound(&mut self, stream: libp2p::Stream) {
+    fn on_inbound(&mut self, mut stream: libp2p::Stream) {
         self.marks.retain(|marks| !marks.is_over());
         if self.marks.len() >= self.common.config.inbound_streams_max {
             let Some(at) = self.marks.iter().position(|marks| marks.idle.load(Ordering::Relaxed)) else {
@@ -79,16 +80,11 @@ impl Handler {
             self.marks.remove(at).end();
         }
         let marks = Arc::new(Marks::default());
-        let id = self.next_stream;
-        self.next_stream += 1;
-        self.marks.push(marks.clone());
-        self.inbound.push(Inbound::new(
-            stream,
-            id,
-            self.room.clone(),
-            marks,
-            self.common.config.stream_idle_max,
-        ));
+        let share = Share::new(&self.room, &self.common.room, &marks);
+        self.marks.push(marks);
+        // An idle stream is no reason to keep a connection.
+        stream.ignore_for_keep_alive();
+        self.inbound.push(Inbound::new(stream, share, self.common.config.stream_idle_max));
     }
 
     fn on_message(&mut self, message: Message, bytes: usize) {
@@ -146,7 +142,8 @@ impl ConnectionHandler for Handler {
     }
 
     fn connection_keep_alive(&self) -> bool {
-        self.offer == Offer::All && (self.line.keep() || self.outbound.is_busy() || self.room.is_used())
+        self.offer == Offer::All
+            && (self.line.keep() || self.outbound.is_busy() || self.room.held_bytes() > 0)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Offer, (), Infallible>> {
@@ -158,7 +155,12 @@ impl ConnectionHandler for Handler {
                     let protocol = SubstreamProtocol::new(Offer::All, ()).with_timeout(OPEN_TIMEOUT);
                     return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
                 }
-                Event::Sent(sending) => inbox.push(Input::Sent(self.from, sending)),
+                Event::Sent(sending, took) => {
+                    if matches!(sending, Sending::Answer(_)) {
+                        self.common.counters.send_times.observe(took);
+                    }
+                    inbox.push(Input::Sent(self.from, sending));
+                }
                 Event::Lost(lost) => inbox.push(Input::Lost(self.from, lost)),
                 Event::Refused(lost) => {
                     inbox.push(Input::Lost(self.from, lost));

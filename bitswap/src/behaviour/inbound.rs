@@ -1,18 +1,23 @@
 //! Streams that a peer opened: messages are read and decoded here, on the connection's task.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use futures_util::task::AtomicWaker;
-use futures_util::{AsyncRead as _, Stream};
+use futures_util::{AsyncRead, Stream};
 
 use crate::message::{Assembler, Message, decode};
+use crate::room::Share;
 
 /// A stream on which a long message comes says so this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A message that comes more slowly than this is not waited for: 32 kbit/s, so the longest within about 18 minutes.
+const RATE_MIN_BYTES: u64 = 4 << 10;
+
+/// A stream that waits for room looks again after this time, besides when it is told.
+const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What came on a stream.
 pub(super) enum Inflow {
@@ -24,107 +29,36 @@ pub(super) enum Inflow {
     Bad,
 }
 
-/// Memory for messages that are not whole, of all streams of a connection.
-#[derive(Debug)]
-pub(super) struct Room {
-    max: usize,
-    held: AtomicUsize,
-    /// The stream that may take more than there is, so that one always comes to its end.
-    lead: AtomicU64,
-    waiters: Mutex<Vec<Waker>>,
-}
-
-impl Room {
-    pub(super) fn new(max: usize) -> Self {
-        Self { max, held: AtomicUsize::new(0), lead: AtomicU64::new(0), waiters: Mutex::default() }
-    }
-
-    /// Whether a stream may take more, or else wakes it when others gave something back.
-    fn may_take(&self, stream: u64, cx: &Context<'_>) -> bool {
-        if self.held.load(Ordering::Relaxed) < self.max {
-            return true;
-        }
-        let lead = self.lead.compare_exchange(0, stream, Ordering::Relaxed, Ordering::Relaxed);
-        if lead.is_ok() || lead == Err(stream) {
-            return true;
-        }
-        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
-        waiters.push(cx.waker().clone());
-        false
-    }
-
-    fn change(&self, stream: u64, from: usize, to: usize) {
-        if to >= from {
-            self.held.fetch_add(to - from, Ordering::Relaxed);
-            return;
-        }
-        self.held.fetch_sub(from - to, Ordering::Relaxed);
-        let _ = self.lead.compare_exchange(stream, 0, Ordering::Relaxed, Ordering::Relaxed);
-        let waiters = std::mem::take(&mut *self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
-        waiters.into_iter().for_each(Waker::wake);
-    }
-
-    pub(super) fn is_used(&self) -> bool {
-        self.held.load(Ordering::Relaxed) > 0
-    }
-}
-
-/// What the handler sees of a stream that it does not hold any more.
-#[derive(Debug, Default)]
-pub(super) struct Marks {
-    /// Between messages.
-    pub(super) idle: AtomicBool,
-    ended: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Marks {
-    /// Ends the stream, to make room for another.
-    pub(super) fn end(&self) {
-        self.ended.store(true, Ordering::Relaxed);
-        self.waker.wake();
-    }
-}
-
 /// One stream.
-pub(super) struct Inbound {
-    stream: libp2p::Stream,
-    id: u64,
+pub(super) struct Inbound<S = libp2p::Stream> {
+    stream: S,
     assembler: Assembler,
-    room: Arc<Room>,
-    marks: Arc<Marks>,
-    held: usize,
+    share: Share,
     idle_max: Duration,
     timer: Option<Pin<Box<tokio::time::Sleep>>>,
     last_read: Instant,
     last_told: Instant,
+    /// Since when there is no room for more of the message, and how long that was before.
+    waits_since: Option<Instant>,
+    waited: Duration,
     is_over: bool,
 }
 
-impl Inbound {
-    pub(super) fn new(
-        mut stream: libp2p::Stream,
-        id: u64,
-        room: Arc<Room>,
-        marks: Arc<Marks>,
-        idle_max: Duration,
-    ) -> Self {
-        // An idle stream is no reason to keep a connection.
-        stream.ignore_for_keep_alive();
+impl<S: AsyncRead + Unpin> Inbound<S> {
+    /// A message on `stream` may pause for `idle_max`, and take that long besides what its bytes do at the smallest rate.
+    pub(super) fn new(stream: S, share: Share, idle_max: Duration) -> Self {
         let now = Instant::now();
-        let assembler = Assembler::default();
-        marks.idle.store(true, Ordering::Relaxed);
+        share.marks().idle.store(true, Ordering::Relaxed);
         Self {
             stream,
-            id,
-            assembler,
-            room,
-            marks,
-            held: 0,
+            assembler: Assembler::default(),
+            share,
             idle_max,
             timer: None,
             last_read: now,
             last_told: now,
+            waits_since: None,
+            waited: Duration::ZERO,
             is_over: false,
         }
     }
@@ -134,7 +68,8 @@ impl Inbound {
         loop {
             match self.assembler.next_frame() {
                 Ok(Some(frame)) => {
-                    self.account(0);
+                    self.share.release();
+                    self.waited = Duration::ZERO;
                     let bytes = frame.len();
                     let message = decode(&frame);
                     return Poll::Ready(Some(
@@ -144,11 +79,13 @@ impl Inbound {
                 Ok(None) => {}
                 Err(_) => return Poll::Ready(Some(Inflow::Bad)),
             }
-            if self.assembler.is_amid() && !self.room.may_take(self.id, cx) {
+            if self.assembler.is_full() && !self.has_room(cx) {
                 return self.poll_idle(cx);
             }
             let space = self.assembler.space();
             let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, space) else {
+                self.assembler.rest();
+                self.share.grow_to(self.assembler.held_bytes(), Instant::now());
                 return self.poll_idle(cx);
             };
             let count = match read {
@@ -156,65 +93,194 @@ impl Inbound {
                 Ok(count) => count,
             };
             self.assembler.filled(count);
-            self.account(self.assembler.held_bytes());
             self.last_read = Instant::now();
-            if self.assembler.held_bytes() > 0
-                && self.last_read.duration_since(self.last_told) >= PROGRESS_INTERVAL
-            {
+            self.share.grow_to(self.assembler.held_bytes(), self.last_read);
+            if self.last_read.duration_since(self.last_told) >= PROGRESS_INTERVAL {
                 self.last_told = self.last_read;
                 return Poll::Ready(Some(Inflow::Progress));
             }
         }
     }
 
-    fn account(&mut self, held: usize) {
-        self.room.change(self.id, std::mem::replace(&mut self.held, held), held);
+    /// Whether the buffer may grow.
+    fn has_room(&mut self, cx: &Context<'_>) -> bool {
+        let now = Instant::now();
+        if !self.share.may_take(now, cx.waker()) {
+            self.waits_since.get_or_insert(now);
+            return false;
+        }
+        self.waited += self.waits_since.take().map_or(Duration::ZERO, |since| now.duration_since(since));
+        true
     }
 
-    /// Nothing comes: bad if that is in the middle of a message and for too long.
+    /// When the message that is under way is given up: nothing came for too long, or too little. That there was no room for it
+    /// is not held against it.
+    fn ends(&self, now: Instant) -> Instant {
+        let silent = self.last_read + self.idle_max;
+        let waited = self.waited + self.waits_since.map_or(Duration::ZERO, |since| now.duration_since(since));
+        let seconds = self.assembler.received_bytes() as u64 / RATE_MIN_BYTES;
+        let slow =
+            self.share.since().map(|since| since + self.idle_max + waited + Duration::from_secs(seconds));
+        slow.map_or(silent, |slow| slow.min(silent))
+    }
+
+    /// Nothing comes, or there is no room for it: bad if that is in the middle of a message and for too long.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inflow>> {
         let amid = self.assembler.is_amid();
-        self.marks.idle.store(!amid, Ordering::Relaxed);
+        self.share.marks().idle.store(!amid, Ordering::Relaxed);
         if !amid {
             self.timer = None;
             return Poll::Pending;
         }
         loop {
-            let until = self.last_read + self.idle_max;
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= until {
+            let now = Instant::now();
+            let ends = self.ends(now);
+            if now >= ends {
                 return Poll::Ready(Some(Inflow::Bad));
             }
-            timer.as_mut().reset(until.into());
+            let until = if self.waits_since.is_some() { ends.min(now + ROOM_INTERVAL) } else { ends };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
+            if timer.deadline() > until.into() {
+                timer.as_mut().reset(until.into());
+            }
+            ready!(timer.as_mut().poll(cx));
+            self.timer = None;
+            if self.waits_since.is_some() {
+                // Round again, to look for room.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
     }
 }
 
-impl Stream for Inbound {
+impl<S: AsyncRead + Unpin> Stream for Inbound<S> {
     type Item = Inflow;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Inflow>> {
         let this = &mut *self;
-        if this.is_over || this.marks.ended.load(Ordering::Relaxed) {
+        if this.is_over || this.share.marks().is_over() {
             return Poll::Ready(None);
         }
-        this.marks.waker.register(cx.waker());
+        this.share.marks().waker.register(cx.waker());
         let inflow = ready!(this.poll_message(cx));
         this.is_over = matches!(inflow, None | Some(Inflow::Bad));
         Poll::Ready(inflow)
     }
 }
 
-impl Drop for Inbound {
+impl<S> Drop for Inbound<S> {
     fn drop(&mut self) {
-        self.account(0);
-        self.marks.ended.store(true, Ordering::Relaxed);
+        self.share.marks().end();
     }
 }
 
-impl Marks {
-    pub(super) fn is_over(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::StreamExt as _;
+    use tokio::time::{Sleep, sleep, timeout};
+
+    use super::*;
+    use crate::message::{Payload, Prefix, Version, encode};
+    use crate::room::{Marks, Room};
+    use crate::sim::blocks;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// A peer that sends some bytes at once, and then as many as said again and again.
+    struct Peer {
+        first: Vec<u8>,
+        then_bytes: usize,
+        timer: Pin<Box<Sleep>>,
+        pieces: Arc<AtomicUsize>,
+    }
+
+    impl Peer {
+        const EVERY: Duration = Duration::from_millis(10);
+
+        fn new(first: Vec<u8>, then_bytes: usize) -> Self {
+            Self { first, then_bytes, timer: Box::pin(sleep(Self::EVERY)), pieces: Arc::default() }
+        }
+
+        /// It announces 4 MiB, and sends a byte at a time.
+        fn dripping() -> Self {
+            let mut buffer = unsigned_varint::encode::usize_buffer();
+            let mut first = unsigned_varint::encode::usize(4 << 20, &mut buffer).to_vec();
+            first.resize(100, 0);
+            Self::new(first, 1)
+        }
+    }
+
+    impl AsyncRead for Peer {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            if !self.first.is_empty() {
+                let count = buffer.len().min(self.first.len());
+                buffer[..count].copy_from_slice(&self.first[..count]);
+                self.first.drain(..count);
+                return Poll::Ready(Ok(count));
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            self.timer = Box::pin(sleep(Self::EVERY));
+            self.pieces.fetch_add(1, Ordering::Relaxed);
+            let count = buffer.len().min(self.then_bytes);
+            buffer[..count].fill(0);
+            Poll::Ready(Ok(count))
+        }
+    }
+
+    /// On a connection of its own.
+    fn inbound(peer: Peer, all: &Arc<Room>, idle_max: Duration) -> Inbound<Peer> {
+        let connection = Arc::new(Room::of_connection(8 << 20));
+        let marks = Arc::new(Marks::default());
+        Inbound::new(peer, Share::new(&connection, all, &marks), idle_max)
+    }
+
+    async fn outcome(inbound: Inbound<Peer>) -> Inflow {
+        let inflow = inbound.filter(|inflow| std::future::ready(!matches!(inflow, Inflow::Progress)));
+        timeout(LIMIT, Box::pin(inflow).next()).await.expect("in time").expect("something came")
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_drips_bytes_into_a_message_is_cut_off() {
+        let all = Arc::new(Room::of_all(16 << 20));
+        let peer = Peer::dripping();
+        let pieces = peer.pieces.clone();
+        let inbound = inbound(peer, &all, Duration::from_secs(2));
+        assert!(matches!(outcome(inbound).await, Inflow::Bad));
+        assert!(pieces.load(Ordering::Relaxed) > 2, "it was never silent");
+        assert_eq!(all.held_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_whole_message_comes_in_although_others_drip_bytes_into_all_the_room() {
+        let all = Arc::new(Room::of_all(256 << 10));
+        let slow: Vec<_> = (0..20)
+            .map(|_| tokio::spawn(outcome(inbound(Peer::dripping(), &all, Duration::from_secs(2)))))
+            .collect();
+        let full = async {
+            while all.held_bytes() < 256 << 10 {
+                sleep(Peer::EVERY).await;
+            }
+        };
+        timeout(LIMIT, full).await.expect("they take all");
+        assert!(all.held_bytes() <= (320 << 10) + (20 << 12), "the sum, the lead and what came first");
+        let mut message = Message::default();
+        let (_, data) = blocks(1, 1 << 20).remove(0);
+        message.blocks.push(Payload { prefix: Prefix::V0, data });
+        let bytes = encode(&message, Version::V1_2).concat();
+        let honest = inbound(Peer::new(bytes, 0), &all, LIMIT);
+        assert!(matches!(outcome(honest).await, Inflow::Message(got, _) if *got == message));
+        for slow in slow {
+            assert!(matches!(slow.await.unwrap(), Inflow::Bad));
+        }
+        assert_eq!(all.held_bytes(), 0);
     }
 }

@@ -39,6 +39,7 @@ use crate::config::Config;
 use crate::handle::{COMMANDS_MAX, Command, Events, FindProviders, Handle, SEARCHES_MAX, Shared};
 use crate::host::Host;
 use crate::inbox::{Input, Line};
+use crate::room::Room;
 use crate::server::{ReadId, Server};
 use crate::session::Sink;
 
@@ -85,6 +86,7 @@ impl Behaviour {
             host,
             inbox: shared.inbox.clone(),
             counters: shared.counters.clone(),
+            room: Arc::new(Room::of_all(config.inbound_total_bytes_max)),
         };
         let behaviour = Self {
             common,
@@ -106,7 +108,7 @@ impl Behaviour {
     }
 
     fn handler(&mut self, connection: ConnectionId, peer: PeerId, relayed: bool) -> Handler {
-        let line = Arc::new(Line::default());
+        let line = Arc::new(Line::new(&self.common.room));
         let offer = if relayed { Offer::Nothing } else { Offer::All };
         if !relayed {
             self.connections.expect(connection, line.clone());

@@ -22,8 +22,8 @@ const FAILURES_MAX: u32 = 3;
 pub(super) enum Event {
     /// Ask for a stream.
     Open,
-    /// A message is in the stream.
-    Sent(Sending),
+    /// A message is in the stream, so long after it was handed over.
+    Sent(Sending, Duration),
     /// The stream is gone, and with it these.
     Lost(Vec<Sending>),
     /// There will be no stream.
@@ -41,10 +41,10 @@ enum State {
 /// Stream and queue. The queue is bounded by what client and server let be on its way.
 pub(super) struct Outbound {
     state: State,
-    queue: VecDeque<(Message, Sending)>,
+    queue: VecDeque<(Message, Sending, Instant)>,
     /// Pieces of the message that is being written.
     pieces: VecDeque<Bytes>,
-    writing: Option<Sending>,
+    writing: Option<(Sending, Instant)>,
     needs_flush: bool,
     failures: u32,
     idle_max: Duration,
@@ -71,12 +71,13 @@ impl Outbound {
 
     /// Queues a message. Wants go before blocks that are not begun: they are small, and the peer can work on them meanwhile.
     pub(super) fn push(&mut self, message: Message, sending: Sending) {
+        let now = Instant::now();
         match sending {
             Sending::Wants => {
-                let wants = self.queue.iter().take_while(|(_, other)| *other == Sending::Wants).count();
-                self.queue.insert(wants, (message, sending));
+                let wants = self.queue.iter().take_while(|(_, other, _)| *other == Sending::Wants).count();
+                self.queue.insert(wants, (message, sending, now));
             }
-            Sending::Answer(_) => self.queue.push_back((message, sending)),
+            Sending::Answer(_) => self.queue.push_back((message, sending, now)),
         }
     }
 
@@ -106,7 +107,8 @@ impl Outbound {
     fn drain(&mut self) -> Vec<Sending> {
         self.pieces.clear();
         self.needs_flush = false;
-        self.writing.take().into_iter().chain(self.queue.drain(..).map(|(_, sending)| sending)).collect()
+        let writing = self.writing.take().map(|(sending, _)| sending);
+        writing.into_iter().chain(self.queue.drain(..).map(|(_, sending, _)| sending)).collect()
     }
 
     fn wait(&mut self) {
@@ -149,7 +151,9 @@ impl Outbound {
                     return Poll::Ready(Event::Refused(lost));
                 }
                 State::Open(..) => match self.poll_write(cx) {
-                    Poll::Ready(Ok(sent)) => return Poll::Ready(Event::Sent(sent)),
+                    Poll::Ready(Ok((sent, since))) => {
+                        return Poll::Ready(Event::Sent(sent, since.elapsed()));
+                    }
                     Poll::Ready(Err(_)) => self.lost(),
                     Poll::Pending => return Poll::Pending,
                 },
@@ -158,7 +162,7 @@ impl Outbound {
     }
 
     /// Writes until a message is in the stream.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<Sending>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<(Sending, Instant)>> {
         let State::Open(stream, version) = &mut self.state else { return Poll::Pending };
         loop {
             if let Some(piece) = self.pieces.front_mut() {
@@ -179,9 +183,9 @@ impl Outbound {
                 self.timer = None;
                 self.failures = 0;
                 return Poll::Ready(Ok(sent));
-            } else if let Some((message, sending)) = self.queue.pop_front() {
+            } else if let Some((message, sending, since)) = self.queue.pop_front() {
                 self.pieces = encode(&message, *version).into();
-                self.writing = Some(sending);
+                self.writing = Some((sending, since));
                 self.last_write = Instant::now();
             } else if self.needs_flush {
                 match Pin::new(&mut *stream).poll_flush(cx) {
@@ -196,7 +200,7 @@ impl Outbound {
     }
 
     /// The peer takes nothing: for so long, and no longer.
-    fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<Sending>> {
+    fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<(Sending, Instant)>> {
         loop {
             let until = self.last_write + self.idle_max;
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));

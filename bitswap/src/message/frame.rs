@@ -75,7 +75,24 @@ impl Assembler {
 
     /// Bytes that are held for a message that is not whole.
     pub fn held_bytes(&self) -> usize {
-        self.body.as_ref().map_or(0, |body| body.bytes.len())
+        self.scratch.len() + self.body.as_ref().map_or(0, |body| body.bytes.len())
+    }
+
+    /// Bytes that came of a message that is not whole.
+    pub fn received_bytes(&self) -> usize {
+        self.scratch_len + self.body.as_ref().map_or(0, |body| body.filled)
+    }
+
+    /// Whether [`Assembler::space`] has to take more memory for the message that is under way.
+    pub fn is_full(&self) -> bool {
+        self.body.as_ref().is_some_and(|body| body.filled == body.bytes.len())
+    }
+
+    /// Gives back what is held between messages, until the next begins.
+    pub fn rest(&mut self) {
+        if self.scratch_len == 0 {
+            self.scratch = Vec::new();
+        }
     }
 
     /// Whether part of a message is here.
@@ -110,14 +127,9 @@ impl Assembler {
             return Err(FrameError::TooLarge);
         }
         let taken = held.len().min(prefix + len);
-        let mut body = Body { bytes: Vec::new(), filled: 0, len };
-        body.grow(self.largest);
-        let start = held.get(prefix..taken).unwrap_or_default();
-        body.filled = start.len();
-        body.bytes.resize(body.bytes.len().max(start.len()), 0);
-        if let Some(space) = body.bytes.get_mut(..start.len()) {
-            space.copy_from_slice(start);
-        }
+        // No more than what is here: for more, the reader may have to wait.
+        let bytes = held.get(prefix..taken).unwrap_or_default().to_vec();
+        let body = Body { filled: bytes.len(), bytes, len };
         self.scratch.copy_within(taken..self.scratch_len, 0);
         self.scratch_len -= taken;
         if self.scratch_len == 0 {

@@ -1,6 +1,6 @@
 //! What Bitswap counts, under Kubo's names. All of Kubo's are gauges, also those whose names end like counters'.
 
-use holdfast_bitswap::{Counters, Histogram};
+use holdfast_bitswap::{Counters, Histogram, Times};
 
 use super::snapshot::{Sheet, Written};
 
@@ -11,27 +11,36 @@ pub struct BitswapFigures {
     gauges: Vec<(&'static str, &'static str, u64)>,
     /// Ours: names, what they mean, and values that go up only.
     counters: Vec<(&'static str, &'static str, u64)>,
-    sizes: Vec<(&'static str, &'static str, Sizes)>,
+    histograms: Vec<(&'static str, &'static str, Counted)>,
 }
 
-/// Sizes of blocks by bucket.
+/// Sizes of blocks in bytes, or times in seconds, by bucket.
 #[derive(Debug, Clone, PartialEq)]
-struct Sizes {
-    /// Upper bound in bytes and count of each bucket, not cumulated.
+struct Counted {
+    /// Upper bound and count of each bucket, not cumulated.
     buckets: Vec<(f64, u64)>,
     count: u64,
-    bytes: u64,
+    sum: f64,
 }
 
-impl Sizes {
-    fn of(histogram: &Histogram) -> Self {
+impl Counted {
+    fn bytes(histogram: &Histogram) -> Self {
+        Self::of(histogram, 1.0)
+    }
+
+    fn seconds(times: &Times) -> Self {
+        Self::of(times.micros(), 1e6)
+    }
+
+    /// `unit` is how much of what was counted makes one of what is told.
+    fn of(histogram: &Histogram, unit: f64) -> Self {
         let mut buckets: Vec<(f64, u64)> =
-            histogram.buckets().map(|(bound, count)| (bound as f64, count)).collect();
-        let (count, bytes) = (histogram.count(), histogram.sum());
+            histogram.buckets().map(|(bound, count)| (bound as f64 / unit, count)).collect();
+        let (count, sum) = (histogram.count(), histogram.sum() as f64 / unit);
         // Read one after the other: a block may have come between.
         let counted: u64 = buckets.iter().map(|(_, count)| count).sum();
         buckets.push((f64::INFINITY, count.saturating_sub(counted)));
-        Self { buckets, count: count.max(counted), bytes }
+        Self { buckets, count: count.max(counted), sum }
     }
 }
 
@@ -88,21 +97,26 @@ impl BitswapFigures {
                     counters.dont_haves_received.get(),
                 ),
             ],
-            sizes: vec![
+            histograms: vec![
                 (
                     "recv_all_blocks_bytes",
                     "Sizes of blocks that arrived, wanted or not",
-                    Sizes::of(&counters.recv_all_blocks_bytes),
+                    Counted::bytes(&counters.recv_all_blocks_bytes),
                 ),
                 (
                     "recv_dup_blocks_bytes",
                     "Sizes of blocks that arrived again",
-                    Sizes::of(&counters.recv_dup_blocks_bytes),
+                    Counted::bytes(&counters.recv_dup_blocks_bytes),
                 ),
                 (
                     "sent_all_blocks_bytes",
                     "Sizes of blocks that were sent",
-                    Sizes::of(&counters.sent_all_blocks_bytes),
+                    Counted::bytes(&counters.sent_all_blocks_bytes),
+                ),
+                (
+                    "send_times",
+                    "Seconds from handing a message with answers to a connection until all of it was sent",
+                    Counted::seconds(&counters.send_times),
                 ),
             ],
         }
@@ -115,9 +129,9 @@ impl BitswapFigures {
         for (name, help, value) in &self.counters {
             sheet.counter(name, help, *value)?;
         }
-        for (name, help, sizes) in &self.sizes {
+        for (name, help, counted) in &self.histograms {
             let name = format!("ipfs_bitswap_{name}");
-            sheet.histogram(&name, help, sizes.bytes as f64, sizes.count, &sizes.buckets)?;
+            sheet.histogram(&name, help, counted.sum, counted.count, &counted.buckets)?;
         }
         Ok(())
     }

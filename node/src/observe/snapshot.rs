@@ -286,6 +286,11 @@ impl Sheet<'_> {
             "holdfast_gc_rewritten_bytes",
             "Bytes that were written anew to give space back",
             tally.rewritten_bytes,
+        )?;
+        self.gauge(
+            "holdfast_index_memory_bytes",
+            "Bytes of memory that the cache and the memtables of the index use",
+            tally.index_memory_bytes,
         )
     }
 

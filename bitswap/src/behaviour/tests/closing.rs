@@ -82,7 +82,7 @@ impl Bench {
             send_dont_have: true,
         });
         let control = Control { entries: entries.collect(), full: true, presences: Vec::new() };
-        let credit = Credit::new(&Arc::new(Line::default()), 0);
+        let credit = Credit::new(&Arc::new(Line::new(&self.behaviour.common.room)), 0);
         self.behaviour.common.inbox.push(Input::Control(self.from(id), control, credit));
     }
 

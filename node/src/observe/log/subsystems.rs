@@ -23,7 +23,7 @@ const fn subsystem(
 }
 
 /// Every subsystem, by name.
-pub const SUBSYSTEMS: [Subsystem; 15] = [
+pub const SUBSYSTEMS: [Subsystem; 16] = [
     subsystem(
         "blockstore",
         &["flatfs"],
@@ -52,6 +52,12 @@ pub const SUBSYSTEMS: [Subsystem; 15] = [
     subsystem("http", &[], &["holdfast::http"], "connections"),
     subsystem("mfs", &["files"], &["holdfast::services::files"], "the mutable file system"),
     subsystem("names", &["namesys", "ipns"], &["holdfast::services::names"], "IPNS names"),
+    subsystem(
+        "pinning",
+        &["remotepinning/mfs", "pinning-service-http-client"],
+        &["holdfast::pinning"],
+        "pinning services, and the files root that is kept pinned at them",
+    ),
     subsystem("rocksdb", &["leveldb"], &["holdfast_blockstore::rocksdb"], "messages of RocksDB itself"),
     subsystem("rpc", &["cmds", "cmds/http"], &["holdfast::rpc"], "requests for commands"),
     subsystem(
