@@ -38,7 +38,7 @@
 //! ```
 //!
 //! # Map
-//! [`node`] is the handle; [`services`] is what it can do; [`fetch`] gets blocks, [`pool`] does what blocks, [`maintenance`] what nobody asks for, [`observe`] what it tells of itself. [`commands`]
+//! [`node`] is the handle; [`services`] is what it can do; [`fetch`] gets blocks, [`pool`] does what blocks, [`maintenance`] what nobody asks for, [`pinning`] asks pinning services, [`observe`] what it tells of itself. [`commands`]
 //! define every command once, and [`cli`] is the terminal's door to them.
 
 pub mod cli;
@@ -58,6 +58,7 @@ pub(crate) mod memory;
 pub mod node;
 pub mod observe;
 pub(crate) mod p2p;
+pub mod pinning;
 pub mod pool;
 pub mod provide;
 pub mod pubsub;

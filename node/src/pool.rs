@@ -7,13 +7,14 @@
 //! client meanwhile makes place for others (`aside`).
 
 mod places;
+mod short;
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::places::{Place, Places};
 pub(crate) use self::places::{aside, on_behalf_of};
+use self::short::{Job, Lane};
 
 /// Short jobs that may wait per thread before their callers do.
 const QUEUED_JOBS_PER_THREAD: usize = 16;
@@ -34,8 +36,6 @@ pub const OPERATIONS_MAX: usize = 64;
 
 /// A wait on the thread of an operation that is not longer is no reason to make place for others: a read of the disk is one.
 const SHORT_WAIT: Duration = Duration::from_millis(20);
-
-type Job = Box<dyn FnOnce() + Send>;
 
 /// Why work was not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +52,7 @@ pub enum PoolError {
 /// A bounded pool of threads for blocking work. Clones share it; its threads end with the last clone.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    jobs: mpsc::Sender<Job>,
+    short: Lane,
     places: Places,
 }
 
@@ -62,24 +62,9 @@ impl Pool {
     ///
     /// Up to 16 jobs a thread are queued; callers beyond that wait. Fails if no thread at all can be started.
     pub fn new(threads: usize, operations_max: usize) -> Result<Self, PoolError> {
-        let (jobs, queue) = mpsc::channel::<Job>(threads.max(1) * QUEUED_JOBS_PER_THREAD);
-        let queue = Arc::new(Mutex::new(queue));
-        let mut started = 0;
-        for index in 0..threads.max(1) {
-            let queue = Arc::clone(&queue);
-            let spawned = thread::Builder::new().name(format!("pool-{index}")).spawn(move || {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-                    let Some(job) = next else { return };
-                    job();
-                }
-            });
-            started += usize::from(spawned.is_ok());
-        }
-        if started == 0 {
-            return Err(PoolError::NoThread);
-        }
-        Ok(Self { jobs, places: Places::new(operations_max.max(1)) })
+        let threads = threads.max(1);
+        let short = Lane::new(threads, threads * QUEUED_JOBS_PER_THREAD)?;
+        Ok(Self { short, places: Places::new(operations_max.max(1)) })
     }
 
     /// Queues short work at once, if the queue has room, and gives a future of its result.
@@ -94,14 +79,11 @@ impl Pool {
                 drop(done.send(value));
             }
         });
-        let queueing = match self.jobs.try_send(job) {
-            Ok(()) => None,
-            Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) => {
-                let jobs = self.jobs.clone();
-                let queueing: Queueing = Box::pin(async move { drop(jobs.send(job).await) });
-                Some(queueing)
-            }
-        };
+        let queueing = self.short.try_push(job).err().map(|job| {
+            let short = self.short.clone();
+            let queueing: Queueing = Box::pin(async move { short.push(job).await });
+            queueing
+        });
         Task { queueing, result }
     }
 

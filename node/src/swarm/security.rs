@@ -7,8 +7,10 @@ use futures_util::future::BoxFuture;
 use libp2p::core::UpgradeInfo;
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use libp2p::futures::{AsyncRead, AsyncWrite};
-use libp2p::{PeerId, noise, tls};
+use libp2p::{PeerId, noise};
 use libp2p_identity::Keypair;
+
+use super::tls::Tls;
 
 const TLS: &str = "/tls/1.0.0";
 const NOISE: &str = "/noise";
@@ -55,7 +57,7 @@ impl Default for SecurityOrder {
 #[derive(Clone)]
 pub(super) struct Security {
     offered: Vec<&'static str>,
-    tls: tls::Config,
+    tls: Tls,
     noise: noise::Config,
 }
 
@@ -73,7 +75,7 @@ impl Security {
         offered.sort_by_key(|(place, _)| *place);
         Ok(Self {
             offered: offered.into_iter().map(|(_, name)| name).collect(),
-            tls: tls::Config::new(key).map_err(|error| SecurityError::Tls(error.to_string()))?,
+            tls: Tls::new(key)?,
             noise: noise::Config::new(key)?,
         })
     }
@@ -97,11 +99,7 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> InboundConnectionUpgrad
         Box::pin(async move {
             match info {
                 TLS => {
-                    let (peer, stream) = self
-                        .tls
-                        .upgrade_inbound(socket, info)
-                        .await
-                        .map_err(|error| SecurityError::Tls(error.to_string()))?;
+                    let (peer, stream) = self.tls.accept(socket).await?;
                     Ok((peer, Box::pin(stream) as Secured))
                 }
                 NOISE => {
@@ -123,11 +121,7 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
         Box::pin(async move {
             match info {
                 TLS => {
-                    let (peer, stream) = self
-                        .tls
-                        .upgrade_outbound(socket, info)
-                        .await
-                        .map_err(|error| SecurityError::Tls(error.to_string()))?;
+                    let (peer, stream) = self.tls.connect(socket).await?;
                     Ok((peer, Box::pin(stream) as Secured))
                 }
                 NOISE => {

@@ -13,14 +13,16 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade}
 use libp2p::futures::{AsyncRead, AsyncWrite};
 use yamux::{Connection, ConnectionError, Mode, Stream};
 
+use super::cork::Cork;
+
 /// Streams of one connection, at most: go opens one for each Bitswap answer, and eight at a time.
 pub(super) const STREAMS_MAX: usize = 256;
 /// Bytes that the peer may have under way on all streams of one connection. Not less than 256 KiB a stream, which the
 /// protocol grants each; what is above that is given to streams that are read fast.
 const RECEIVE_WINDOW_BYTES: usize = 64 << 20;
 /// Bytes of a frame that is sent, at most: what is long is cut so that other streams get their turn. Others take up to their
-/// window, which begins at 256 KiB; each frame costs a change of task.
-const FRAME_BYTES: usize = 64 << 10;
+/// window, which begins at 256 KiB; each frame costs a change of task. With the 12 bytes in front of it, it fills four TLS records.
+const FRAME_BYTES: usize = (64 << 10) - 12;
 /// Streams that wait to be accepted; more are reset. What yamux lets a peer open without an answer.
 const WAITING_MAX: usize = 256;
 
@@ -57,7 +59,7 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> InboundConnectionUpgrad
     type Future = Ready<Result<Self::Output, Self::Error>>;
 
     fn upgrade_inbound(self, socket: C, _: Self::Info) -> Self::Future {
-        ready(Ok(Muxer::new(Connection::new(socket, self.config, Mode::Server))))
+        ready(Ok(Muxer::new(socket, self.config, Mode::Server)))
     }
 }
 
@@ -67,14 +69,16 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
     type Future = Ready<Result<Self::Output, Self::Error>>;
 
     fn upgrade_outbound(self, socket: C, _: Self::Info) -> Self::Future {
-        ready(Ok(Muxer::new(Connection::new(socket, self.config, Mode::Client))))
+        ready(Ok(Muxer::new(socket, self.config, Mode::Client)))
     }
 }
 
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Muxer<C> {
-    connection: Connection<C>,
+    connection: Connection<Cork<C>>,
+    /// The socket of the connection.
+    cork: Cork<C>,
     /// Streams that came while the connection was only driven on. At most [`WAITING_MAX`].
     waiting: VecDeque<Stream>,
     /// Whoever waits for an inbound stream.
@@ -82,13 +86,19 @@ pub(super) struct Muxer<C> {
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
-    fn new(connection: Connection<C>) -> Self {
-        Self { connection, waiting: VecDeque::new(), waker: None }
+    fn new(socket: C, config: yamux::Config, mode: Mode) -> Self {
+        let cork = Cork::new(socket);
+        let connection = Connection::new(cork.clone(), config, mode);
+        Self { connection, cork, waiting: VecDeque::new(), waker: None }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, ConnectionError>> {
-        let next = ready!(self.connection.poll_next_inbound(cx));
-        Poll::Ready(next.unwrap_or(Err(ConnectionError::Closed)))
+        let next = self.connection.poll_next_inbound(cx);
+        // The connection has written all that it has for now. Where the socket takes no more, it wakes this task.
+        if let Poll::Ready(Err(error)) = self.cork.poll_pull(cx) {
+            return Poll::Ready(Err(ConnectionError::Io(error)));
+        }
+        Poll::Ready(ready!(next).unwrap_or(Err(ConnectionError::Closed)))
     }
 }
 
