@@ -202,7 +202,12 @@ fn a_named_config_file_stands_in_for_that_of_the_repo() {
     let cid = node.run_with(["-c", named, "add", "-Q"], b"one repo").ok().cid();
     assert_eq!(node.run(["cat", &cid]).ok().out(), "one repo");
     let nowhere = dir.path().join("nowhere.json");
-    with(&["--config-file", nowhere.to_str().unwrap()], &KEY).failed();
+    for line in [&KEY[..], &["add", "-Q"]] {
+        let said = with(&["--config-file", nowhere.to_str().unwrap()], line).failed().error_line();
+        let words =
+            format!("Error: open {}: no such file or directory: --config-file names it", nowhere.display());
+        assert!(said.starts_with(&words), "{said}");
+    }
     assert!(!nowhere.exists(), "a file that is not there is not made");
 
     // A daemon keeps to the file that it was started with, whatever a later command line names.

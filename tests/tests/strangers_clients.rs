@@ -5,8 +5,11 @@
 
 use std::path::Path;
 
+use holdfast_tests::ask::Ask;
 use holdfast_tests::daemon::Daemon;
 use holdfast_tests::need::temporary;
+use holdfast_tests::pinning_service::PinningService;
+use holdfast_tests::reply::End;
 use holdfast_tests::strangers::{Inputs, Programs, authorizations, daemon, name_it_ipfs};
 use serde_json::{Value, json};
 
@@ -67,7 +70,15 @@ fn multiaddr(daemon: &Daemon) -> String {
 #[test]
 fn kubo_rpc_client_uses_everything_that_needs_no_peers() {
     if Programs::Clients.present("kubo-rpc-client 7.1.0") {
-        Stage::set("kubo-rpc-client", url, &[]).run(Programs::Clients, "kubo_rpc_client/main.mjs");
+        let mut stage = Stage::set("kubo-rpc-client", url, &[]);
+        // A pinning service that keeps what it is asked for when it has read it all from the daemon.
+        let api = stage.daemons[0].api();
+        let service = PinningService::start("key", move |asked| {
+            let car = Ask::with_args("dag/export", &[&asked.cid]).send(api);
+            if car.status() == 200 && car.end == End::Whole { Ok(()) } else { Err(car.text()) }
+        });
+        stage.settings["service"] = json!({"endpoint": service.endpoint(), "key": "key"});
+        stage.run(Programs::Clients, "kubo_rpc_client/main.mjs");
     }
 }
 

@@ -8,7 +8,7 @@ use holdfast_tests::strangers::Programs;
 use serde_json::json;
 
 /// How many tests that Kubo passes are excused, each with its reason.
-const LISTED: usize = 2;
+const LISTED: usize = 0;
 
 #[test]
 fn interface_ipfs_core_passes_where_kubo_passes_it() {

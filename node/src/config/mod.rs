@@ -31,7 +31,9 @@ pub use edit::{ConfigError, parse_argument};
 pub use gateway::{Gateway, PublicGateway};
 pub use import::{ImportConfig, ImportConfigError};
 pub use profiles::{Change, Profile, ProfileChange, ProfileError, apply_profile, changes, profiles};
-pub use remote_services::{RemoteService, RemoteServiceError};
+pub use remote_services::{
+    MfsPolicy, REPIN_INTERVAL_DEFAULT, REPIN_INTERVAL_MIN, RemoteAccess, RemoteService, RemoteServiceError,
+};
 pub use resolve::{
     AddFlags, INLINE_BYTES_MAX, ImportFlagError, PIN_NAME_BYTES_MAX, ResolvedImport, resolve_import,
 };

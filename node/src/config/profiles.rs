@@ -140,6 +140,7 @@ const PROFILES: &[Profile] = &[
             "AutoTLS.Enabled",
             "AutoNAT.ServiceMode",
             "Routing.LoopbackAddressesOnLanDHT",
+            "Provide.DHT.LANOnly",
             "Swarm.RelayClient.Enabled",
             "Swarm.PingInterval",
             "Discovery.MDNS.Interval",
@@ -185,6 +186,7 @@ const PROFILES: &[Profile] = &[
             c.put("Discovery.MDNS.Interval", json!("10s"));
             c.put("Swarm.PingInterval", json!("5s"));
             c.put("Routing.Type", json!("dht"));
+            c.put("Provide.DHT.LANOnly", json!(true));
             c.put("AutoNAT.ServiceMode", json!("disabled"));
             c.put("Swarm.RelayClient.Enabled", json!(false));
             c.put("HTTPRetrieval.Enabled", json!(false));

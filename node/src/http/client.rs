@@ -1,7 +1,7 @@
 //! A small HTTP/1.1 client: one request a connection, whose body may still be going out while the response comes in.
 //!
-//! It is made for the command line that talks to a daemon: chunks both ways, trailers, TCP, TLS and Unix sockets. It follows
-//! no redirects and keeps no connections.
+//! It is made for the command line that talks to a daemon: chunks both ways, trailers, TCP, TLS and Unix sockets; pinning
+//! services are asked with it too. It follows no redirects and keeps no connections.
 //!
 //! Limits: a head of 64 KiB and 128 headers, as much for trailers; a body is read as it comes and held nowhere.
 
@@ -96,7 +96,7 @@ impl Connection {
     }
 
     async fn connect(remote: &Remote, roots: impl FnOnce() -> io::Result<RootCertStore>) -> io::Result<Self> {
-        let host = remote.endpoint.host();
+        let host = remote.host();
         let stream = match &remote.endpoint {
             Endpoint::Ip(address) => TcpStream::connect(address).await?,
             Endpoint::Name { host, port, .. } => TcpStream::connect((host.as_str(), *port)).await?,
@@ -120,8 +120,26 @@ impl Connection {
         request: Request<()>,
         body: Option<Outgoing>,
     ) -> Result<Response<Incoming>, ClientError> {
-        let Self { mut reader, writer, host } = self;
-        let head = request_head(&request, &host, body.is_some());
+        let end = if body.is_some() { "Transfer-Encoding: chunked" } else { "Content-Length: 0" };
+        let head = request_head(&Method::POST, &request, &self.host, Some(end));
+        self.ask(head.into(), body).await
+    }
+
+    /// Sends a request by its own method, with a body that is known, and waits for the head of its response.
+    pub async fn send(self, request: Request<Bytes>) -> Result<Response<Incoming>, ClientError> {
+        let (parts, body) = request.into_parts();
+        let has_length =
+            !body.is_empty() || matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+        let length = has_length.then(|| format!("Content-Length: {}", body.len()));
+        let method = parts.method.clone();
+        let request = Request::from_parts(parts, ());
+        let mut head = request_head(&method, &request, &self.host, length.as_deref());
+        head.extend_from_slice(&body);
+        self.ask(head.into(), None).await
+    }
+
+    async fn ask(self, head: Bytes, body: Option<Outgoing>) -> Result<Response<Incoming>, ClientError> {
+        let Self { mut reader, writer, .. } = self;
         let mut sending = Sending::start(writer, head, body);
         let mut buffer = BytesMut::new();
         let response = tokio::select! {
@@ -188,22 +206,22 @@ impl Drop for Sending {
     }
 }
 
-fn request_head(request: &Request<()>, host: &str, has_body: bool) -> Bytes {
+/// `framing`: the header that says how the end of the body is known, if there is one.
+fn request_head(method: &Method, request: &Request<()>, host: &str, framing: Option<&str>) -> Vec<u8> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let mut head =
-        format!("{} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n", Method::POST).into_bytes();
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n").into_bytes();
     for (name, value) in request.headers() {
         head.extend_from_slice(name.as_str().as_bytes());
         head.extend_from_slice(b": ");
         head.extend_from_slice(value.as_bytes());
         head.extend_from_slice(b"\r\n");
     }
-    head.extend_from_slice(if has_body {
-        b"Transfer-Encoding: chunked\r\n\r\n"
-    } else {
-        b"Content-Length: 0\r\n\r\n"
-    });
-    head.into()
+    if let Some(framing) = framing {
+        head.extend_from_slice(framing.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
 }
 
 async fn send(

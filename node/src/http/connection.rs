@@ -49,6 +49,8 @@ pub(super) struct Connection {
     handler: Arc<dyn Handler>,
     limits: Limits,
     stop: watch::Receiver<bool>,
+    /// Nothing was asked yet.
+    is_new: bool,
 }
 
 impl Connection {
@@ -62,7 +64,7 @@ impl Connection {
         let activity = Activity::new();
         let source = Some(Source::new(reader, activity.clone(), &limits));
         let sink = Sink::new(writer, activity, limits.stall_timeout);
-        Self { source, sink, peer, handler, limits, stop }
+        Self { source, sink, peer, handler, limits, stop, is_new: true }
     }
 
     /// Serves requests until the client, the server or a mistake ends it.
@@ -91,8 +93,10 @@ impl Connection {
         if source.buffer.is_empty() {
             // What a request needed is given back while nobody asks for anything.
             source.buffer = BytesMut::new();
+            let is_new = std::mem::replace(&mut self.is_new, false);
+            let patience = if is_new { self.limits.head_timeout } else { self.limits.idle_timeout };
             let first = tokio::select! {
-                first = timeout(self.limits.idle_timeout, source.fill(IDLE_READ_BYTES)) => first,
+                first = timeout(patience, source.fill(IDLE_READ_BYTES)) => first,
                 _ = self.stop.wait_for(|stop| *stop) => return Ok(None),
             };
             if !matches!(first, Ok(Ok(1..))) {

@@ -13,7 +13,7 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// Headers of a request. Default: 128.
     pub headers_max: usize,
-    /// Time for a head to be complete, from its first byte. Default: 10 s.
+    /// Time for a head to be complete, from its first byte; and for the first byte of a connection. Default: 10 s.
     pub head_timeout: Duration,
     /// Time between requests on a kept connection. Default: 120 s.
     pub idle_timeout: Duration,

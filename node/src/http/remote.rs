@@ -36,6 +36,16 @@ impl Remote {
             None => Ok(Endpoint::parse(text)?.into()),
         }
     }
+
+    /// What a request to it carries as `Host`: without the port where it is the usual one, as proxies expect it.
+    pub fn host(&self) -> String {
+        let usual = if self.tls { ":443" } else { ":80" };
+        let host = self.endpoint.host();
+        match host.strip_suffix(usual) {
+            Some(host) => host.to_owned(),
+            None => host,
+        }
+    }
 }
 
 impl From<Endpoint> for Remote {
@@ -55,6 +65,21 @@ impl fmt::Display for Remote {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_of_a_request_names_no_port_that_goes_without_saying() {
+        for (text, host) in [
+            ("https://node", "node"),
+            ("https://node:80", "node:80"),
+            ("http://node", "node"),
+            ("http://node:443", "node:443"),
+            ("https://[::1]", "[::1]"),
+            ("/ip4/127.0.0.1/tcp/5001", "127.0.0.1:5001"),
+            ("/unix/run/api", "unix"),
+        ] {
+            assert_eq!(Remote::parse(text).unwrap().host(), host, "{text}");
+        }
+    }
 
     #[test]
     fn tls_is_asked_for_as_it_is_customary() {

@@ -10,7 +10,6 @@ use holdfast_blockstore::PIN_NAME_BYTES_MAX;
 use holdfast_dag::cid::Cid;
 use serde_json::{Value, json};
 
-pub(super) use self::remote::service as remote_service;
 use super::cid_text::CidText;
 use super::fast_provide::Fast;
 use super::registry::{Arg, Command, CommandError, Opt, Request, Response};
@@ -22,11 +21,12 @@ use crate::services::pins::{PinAddError, PinProgress};
 /// What these commands announce.
 const PINNED: Content = Content { pinned: true, in_files: false };
 
-/// The group. Commands on remote pinning services are put below it where they are planned.
+/// The group.
 pub(super) fn command() -> Command {
     Command::new("pin", "Pin (and unpin) objects to local storage.")
         .subcommand(add::command())
         .subcommand(ls::command())
+        .subcommand(remote::command())
         .subcommand(rm::command())
         .subcommand(update())
         .subcommand(verify::command())
