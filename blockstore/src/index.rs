@@ -303,6 +303,11 @@ impl IndexCell {
         Ok(Self { slot: RwLock::new(Some(Arc::new(index))), path, tuning, witness, durability })
     }
 
+    /// Bytes of memory that its cache and its memtables use.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.tuning.memory_bytes()
+    }
+
     pub(crate) fn get(&self) -> Result<Arc<Index>, IndexError> {
         let closed = || IndexError::Closed("it did not open".to_owned());
         read(&self.slot).as_ref().map(Arc::clone).ok_or_else(closed)

@@ -35,6 +35,11 @@ impl Tuning {
         Self { budget, cache, memtables }
     }
 
+    /// Bytes that are in use of the budget for cache and memtables, which are charged to the cache.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.cache.get_usage() as u64
+    }
+
     /// Options of the database.
     pub(crate) fn database(&self) -> Options {
         let mut options = Options::default();

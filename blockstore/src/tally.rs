@@ -26,6 +26,8 @@ pub struct StoreTally {
     pub collected_bytes: u64,
     /// Bytes that they wrote anew to give space back.
     pub rewritten_bytes: u64,
+    /// Bytes of memory that the index uses now, of those that the config gives it: its cache, with the memtables.
+    pub index_memory_bytes: u64,
 }
 
 /// The same, as it is counted.
@@ -83,6 +85,7 @@ impl Tally {
             collected_blocks: count(&self.collected_blocks),
             collected_bytes: count(&self.collected_bytes),
             rewritten_bytes: count(&self.rewritten_bytes),
+            index_memory_bytes: 0,
         }
     }
 }
@@ -90,6 +93,7 @@ impl Tally {
 impl Store {
     /// What it has done since it was opened. Costs nothing.
     pub fn tally(&self) -> StoreTally {
-        self.inner().tally.read()
+        let inner = self.inner();
+        StoreTally { index_memory_bytes: inner.index.memory_bytes(), ..inner.tally.read() }
     }
 }

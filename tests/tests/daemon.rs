@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use holdfast_tests::ask::Ask;
 use holdfast_tests::daemon::{DAEMON_TIME_MAX, Daemon};
 use holdfast_tests::inputs::noise;
 use holdfast_tests::need::temporary;
@@ -53,6 +54,7 @@ fn its_lines_are_kubos_in_kubos_order_and_the_api_file_is_there_when_it_is_ready
         "Swarm listening on 127.0.0.1:",
         "Run 'ipfs id' to inspect announced and discovered multiaddrs of this node.",
         &format!("RPC API server listening on {api}"),
+        &format!("WebUI: http://{}/webui", daemon.api()),
         &format!("Gateway server listening on /ip4/127.0.0.1/tcp/{}", daemon.gateway().port()),
         "Daemon is ready",
     ];
@@ -246,6 +248,23 @@ fn an_address_that_others_reach_is_refused_before_anything_is_bound() {
     assert_eq!(node.run(["config", "API.AllowUnauthenticated"]).ok().out(), "true\n");
     let overridden = node.run(["daemon", "--api", "/ip6/::/tcp/0", "--routing", "nosuch"]).failed();
     assert_eq!(overridden.error_line(), "Error: unrecognized routing option: nosuch");
+    let daemon = Daemon::start(&node, &["--offline"]);
+    let listening = daemon.lines().into_iter().filter(|line| line.contains("API server listening")).count();
+    assert_eq!(listening, 2, "{:?}", daemon.lines());
+    daemon.stop();
+    // Where somebody is let in by a secret alone, the key is not needed.
+    node.run(["config", "--json", "API.AllowUnauthenticated", "false"]).ok();
+    node.run(["daemon", "--offline"]).failed();
+    set(
+        &node,
+        "API.Authorizations",
+        "{\"a\": {\"AuthSecret\": \"bearer:t\", \"AllowedPaths\": [\"/api/v0\"]}}",
+    );
+    let daemon = Daemon::start(&node, &["--offline", "--api-auth", "bearer:t"]);
+    let to = daemon.api();
+    assert_eq!(Ask::command("version").send(to).status(), 403);
+    Ask::command("version").field("Authorization", "Bearer t").send(to).ok();
+    daemon.stop();
 }
 
 #[test]

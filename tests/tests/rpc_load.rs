@@ -94,7 +94,11 @@ fn connections_beyond_the_limit_are_told_so_and_those_before_them_go_on() {
     let host = daemon.api().to_string();
     let mut first = holdfast_tests::wire::Wire::tcp(daemon.api());
     Ask::command("version").send_over(&mut first, &host).ok();
-    let many: Vec<_> = (0..600).map(|_| holdfast_tests::wire::Wire::tcp(daemon.api())).collect();
+    let mut many: Vec<_> = (0..600).map(|_| holdfast_tests::wire::Wire::tcp(daemon.api())).collect();
+    // Those that came last are told at once, without a question, and closed.
+    let told = many.iter_mut().rev().take(100).filter_map(|wire| wire.reply());
+    let told: Vec<u16> = told.map(|reply| reply.status()).collect();
+    assert!(told.len() >= 90 && told.iter().all(|status| *status == 503), "{told:?}");
     Ask::command("version").send_over(&mut first, &host).ok();
     drop(many);
     // What was refused or waited is served again once there is room.

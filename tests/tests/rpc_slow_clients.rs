@@ -153,3 +153,33 @@ fn a_pager_may_wait_for_its_user_and_a_client_of_which_nothing_is_heard_is_cut_o
     assert!(page == bytes, "{} bytes at the terminal", page.len());
     daemon.stop();
 }
+
+#[test]
+fn whoever_sends_a_config_or_a_key_slowly_keeps_nobody_from_changing_them() {
+    let dir = temporary("slow-changes");
+    let daemon = Daemon::alone(&Node::init(&dir.path().join("repo")), &[]);
+    let (to, host) = (daemon.api(), daemon.api().to_string());
+    let body = Multipart::new().file("file", &noise(1, 10_000));
+    let whole = body.whole();
+    let send = |command: &str| {
+        let ask = Ask::command(command).field("Content-Type", &body.content_type());
+        let mut wire = Wire::tcp(to);
+        wire.send(&ask.field("Content-Length", &whole.len().to_string()).head(&host));
+        wire.send(&whole[..5_000]);
+        wire
+    };
+    let slow = [send("config/replace"), send("key/import?arg=slow")];
+    let begun = || running(&daemon, "config/replace") + running(&daemon, "key/import");
+    wait_until("both have begun", || if begun() == 2 { Ok(()) } else { Err(begun()) });
+    Ask::command("config?arg=Import.UnixFSChunker&arg=size-1234").send(to).ok();
+    Ask::command("key/gen?arg=quick").send(to).ok();
+    assert_eq!(begun(), 2, "the slow ones were waited for");
+    drop(slow);
+    // What was cut off has changed nothing.
+    assert_eq!(Ask::command("config?arg=Import.UnixFSChunker").send(to).ok().value()["Value"], "size-1234");
+    let keys = Ask::command("key/list").send(to).ok().value();
+    let names: Vec<&str> =
+        keys["Keys"].as_array().unwrap().iter().map(|key| key["Name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["self", "quick"]);
+    daemon.stop();
+}

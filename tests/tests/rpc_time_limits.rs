@@ -42,6 +42,7 @@ fn silences(host: &str, hash: &str) -> Vec<Silence> {
     let head = Duration::from_secs(9);
     let moving = Duration::from_secs(14);
     vec![
+        Silence { kind: "nothing at all", sent: Vec::new(), at_least: head },
         Silence { kind: "one byte of a head", sent: b"P".to_vec(), at_least: head },
         Silence {
             kind: "half a head",

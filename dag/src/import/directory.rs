@@ -2,10 +2,11 @@
 
 use crate::cid::{Cid, codec};
 use crate::hamt::{self, ShardEntry, ShardSource};
-use crate::pb::{put_bytes, put_link_bytes, put_varint};
+use crate::pb::{put_bytes, put_link_bytes};
 use crate::unixfs::{NodeType, UnixFs};
 
 use super::batch::{Batch, Naming};
+use super::entry_list::EntryList;
 use super::{BlockSink, FileMeta, ImportError, ImportParams, Imported};
 
 /// Gathers the entries of one directory, in any order, and writes it in one pass.
@@ -15,8 +16,7 @@ use super::{BlockSink, FileMeta, ImportError, ImportParams, Imported};
 pub struct DirectoryBuilder<'a> {
     params: &'a ImportParams,
     meta: FileMeta,
-    /// One record an entry: name length, CID length and Tsize as varints, then name and CID.
-    records: Vec<u8>,
+    records: EntryList,
     keys: Vec<Key>,
 }
 
@@ -24,25 +24,11 @@ pub struct DirectoryBuilder<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Key {
     hash: u64,
-    offset: u64,
+    offset: usize,
 }
 
 /// The records, to look entries up in.
-struct Records<'a>(&'a [u8]);
-
-impl Records<'_> {
-    fn at(&self, key: Key) -> Option<ShardEntry<'_>> {
-        let mut rest = self.0.get(usize::try_from(key.offset).ok()?..)?;
-        let mut varint = || {
-            let (value, after) = unsigned_varint::decode::u64(rest).ok()?;
-            rest = after;
-            Some(value)
-        };
-        let (name_len, cid_len, tsize) = (varint()?, varint()?, varint()?);
-        let (name, rest) = rest.split_at_checked(usize::try_from(name_len).ok()?)?;
-        Some(ShardEntry { name, cid: rest.get(..usize::try_from(cid_len).ok()?)?, tsize })
-    }
-}
+struct Records<'a>(&'a EntryList);
 
 impl ShardSource for Records<'_> {
     type Key = Key;
@@ -52,24 +38,27 @@ impl ShardSource for Records<'_> {
     }
 
     fn entry(&self, key: Key) -> ShardEntry<'_> {
-        self.at(key).expect("invariant: offsets are those of whole records, which only `add` writes")
+        self.0.at(key.offset)
     }
 }
 
 impl<'a> DirectoryBuilder<'a> {
     /// An empty directory.
     pub fn new(params: &'a ImportParams, meta: FileMeta) -> Self {
-        Self { params, meta, records: Vec::new(), keys: Vec::new() }
+        Self { params, meta, records: EntryList::default(), keys: Vec::new() }
+    }
+
+    /// A directory of these entries.
+    pub fn with_entries(params: &'a ImportParams, meta: FileMeta, entries: EntryList) -> Self {
+        let mut keys = Vec::with_capacity(entries.offsets().count());
+        keys.extend(entries.offsets().map(|offset| Key { hash: 0, offset }));
+        Self { params, meta, records: entries, keys }
     }
 
     /// Adds an entry, or replaces the one of that name. `tsize` is what [`Imported::tsize`] says of it.
     pub fn add(&mut self, name: &[u8], cid: &Cid, tsize: u64) {
-        let (cid, offset) = (cid.to_bytes(), self.records.len() as u64);
-        for number in [name.len() as u64, cid.len() as u64, tsize] {
-            put_varint(&mut self.records, number);
-        }
-        self.records.extend_from_slice(name);
-        self.records.extend_from_slice(&cid);
+        let offset = self.records.bytes();
+        self.records.add(name, cid, tsize);
         self.keys.push(Key { hash: 0, offset });
     }
 

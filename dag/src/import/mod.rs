@@ -28,6 +28,7 @@ mod balanced;
 pub(crate) mod batch;
 mod directory;
 mod draft;
+mod entry_list;
 mod file;
 mod leaf;
 mod params;
@@ -36,6 +37,7 @@ mod pool;
 mod trickle;
 
 pub use directory::DirectoryBuilder;
+pub use entry_list::EntryList;
 pub use file::{INLINE_FILE_BYTES_MAX, import_file};
 pub(crate) use leaf::LeafFormat;
 pub use params::{FileMeta, HAMT_FANOUT_MAX, ImportParams, Layout, SizeEstimation};

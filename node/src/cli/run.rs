@@ -64,9 +64,7 @@ pub fn prepare<'r>(
         return Err(finish(terminal, |terminal| terminal.print(text)));
     }
     let command = line.path.command();
-    if let Some(why) = line.path.planned() {
-        let name = line.path.words().join(" ");
-        let text = format!("command \"{name}\" is not supported by this version of holdfast: {why}");
+    if let Some(text) = line.path.unsupported() {
         return Err(fail(terminal, &CommandError::new(text)));
     }
     if !command.is_runnable() && line.words.is_empty() {

@@ -273,7 +273,7 @@ fn commands_that_need_no_repo() {
             && lines.first() == Some(&"ipfs")
             && lines.contains(&"ipfs commands completion bash")
     );
-    for missing in ["filestore ls", "pin remote ls", "object get"] {
+    for missing in ["filestore ls", "object get"] {
         assert!(
             !lines.contains(&format!("ipfs {missing}").as_str()),
             "{missing} cannot succeed, and is listed"

@@ -9,7 +9,7 @@ use holdfast_blockstore::repo::{Repo, RepoPaths};
 use serde_json::{Value, json};
 
 use super::Context;
-use super::blocking::blocking;
+use super::blocking::{blocking, read_input};
 use super::profile_help;
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
 use crate::config::{Config, apply_profile, changes, human_output, parse_argument};
@@ -126,9 +126,9 @@ fn value_text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), Comma
 }
 
 async fn replace(context: Context, mut request: Request) -> Result<Response, CommandError> {
-    let mut input = request.take_input();
+    // Before the turn is taken: whoever sends it may be slow.
+    let bytes = read_input(&context, request.take_input(), "file", REPLACE_BYTES_MAX).await?;
     change(&context, move |config, path| {
-        let bytes = input.read_file("file", REPLACE_BYTES_MAX)?;
         let new = config.replaced(&String::from_utf8_lossy(&bytes)).map_err(CommandError::from_error)?;
         new.save(path).map_err(CommandError::from_error)
     })

@@ -44,6 +44,16 @@ pub enum RepoError {
         /// The folder.
         repo_dir: String,
     },
+    /// The config file that was named is not there.
+    #[error(
+        "open {path}: no such file or directory: --config-file names it. Without that option the config is {repo_dir}/config"
+    )]
+    NoConfigFile {
+        /// The file.
+        path: String,
+        /// The folder of the repo.
+        repo_dir: String,
+    },
 }
 
 impl From<RepoError> for CommandError {
@@ -273,7 +283,13 @@ impl Context {
             return Ok(());
         }
         let repo_dir = self.inner.repo_dir.display().to_string();
-        Err(RepoError::NotInitialized { repo_dir })
+        Err(match &self.inner.config_file {
+            // Where there is no repo either, that comes first.
+            Some(path) if self.inner.repo_dir.join("config").is_file() => {
+                RepoError::NoConfigFile { path: path.display().to_string(), repo_dir }
+            }
+            _ => RepoError::NotInitialized { repo_dir },
+        })
     }
 
     /// Checks that it is known where the repo is, or is to be.

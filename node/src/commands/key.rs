@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::blocking::blocking;
+use super::blocking::{blocking, read_input};
 use super::config::{line, load};
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
 use super::{Context, key_rotate, key_sign};
@@ -71,9 +71,10 @@ fn import() -> Command {
             let (base, name) = (base(&request)?, request.arg(0).to_owned());
             let format =
                 ExportFormat::for_import(request.text("format")).map_err(CommandError::from_error)?;
-            let (any, mut input) = (request.bool("allow-any-key-type"), request.take_input());
+            let any = request.bool("allow-any-key-type");
+            // Before the turn is taken: whoever sends it may be slow.
+            let bytes = read_input(&context, request.take_input(), "key", ENCODED_BYTES_MAX as u64).await?;
             let key = change_store(&context, move |store| {
-                let bytes = input.read_file("key", ENCODED_BYTES_MAX as u64)?;
                 store.import(&name, &bytes, format, any).map_err(CommandError::from_error)
             })
             .await?;

@@ -6,7 +6,7 @@ use multibase::Base;
 use serde_json::json;
 
 use super::Context;
-use super::blocking::blocking;
+use super::blocking::in_place;
 use super::config::load;
 use super::registry::{Arg, Command, CommandError, Needs, Opt, Request, Response, Status};
 use crate::config::Config;
@@ -18,7 +18,7 @@ use crate::services::names::KeyLookupError;
 const PREFIX: &[u8] = b"libp2p-key signed message:";
 
 /// Longest message that is signed or verified, in bytes.
-const MESSAGE_BYTES_MAX: u64 = 64 << 20;
+const MESSAGE_BYTES_MAX: u64 = 4 << 20;
 
 pub(super) fn sign() -> Command {
     Command::new("sign", "Generates a signature for the given data with a specified key.")
@@ -56,9 +56,9 @@ fn ipns_base() -> Opt {
 async fn run_sign(context: Context, mut request: Request) -> Result<Response, CommandError> {
     let base: IpnsBase = request.text("ipns-base").parse().map_err(CommandError::from_error)?;
     let name = key_name(request.text("key")).to_owned();
-    let (config, repo, mut input) =
-        (load(&context).await?, context.repo_dir().to_owned(), request.take_input());
-    blocking(move || {
+    let (config, repo) = (load(&context).await?, context.repo_dir().to_owned());
+    let mut input = request.take_input();
+    in_place(&context, move || {
         let message = message(&input.read_file("data", MESSAGE_BYTES_MAX)?);
         let key = match name.as_str() {
             SELF => config.private_key().map_err(CommandError::from_error)?,
@@ -81,9 +81,9 @@ async fn run_verify(context: Context, mut request: Request) -> Result<Response, 
         text => multibase::decode(text).map_err(CommandError::from_error),
     };
     let (_, signature) = signature?;
-    let (config, repo, mut input) =
-        (load(&context).await?, context.repo_dir().to_owned(), request.take_input());
-    blocking(move || {
+    let (config, repo) = (load(&context).await?, context.repo_dir().to_owned());
+    let mut input = request.take_input();
+    in_place(&context, move || {
         let message = message(&input.read_file("data", MESSAGE_BYTES_MAX)?);
         let (name, key) = public_key(&config, &Keystore::at(&repo), &name)?;
         Ok::<_, CommandError>(Response::One(json!({

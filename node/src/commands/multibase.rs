@@ -2,11 +2,12 @@
 
 use holdfast_dag::base::{BaseError, base_by_name, decode, encode};
 
+use super::blocking::in_place;
 use super::registry::{Arg, Command, CommandError, Needs, Opt, Request, Response};
 use super::{Context, cid};
 
 /// Most bytes of a file that are encoded or decoded: it is held in memory as a whole, several times over.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+const FILE_BYTES_MAX: u64 = 4 << 20;
 
 pub(super) fn command() -> Command {
     Command::new("multibase", "Encode and decode files with multibase format.")
@@ -41,7 +42,7 @@ fn base() -> Opt {
     Opt::string("b", "Multibase encoding.").default("base64url")
 }
 
-async fn run(_context: Context, mut request: Request) -> Result<Response, CommandError> {
+async fn run(context: Context, mut request: Request) -> Result<Response, CommandError> {
     let mut input = request.take_input();
     let name = request.path().last().copied().unwrap_or_default();
     let target = request.text_opt("b").map(base_by_name).transpose().map_err(CommandError::from_error)?;
@@ -51,7 +52,7 @@ async fn run(_context: Context, mut request: Request) -> Result<Response, Comman
         let data = if name == "encode" { data } else { decode(&data).map_err(words)?.1 };
         Ok::<_, CommandError>(target.map_or_else(|| data.clone(), |base| encode(base, &data)))
     };
-    let data = tokio::task::spawn_blocking(work).await.map_err(CommandError::from_error)??;
+    let data = in_place(&context, work).await?;
     Ok(Response::bytes(data, "application/octet-stream"))
 }
 

@@ -8,7 +8,7 @@ use holdfast_dht::ipns::{Name, Record, Timestamp};
 use serde_json::{Value, json};
 
 use super::Context;
-use super::blocking::blocking;
+use super::blocking::read_input;
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response, Status};
 use crate::config::GoDuration;
 use crate::go_text::go_quote;
@@ -35,9 +35,8 @@ pub(super) fn command() -> Command {
         .plain_output()
 }
 
-async fn run(_context: Context, mut request: Request) -> Result<Response, CommandError> {
-    let mut input = request.take_input();
-    let bytes = blocking(move || input.read_file("record", READ_BYTES_MAX)).await?;
+async fn run(context: Context, mut request: Request) -> Result<Response, CommandError> {
+    let bytes = read_input(&context, request.take_input(), "record", READ_BYTES_MAX).await?;
     let record = Record::decode(&bytes).map_err(CommandError::from_error)?;
     let validation = request.text_opt("verify").map(|name| verify(&record, name)).transpose()?;
     let dump = if request.bool("dump") { hex_dump(&bytes) } else { String::new() };

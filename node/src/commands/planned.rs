@@ -3,10 +3,8 @@
 //! Some of them have one right answer on a node that is not online: the error that Kubo gives there.
 
 use super::registry::{Arg, ArgKind, Command, CommandError, Needs, Opt, OptKind, Request, Response, Status};
-use super::{Context, bandwidth, bitswap, finding, object, pin, planned_help, provide, repo, routing};
+use super::{Context, bandwidth, bitswap, finding, object, planned_help, provide, repo, routing};
 
-/// Why commands of pinning services are not there.
-pub(super) const PINNING_SERVICES: &str = "this version does not talk to pinning services yet";
 /// What is said online of `mount`, the one of them that a network does not help.
 const NO_MOUNT: &str = "nothing is mounted by this version: read with 'get', 'files' or the gateway instead";
 /// Why the updater is not there.
@@ -36,15 +34,19 @@ const REMOVED_OBJECT: &str = "removed, use 'ipfs dag' or 'ipfs files' instead";
 enum Answer {
     /// A group: its help.
     Group,
+    /// The same, at the terminal alone, as in Kubo.
+    LocalGroup,
     /// That this version does not have it, and why.
     Planned(&'static str),
+    /// The same, at the terminal alone, as in Kubo.
+    Local(&'static str),
     /// Kubo's error without a network.
     Fails(&'static str),
     /// Kubo's error for commands that it no longer has.
     Removed(&'static str),
 }
 
-use Answer::{Fails, Group, Planned, Removed};
+use Answer::{Fails, Group, Local, LocalGroup, Planned, Removed};
 
 /// Path, arguments, options, answer, one line about it.
 ///
@@ -56,9 +58,9 @@ type Row = (&'static str, &'static str, &'static str, Answer, &'static str);
 const ROWS: &[Row] = &[
     ("dht", "", "", Group, "Issue commands directly through the DHT."),
     ("diag datastore", "", "", Group, "Look into the data store."),
-    ("diag datastore count", "<prefix>", "", Planned("Kubo's data store keys do not exist here: see 'repo stat'"), "Count keys."),
-    ("diag datastore get", "<key>", "hex", Planned("Kubo's data store keys do not exist here"), "Read a raw key."),
-    ("diag datastore put", "<key> <file:value->", "", Planned("Kubo's data store keys do not exist here"), "Write a raw key."),
+    ("diag datastore count", "<prefix>", "", Local("Kubo's data store keys do not exist here: see 'repo stat'"), "Count keys."),
+    ("diag datastore get", "<key>", "hex", Local("Kubo's data store keys do not exist here"), "Read a raw key."),
+    ("diag datastore put", "<key> <file:value->", "", Local("Kubo's data store keys do not exist here"), "Write a raw key."),
     ("filestore", "", "", Group, "Interact with filestore objects."),
     ("filestore dups", "", "", Fails(NO_FILESTORE), "List blocks that are both in the filestore and standard block storage."),
     ("filestore ls", "[obj]...", "file-order", Fails(NO_FILESTORE), "List objects in filestore."),
@@ -75,18 +77,14 @@ const ROWS: &[Row] = &[
     ("object patch rm-link", "<root> <name>", "allow-non-unixfs", Planned(PATCH), "Remove a link from a given object."),
     ("object patch set-data", "<root> <file:data->", "", Removed(REMOVED_OBJECT), "Removed, use 'ipfs dag' or 'ipfs files' instead."),
     ("object put", "<file:data->", "", Removed(REMOVED_OBJECT), "Removed, use 'ipfs dag' or 'ipfs files' instead."),
-    ("pin remote", "", "", Group, "Pin and unpin objects on a remote pinning service."),
-    ("pin remote add", "<ipfs-path>", "service:string name:string background", Planned(PINNING_SERVICES), "Pin an object to a remote pinning service."),
-    ("pin remote ls", "", "service:string name:string cid:list status:list", Planned(PINNING_SERVICES), "List objects pinned to a remote pinning service."),
-    ("pin remote rm", "", "service:string name:string cid:list status:list force", Planned(PINNING_SERVICES), "Remove pins from a remote pinning service."),
     ("routing", "", "", Group, "Issue routing commands."),
     ("stats", "", "", Group, "Query statistics."),
-    ("update", "", "", Group, "Update the program."),
-    ("update check", "", "pre", Planned(UPDATE), "Look for a newer version."),
-    ("update clean", "", "", Planned(UPDATE), "Remove what updates left behind."),
-    ("update install", "[version]", "pre allow-downgrade", Planned(UPDATE), "Install another version."),
-    ("update revert", "", "", Planned(UPDATE), "Go back to the version before."),
-    ("update versions", "", "count/n:int pre", Planned(UPDATE), "List versions."),
+    ("update", "", "", LocalGroup, "Update the program."),
+    ("update check", "", "pre", Local(UPDATE), "Look for a newer version."),
+    ("update clean", "", "", Local(UPDATE), "Remove what updates left behind."),
+    ("update install", "[version]", "pre allow-downgrade", Local(UPDATE), "Install another version."),
+    ("update revert", "", "", Local(UPDATE), "Go back to the version before."),
+    ("update versions", "", "count/n:int pre", Local(UPDATE), "List versions."),
 ];
 
 /// Puts these commands into the tree: below the groups that are there, else in groups of their own.
@@ -95,7 +93,6 @@ pub(super) fn add_to(root: &mut Vec<Command>) {
         let words: Vec<&'static str> = row.0.split(' ').collect();
         insert(root, &words, row);
     }
-    insert_command(root, &["pin", "remote"], pin::remote_service());
     insert_command(root, &["stats"], repo::stat("repo"));
     insert_command(root, &["stats"], bandwidth::command());
     insert_command(root, &["stats"], bitswap::stat("bitswap"));
@@ -156,7 +153,9 @@ fn command(name: &'static str, row: &Row) -> Command {
     }
     match *answer {
         Group => command,
+        LocalGroup => command.terminal_only(),
         Planned(why) => command.planned(why),
+        Local(why) => command.planned(why).terminal_only(),
         Fails(words) => command.only_fails().run(fails(words)),
         Removed(words) => {
             command.status(Status::Removed).needs(Needs::Nothing).only_fails().run(fails(words))

@@ -6,6 +6,7 @@ use holdfast_dag::base::{Base, decode, encode};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::blocking::read_input;
 use super::config::line;
 use super::registry::{Arg, Call, Command, CommandError, Encoding, Needs, Opt, Request, Response, Status};
 use super::{Context, Terminal, escape};
@@ -76,10 +77,7 @@ fn publish() -> Command {
         .run(|context: Context, mut request: Request| async move {
             let topic = topic(&request, 0)?;
             let pubsub = pubsub(&context)?;
-            let mut input = request.take_input();
-            let reading =
-                tokio::task::spawn_blocking(move || input.read_file("data", MESSAGE_BYTES_MAX as u64));
-            let data = reading.await.map_err(CommandError::from_error)??;
+            let data = read_input(&context, request.take_input(), "data", MESSAGE_BYTES_MAX as u64).await?;
             pubsub.publish(&topic, data).await.map_err(CommandError::from_error)?;
             Ok(Response::Empty)
         })

@@ -38,6 +38,7 @@ pub(super) fn refs() -> Command {
         .run(run)
         .text(line)
         .failure(|value| words_in(value, "Err"))
+        .late(failed)
         .subcommand(local("local"))
 }
 
@@ -80,10 +81,14 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
     }
     let refs = node.refs(roots, options).map(move |found| match found {
         Ok(found) => json!({ "Ref": formatted(&format, &found, cids), "Err": "" }),
-        // As Kubo has it, a failure is a value.
-        Err(error) => json!({ "Ref": "", "Err": error.to_string() }),
+        Err(error) => failed(&CommandError::from_error(error)),
     });
     Ok(Response::Stream(Box::pin(refs.map(Ok))))
+}
+
+/// As Kubo has it, a failure is a value.
+fn failed(error: &CommandError) -> Value {
+    json!({ "Ref": "", "Err": error.to_string() })
 }
 
 fn formatted(format: &str, found: &Ref, cids: CidText) -> String {

@@ -174,6 +174,9 @@ pub(super) fn say(bound: &[Bound], config: &Config, console: &Console) {
     }
     for Bound { endpoint, .. } in bound {
         console.say(format!("RPC API server listening on {endpoint}"));
+        if let Endpoint::Ip(address) = endpoint {
+            console.say(format!("WebUI: http://{address}/webui"));
+        }
     }
 }
 

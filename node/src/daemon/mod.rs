@@ -30,6 +30,7 @@ use crate::fsutil::write_atomic;
 use crate::gateway::{Gateway, Settings};
 use crate::http::{Endpoint, Limits, Server};
 use crate::observe::Logs;
+use crate::pinning::mfs::MfsKeeper;
 use crate::runtime::Runtime;
 
 use console::Console;
@@ -148,14 +149,24 @@ async fn start(
     let mut files = AddressFiles::new(context.repo_dir(), &bound, &content);
     let mut serving = JoinSet::new();
     let servers = [(api, bound), (surface::gateway(gateway, &runtime), content)];
+    let mut limits = Limits::default();
+    limits.connections_max = nofile::connections_max(limits.connections_max);
     for (handler, bound) in servers {
-        let server = Server::new(handler, Limits::default());
+        let server = Server::new(handler, limits);
         for Bound { listener, socket, .. } in bound {
             files.sockets.extend(socket);
             let (server, stop) = (server.clone(), runtime.stopping());
             serving.spawn(async move { server.serve(listener, stop).await });
         }
     }
+    let keeper = MfsKeeper::new(context.node().await?.clone(), context.config_path());
+    let mut stop = runtime.stopping();
+    serving.spawn(async move {
+        tokio::select! {
+            () = keeper.run() => {}
+            _ = stop.wait_for(|stopping| *stopping) => {}
+        }
+    });
     files.write()?;
     Ok(Started { context, runtime, serving, files })
 }

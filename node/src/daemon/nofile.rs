@@ -4,10 +4,17 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::console::Console;
 
-/// What is asked for where `IPFS_FD_MAX` says nothing: all connections that the server takes, and as much again for files.
-const FILES: u64 = 32_768;
+/// What is asked for where `IPFS_FD_MAX` says nothing: all connections that the API and the gateway take, and as much again for the
+/// swarm and for files.
+const FILES: u64 = 65_536;
 /// Below this, Kubo complains, and so do we.
 const FILES_MIN: u64 = 2048;
+
+/// Connections of one server, at most: five eighths of the files that this process may have open are left to servers.
+pub(super) fn connections_max(most: usize) -> usize {
+    let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
+    files.map_or(most, |files| most.min(files / 8 * 5))
+}
 
 /// Raises the limit of this process as far as it may. What it is too low for is named.
 pub(super) fn raise(console: &Console) {

@@ -11,6 +11,8 @@ use crate::http::Body;
 
 /// Bytes of arguments that come as lines of a file: they are held in memory.
 const ARGUMENT_BYTES_MAX: u64 = 16 << 20;
+/// Most lines of such a body. Each is an argument, with some 40 bytes around it in memory.
+const ARGUMENT_LINES_MAX: usize = 256 << 10;
 /// The name in a query of what is an argument.
 const ARGUMENT: &str = "arg";
 /// The option that makes no sense here, where values are lines of JSON anyway, and whose short name clients use for others.
@@ -21,6 +23,8 @@ const JSON_LINES: &str = "json-lines";
 pub(super) enum Refusal {
     /// There is no such command.
     NotFound,
+    /// Kubo has it and this version does not; in full words.
+    Unsupported(String),
     /// The caller is wrong, in full words.
     Bad(String),
 }
@@ -49,12 +53,11 @@ pub(super) fn find<'r>(
         (path, rest) = (child, tail);
     }
     let command = path.command();
-    let is_here = !path.terminal_only() && path.planned().is_none() && !path.words().is_empty();
-    let mut arguments = match rest {
+    let is_here = !path.terminal_only() && !path.words().is_empty();
+    let mut arguments = match (rest, path.unsupported()) {
         _ if !is_here => return Err(Refusal::NotFound),
-        [] => Vec::new(),
-        [argument] if command.is_runnable() => vec![argument.clone()],
-        _ => return Err(Refusal::NotFound),
+        ([] | [_], Some(words)) => return Err(Refusal::Unsupported(words)),
+        (rest, _) => arguments_of(command, rest)?,
     };
     let mut options = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -65,6 +68,15 @@ pub(super) fn find<'r>(
         }
     }
     Ok(Found { path, arguments, options })
+}
+
+/// What follows a command in a path: nothing, or its first argument.
+fn arguments_of(command: &Command, rest: &[String]) -> Result<Vec<String>, Refusal> {
+    match rest {
+        [] => Ok(Vec::new()),
+        [argument] if command.is_runnable() => Ok(vec![argument.clone()]),
+        _ => Err(Refusal::NotFound),
+    }
 }
 
 /// A call that can be run.
@@ -106,7 +118,13 @@ impl Found<'_> {
                     multipart::first_file(body, boundary, ARGUMENT_BYTES_MAX).await.map_err(Refusal::Bad)?;
                 let lines = String::from_utf8(lines.unwrap_or_default()).map_err(bad)?;
                 let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
-                arguments.extend(lines.map(str::to_owned));
+                arguments.extend(lines.take(ARGUMENT_LINES_MAX + 1).map(str::to_owned));
+                if arguments.len() > ARGUMENT_LINES_MAX {
+                    let text = format!(
+                        "more than {ARGUMENT_LINES_MAX} arguments in one request: split them among several"
+                    );
+                    return Err(Refusal::Bad(text));
+                }
             }
             _ => {}
         }
@@ -188,8 +206,12 @@ mod tests {
         let args = async |path| call_of(path, "arg=b", "", "").await.map(|call| call.args().to_vec());
         assert_eq!(args("pin/ls").await.unwrap(), ["b"]);
         assert_eq!(args("pin/ls/a").await.unwrap(), ["a", "b"]);
-        for path in ["pin/nosuch", "nosuch", "pin/ls/a/b", "pin/later", "pin/here", "pin/here/x", ""] {
+        for path in ["pin/nosuch", "nosuch", "pin/ls/a/b", "pin/later/a/b", "pin/here", "pin/here/x", ""] {
             assert_eq!(args(path).await, Err(Refusal::NotFound), "{path}");
+        }
+        for path in ["pin/later", "pin/later/a"] {
+            let words = "command \"pin later\" is not supported by this version of holdfast: not yet";
+            assert_eq!(args(path).await, Err(Refusal::Unsupported(words.to_owned())), "{path}");
         }
         assert!(args("pin").await.is_err(), "arguments of a group");
     }

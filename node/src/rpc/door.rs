@@ -14,11 +14,11 @@ use super::cors::is_preflight;
 use super::multipart::too_large;
 use super::path::Segments;
 use super::rate::{RateLimit, address};
-use super::reply::{empty, not_found, text};
+use super::reply::{empty, error, not_found, text};
 use super::routes::{Access, Routes};
 use super::watch::{Unwatched, Watch};
 use super::{Settings, host, pages, run};
-use crate::commands::registry::Registry;
+use crate::commands::registry::{CommandError, Encoding, Registry};
 use crate::commands::{CALL_HEADER, Context};
 use crate::http::{Body, Handler, Peer, ResponseBody};
 use crate::identify::AGENT_VERSION;
@@ -244,6 +244,8 @@ impl Inner {
 fn refused(refusal: Refusal) -> Answer {
     match refusal {
         Refusal::NotFound => not_found(),
+        // As a handler that fails answers: clients show its message.
+        Refusal::Unsupported(words) => error(&CommandError::new(words), Encoding::Json),
         Refusal::Bad(words) => text(StatusCode::BAD_REQUEST, words),
     }
 }

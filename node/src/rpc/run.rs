@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use http::{Response, StatusCode};
+use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{self, Answer, Shape};
@@ -34,13 +35,8 @@ pub(super) async fn run(
     let Prepared { call, request, upload } = prepared;
     let encoding = call.encoding().ok().flatten().unwrap_or(Encoding::Json);
     let deadline = call.timeout().ok().flatten().and_then(|limit| Instant::now().checked_add(limit));
-    let begun = AssertUnwindSafe(begin(command, &context, request, call, encoding)).catch_unwind();
-    let begun = match within(deadline, &context, begun).await {
-        Err(late) => Err(late),
-        Ok(Err(_)) => Err(CommandError::new(PANICKED)),
-        Ok(Ok(begun)) => begun,
-    };
-    match begun {
+    let begun = AssertUnwindSafe(begin(command, &context, request, call, deadline)).catch_unwind();
+    match begun.await.unwrap_or_else(|_| Err(CommandError::new(PANICKED))) {
         Ok(Begun::Whole { shape, data }) => {
             watched.set_outcome(Outcome::Success);
             answer::whole(&shape, data, encoding)
@@ -85,7 +81,7 @@ async fn begin(
     context: &Context,
     request: Request,
     call: Call,
-    encoding: Encoding,
+    deadline: Option<Instant>,
 ) -> Result<Begun, CommandError> {
     if command.needs != Needs::Nothing && command.is_runnable() {
         context.require_repo()?;
@@ -95,9 +91,10 @@ async fn begin(
             "This command can't be called directly. Try one of its subcommands.",
         ));
     };
-    let form = if encoding == Encoding::Text { command.text_form(&call) } else { None };
+    let is_text = matches!(call.encoding(), Ok(Some(Encoding::Text)));
+    let form = if is_text { command.text_form(&call) } else { None };
     let mut encoder = Encoder { form, call };
-    let (shape, source) = match running.await? {
+    let (shape, source) = match within(deadline, context, running).await?? {
         Answered::Empty => {
             let data = encoder.end()?;
             return Ok(Begun::Whole { shape: Shape::Values, data });
@@ -112,8 +109,9 @@ async fn begin(
             (shape, Source::Bytes(bytes.stream))
         }
     };
-    let mut output = Output { source: Some(source), encoder, context: context.clone() };
-    let first = if command.is_feed { None } else { output.next().await.transpose()? };
+    let late = command.late;
+    let mut output = Output { source: Some(source), encoder, context: context.clone(), late };
+    let first = if command.is_feed { None } else { output.next_within(deadline).await.transpose()? };
     Ok(Begun::Streamed { shape, first, output })
 }
 
@@ -124,7 +122,7 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn value(&mut self, value: &serde_json::Value) -> Result<Bytes, CommandError> {
+    fn value(&mut self, value: &Value) -> Result<Bytes, CommandError> {
         let mut out = Vec::new();
         if let Some(form) = &mut self.form {
             form.value(&self.call, value, &mut out)?;
@@ -155,11 +153,13 @@ pub(super) struct Output {
     source: Option<Source>,
     encoder: Encoder,
     context: Context,
+    /// What tells as a value that the time is over.
+    late: Option<fn(&CommandError) -> Value>,
 }
 
 impl Output {
     /// The next bytes, never none of them; an error ends it.
-    pub(super) async fn next(&mut self) -> Option<Result<Bytes, CommandError>> {
+    async fn next(&mut self) -> Option<Result<Bytes, CommandError>> {
         loop {
             let encoded = match self.source.as_mut()? {
                 Source::Values(values) => {
@@ -189,7 +189,7 @@ impl Output {
         }
     }
 
-    /// The same, or an error if the deadline comes first.
+    /// The same. If the deadline comes first, that is an error, or the last value.
     pub(super) async fn next_within(
         &mut self,
         deadline: Option<Instant>,
@@ -197,7 +197,7 @@ impl Output {
         let context = self.context.clone();
         within(deadline, &context, self.next()).await.unwrap_or_else(|late| {
             self.source = None;
-            Some(Err(late))
+            Some(self.late.map_or(Err(late.clone()), |value| self.encoder.value(&value(&late))))
         })
     }
 }

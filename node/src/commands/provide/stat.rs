@@ -55,7 +55,7 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
         }
         return Ok(Response::One(json!({ "Sweep": null, "Legacy": legacy(&stats), "FullRT": false })));
     }
-    let scope = if lan { Scope::Lan } else { Scope::Wan };
+    let scope = if lan || !provider.announces_in(Scope::Wan) { Scope::Lan } else { Scope::Wan };
     let stats = provider.stats(scope).await.map_err(CommandError::from_error)?;
     Ok(Response::One(json!({ "Sweep": sweep(&stats), "Legacy": null, "FullRT": false })))
 }

@@ -52,6 +52,9 @@ pub type TerminalFn = Arc<
 /// What a value says of a failure, if it tells of one.
 type FailureFn = fn(&Value) -> Option<String>;
 
+/// The value that tells of a failure.
+type LateFn = fn(&CommandError) -> Value;
+
 type TextFn = Arc<dyn Fn(&Call) -> Box<dyn TextForm> + Send + Sync>;
 
 /// Whether this version has a command.
@@ -107,6 +110,7 @@ pub struct Command {
     pub(crate) run: Option<RunFn>,
     pub(crate) text: Option<TextFn>,
     pub(crate) failure: Option<FailureFn>,
+    pub(crate) late: Option<LateFn>,
     pub(crate) pre_run: Option<PreRunFn>,
     pub(crate) terminal: Option<TerminalFn>,
 }
@@ -135,6 +139,7 @@ impl Command {
             run: None,
             text: None,
             failure: None,
+            late: None,
             pre_run: None,
             terminal: None,
         }
@@ -215,6 +220,14 @@ impl Command {
     #[must_use]
     pub fn failure(mut self, failure: FailureFn) -> Self {
         self.failure = Some(failure);
+        self
+    }
+
+    /// Sets the value that tells, as the last, that the time of a call was over while its values came. Over HTTP it takes the
+    /// place of an error: of commands whose failures are values, Kubo's tell this in that way too.
+    #[must_use]
+    pub fn late(mut self, value: LateFn) -> Self {
+        self.late = Some(value);
         self
     }
 

@@ -84,6 +84,12 @@ impl<'r> Path<'r> {
         }
     }
 
+    /// What is said where it is called and this version does not have it.
+    pub fn unsupported(&self) -> Option<String> {
+        let (why, name) = (self.planned()?, self.words().join(" "));
+        Some(format!("command \"{name}\" is not supported by this version of holdfast: {why}"))
+    }
+
     /// Whether only the terminal has it.
     pub fn terminal_only(&self) -> bool {
         self.commands.iter().any(|command| command.terminal_only)

@@ -151,7 +151,12 @@ async fn errors_have_kubos_words() {
     let got = post(&rig.door, "/api/v0/cat?arg=zzz").await;
     let message = "invalid path \"zzz\": path does not have enough components";
     assert_eq!((got.status, got.json()), (500, json!({ "Message": message, "Code": 0, "Type": "error" })));
-    for path in ["init", "daemon", "config/edit", "key/export?arg=self"] {
+    let got = post(&rig.door, "/api/v0/object/diff?arg=a&arg=b").await;
+    let message =
+        "command \"object diff\" is not supported by this version of holdfast: use 'files' commands instead";
+    assert_eq!((got.status, got.json()), (500, json!({ "Message": message, "Code": 0, "Type": "error" })));
+    let local = ["update", "update/check", "diag/datastore/get?arg=a"];
+    for path in ["init", "daemon", "config/edit", "key/export?arg=self"].iter().chain(&local) {
         assert_eq!(post(&rig.door, &format!("/api/v0/{path}")).await.status, 404, "{path}");
     }
 }

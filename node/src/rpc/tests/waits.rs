@@ -33,6 +33,8 @@ impl Session for Silent {
 }
 
 const MISSING: &str = "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4";
+/// One whose links have to be read.
+const FOLDER: &str = "QmYmW4HiZhotsoSqnv2o1oSssvkRM8b9RweBoH7ao5nki2";
 
 async fn online() -> Rig {
     let rig = Rig::new().await;
@@ -53,6 +55,22 @@ async fn a_timeout_names_the_missing_block_and_who_was_asked() {
         let tried = "3 peers asked (12D3KooWTest, ...), 2 of them do not have it, 1 search for providers";
         assert!(words.ends_with(tried), "{command}: {words}");
     }
+}
+
+#[tokio::test]
+async fn refs_tell_as_a_value_that_their_time_is_over_and_as_an_error_where_the_path_took_it() {
+    let rig = online().await;
+    let answer = soon(post(&rig.door, &format!("/api/v0/refs?arg={FOLDER}&timeout=2s"))).await;
+    assert_eq!((answer.status, &answer.json()["Ref"]), (200, &serde_json::json!("")));
+    assert!(answer.trailers.is_empty(), "{:?}", answer.trailers);
+    let words = answer.json()["Err"].as_str().unwrap().to_owned();
+    assert!(
+        words.starts_with("context deadline exceeded: waited for block ") && words.contains(FOLDER),
+        "{words}"
+    );
+    let answer = soon(post(&rig.door, &format!("/api/v0/refs?arg={FOLDER}/a&timeout=2s"))).await;
+    assert_eq!(answer.status, 500);
+    assert!(answer.json()["Message"].as_str().unwrap().contains(FOLDER));
 }
 
 #[tokio::test]

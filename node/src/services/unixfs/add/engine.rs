@@ -19,7 +19,7 @@ use holdfast_dag::unixfs::Mtime;
 
 use super::small::{Collector, Done, Outcome, Worker};
 use super::source::{Body, Entry, Found, Source, Unreadable, go_error};
-use super::tree::{Finished, Tree};
+use super::tree::Tree;
 use super::{AddError, AddEvent, AddOptions, Added};
 use crate::node::Node;
 use crate::pool::Output;
@@ -527,20 +527,14 @@ impl<'a> Engine<'a> {
     /// Completes the top-level directory, if one is being built.
     fn close_tree(&mut self) -> Result<(), AddError> {
         let Some((top, tree)) = self.tree.take() else { return Ok(()) };
-        for Finished { path, imported } in tree.finish()? {
-            let is_root = path.is_empty();
-            let path = match (top.path.is_empty(), is_root) {
-                (true, _) => path,
-                (false, true) => top.path.clone(),
-                (false, false) => [&top.path, &b"/"[..], &path].concat(),
-            };
-            let name = name_of(&path);
-            if is_root {
-                self.told.roots.push((top.path.clone(), imported));
-            }
-            self.added(name, &imported, &top, is_root)?;
+        let (finished, root) = tree.finish()?;
+        for (path, cid, tsize) in finished.iter() {
+            let path =
+                if top.path.is_empty() { path.to_owned() } else { [&top.path, &b"/"[..], path].concat() };
+            self.added(name_of(&path), &Imported { cid, tsize, filesize: 0 }, &top, false)?;
         }
-        Ok(())
+        self.told.roots.push((top.path.clone(), root));
+        self.added(name_of(&top.path), &root, &top, true)
     }
 
     fn finish(mut self) -> Result<Told, AddError> {

@@ -11,6 +11,7 @@
 //! **Cancelling**: dropping the stream ends the add before it pins anything. The blocks stored so far are kept, so a
 //! second run is fast, until a garbage collection takes them.
 
+mod children;
 mod disk;
 mod engine;
 mod small;
@@ -144,6 +145,16 @@ pub enum AddError {
     /// There was nothing to add.
     #[error("expected a file argument")]
     Nothing,
+    /// Entries come in any order, so that all directories stay open to the end, and those are too many.
+    #[error(
+        "the directories of this upload take more than {} MiB of memory until its end: add the tree in parts, or as a CAR file \
+         with dag import",
+        bytes_max >> 20
+    )]
+    TooManyEntries {
+        /// What they may take.
+        bytes_max: usize,
+    },
     /// The rest was added, but not these.
     #[error("{count} {} could not be read: {first}", if *.count == 1 { "entry" } else { "entries" })]
     Unreadable {
