@@ -1,4 +1,4 @@
-//! mDNS whose list of found peers is bounded: libp2p's grows with every answer, and anyone in the local network can answer.
+//! mDNS over IPv4, whose list of found peers is bounded: libp2p's grows with every answer, and anyone in the local network can answer.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use libp2p::{Multiaddr, PeerId};
 /// Addresses that may be known at once, in all; then the list is begun anew.
 const FOUND_MAX: usize = 1024;
 
-/// The behaviour, for IPv4 or for IPv6.
+/// The behaviour.
 pub(super) struct Mdns {
     inner: mdns::tokio::Behaviour,
     config: mdns::Config,
@@ -25,8 +25,8 @@ pub(super) struct Mdns {
 }
 
 impl Mdns {
-    pub(super) fn new(us: PeerId, ipv6: bool, query_interval: Duration) -> std::io::Result<Self> {
-        let config = mdns::Config { query_interval, enable_ipv6: ipv6, ..mdns::Config::default() };
+    pub(super) fn new(us: PeerId, query_interval: Duration) -> std::io::Result<Self> {
+        let config = mdns::Config { query_interval, ..mdns::Config::default() };
         let inner = mdns::tokio::Behaviour::new(config.clone(), us)?;
         Ok(Self { inner, config, us, listening: Vec::new() })
     }
