@@ -68,6 +68,56 @@ fn a_name_published_on_one_is_followed_on_a_stranger() {
     assert_eq!(kept, resolved);
 }
 
+/// Publishes a path under the node's own name.
+fn publish(peer: &Peer, dir: &Path, text: &str, ttl: &str) -> String {
+    let path = dir.join(text);
+    std::fs::write(&path, text).unwrap();
+    let path = format!("/ipfs/{}", peer.add(&[], &path));
+    peer.run(["name", "publish", "--timeout=60s", &format!("--ttl={ttl}"), &path]).ok();
+    path
+}
+
+fn resolved(asked: &Peer, options: &[&str], name: &str) -> String {
+    let args = [&["name", "resolve", "--timeout=60s"], options, &[name]].concat();
+    asked.run(args).ok().out().trim().to_owned()
+}
+
+#[test]
+fn a_name_is_asked_for_again_when_its_time_is_over_or_when_somebody_says_so() {
+    let dir = temporary("finding-ttl");
+    let lan = ("Routing.LoopbackAddressesOnLanDHT", json!(true));
+    let [one, middle, other] = three(dir.path());
+    // It does not rely on names for long, whatever their records say.
+    let hasty = Peer::start(dir.path(), "hasty", &[lan, ("Ipns.MaxCacheTTL", json!("1s"))], None);
+    hasty.connect(&middle.address("tcp"));
+    wait_for_table(&hasty, &middle);
+    let first = publish(&one, dir.path(), "first", "24h");
+    for asked in [&other, &hasty] {
+        assert_eq!(resolved(asked, &[], one.id()), first);
+    }
+    let second = publish(&one, dir.path(), "second", "24h");
+    wait_until("the second value", || {
+        let found = resolved(&hasty, &[], one.id());
+        if found == second { Ok(()) } else { Err(found) }
+    });
+    assert_eq!(resolved(&other, &[], one.id()), first, "it may be relied on for a day");
+    assert_eq!(resolved(&other, &["--nocache"], one.id()), second);
+    assert_eq!(resolved(&other, &[], one.id()), second, "what was found is kept");
+
+    // Records that say that they are to be asked for again soon.
+    let third = publish(&one, dir.path(), "third", "1s");
+    assert_eq!(resolved(&other, &["--nocache"], one.id()), third);
+    let fourth = publish(&one, dir.path(), "fourth", "1s");
+    wait_until("the fourth value", || {
+        let found = resolved(&other, &[], one.id());
+        if found == fourth { Ok(()) } else { Err(found) }
+    });
+    // Where nobody answers, what is kept is better than nothing.
+    let name = one.id().to_owned();
+    drop([one, middle, hasty].map(Peer::stop));
+    assert_eq!(resolved(&other, &[], &name), fourth);
+}
+
 #[test]
 fn a_peer_is_found_by_its_id_with_kubos_events() {
     let dir = temporary("finding-peer");
@@ -133,4 +183,38 @@ fn a_node_that_is_known_by_its_id_alone_is_shown_and_kept_connected() {
         let peers = late.peers();
         if peers.contains(&one.id().to_owned()) { Ok(()) } else { Err(peers) }
     });
+}
+
+#[test]
+fn a_block_is_read_from_a_provider_that_has_moved_since_it_was_announced() {
+    let dir = temporary("finding-moved");
+    let (one, other) = (peer(dir.path(), "one"), peer(dir.path(), "other"));
+    one.connect(&other.address("tcp"));
+    wait_for_table(&one, &other);
+    wait_for_table(&other, &one);
+    let path = dir.path().join("file");
+    std::fs::write(&path, vec![9; 100_000]).unwrap();
+    let cid = one.add(&[], &path);
+    wait_until("a record of the provider", || {
+        let found = other.run(["routing", "findprovs", "-n", "1", "--timeout=20s", &cid]).ok().out();
+        if found.trim() == one.id() { Ok(()) } else { Err(found) }
+    });
+    let before = one.address("tcp");
+
+    // It comes back elsewhere, remembers nobody, looks for nobody and announces nothing: only a third node knows where.
+    let node = one.stop();
+    std::fs::remove_file(node.repo().join("peers.json")).unwrap();
+    for (key, value) in [("Routing.Type", "\"none\""), ("Provide.Enabled", "false")] {
+        node.run(["config", "--json", key, value]).ok();
+    }
+    let one = Peer::with(node);
+    assert_ne!(one.address("tcp"), before, "it has other ports");
+    let middle = peer(dir.path(), "middle");
+    one.connect(&middle.address("tcp"));
+    other.connect(&middle.address("tcp"));
+    wait_for_table(&other, &middle);
+    assert_eq!(other.peers(), [middle.id()]);
+
+    assert_eq!(other.run(["cat", "--timeout=60s", &cid]).ok().stdout, vec![9; 100_000]);
+    assert!(other.peers().contains(&one.id().to_owned()), "it was read from the provider");
 }

@@ -22,9 +22,16 @@ pub const PROVIDER_ADDRESSES_LIFETIME: Duration = Duration::from_secs(24 * 3600)
 /// How long a value is given out after it was stored: 48 hours.
 pub const VALUE_LIFETIME: Duration = Duration::from_secs(48 * 3600);
 
-/// Provider records that are kept at most unless configured otherwise: 4 million, about 1 GB on disk. A server among 10,000
-/// keeps one in 500 of the network's.
+/// Provider records that are kept at most unless configured otherwise: 4 million, about 1 GB on disk, and at most 9 GB if each
+/// has as many addresses as may be. A server among 10,000 keeps one in 500 of the network's.
 pub const PROVIDERS_MAX: u64 = 4_000_000;
+
+/// Provider records that are kept of one peer at most: 250,000, a sixteenth of all. A server among 10,000 is told 200,000 by a
+/// peer with 100 million blocks.
+pub const PROVIDERS_PER_PEER_MAX: u64 = 250_000;
+
+/// Bytes of addresses in one provider record at most: 2 KiB, which is what we announce of ourselves. The first ones stay.
+pub const PROVIDER_ADDRESS_BYTES_MAX: usize = 2_048;
 
 /// Providers that are kept of one key at most: 1,024. Of more, the newest stay.
 pub const PROVIDERS_PER_KEY_MAX: usize = 1_024;
@@ -122,8 +129,9 @@ pub type Reply = Pin<Box<dyn Future<Output = Result<StoreReply, StoreError>> + S
 ///   `1 | received: u64 | key length: u8 | key | value`.
 ///
 /// Expiry goes by the wall clock, `received` plus the lifetime, at reading; rows that have expired are deleted in batches
-/// once an hour, or by a compaction filter that reads `received`. When [`PROVIDERS_MAX`] or [`VALUES_MAX`] rows are there,
-/// new ones are dropped until some expire, apart from those that replace a row. The log need not be synced: what is lost in
+/// once an hour, or by a compaction filter that reads `received`. When [`PROVIDERS_MAX`] or [`VALUES_MAX`] rows are there, or
+/// [`PROVIDERS_PER_PEER_MAX`] of one peer, new ones are dropped until some expire, apart from those that replace a row: what is
+/// kept survives a flood. The log need not be synced: what is lost in
 /// a power cut is announced again within a day.
 pub trait RecordStore: Send + Sync + 'static {
     /// Does what is asked, at the wall clock's `now`.

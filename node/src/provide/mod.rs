@@ -128,11 +128,12 @@ impl Provider {
         pool: &Pool,
         folder: &Path,
     ) -> Result<Self, ProvideError> {
-        let scopes = if settings.is_sweep { vec![Scope::Wan, Scope::Lan] } else { vec![classic::SCOPE] };
+        let scopes = if settings.is_sweep { routing.announced_in() } else { vec![classic::SCOPE] };
         let table = Arc::new(Table::new(store.clone(), scopes.clone()));
         let began = {
             let (table, strategy, resumes) = (Arc::clone(&table), settings.strategy, settings.resumes);
-            pool.run(move || begin(&table, strategy, resumes)).await??
+            let scopes = scopes.clone();
+            pool.run(move || begin(&table, &scopes, strategy, resumes)).await??
         };
         let generation = Arc::new(AtomicU32::new(began.generation));
         let (is_stopping, stopping) = watch::channel(false);
@@ -223,6 +224,11 @@ impl Provider {
         self.inner.sweeps.iter().find_map(|(_, announcer)| announcer.classic()).map(Classic::stats)
     }
 
+    /// Whether there is a sweep of this DHT.
+    pub fn announces_in(&self, scope: Scope) -> bool {
+        self.sweep(scope).is_ok()
+    }
+
     /// What `provide stat` shows of the sweep of one DHT. It fails where there is none.
     pub async fn stats(&self, scope: Scope) -> Result<SweepStats, ProvideError> {
         let waiting = self.inner.table.waiting_len(scope);
@@ -296,11 +302,11 @@ impl Provider {
 }
 
 /// Reads what is known from before. With another strategy, or where nothing is to be resumed, announcing begins anew.
-fn begin(table: &Table, strategy: Strategy, resumes: bool) -> Result<Began, TableError> {
+fn begin(table: &Table, scopes: &[Scope], strategy: Strategy, resumes: bool) -> Result<Began, TableError> {
     let synced = table.synced()?;
     let is_ready = synced.as_ref().is_some_and(|synced| synced.strategy == strategy.to_string());
     let mut states = Vec::new();
-    for scope in [Scope::Wan, Scope::Lan] {
+    for scope in scopes.iter().copied() {
         if !is_ready || !resumes {
             table.set_sweep_state(scope, None)?;
         }

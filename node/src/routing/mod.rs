@@ -1,13 +1,17 @@
 //! Finding: both DHTs as one, and what they keep for others.
 //!
 //! A question goes to the DHT of public addresses and to that of the local network at once, and the first answer counts. A
-//! key is announced among public addresses where peers are known there, else on the local network, as Kubo does it.
+//! key is announced among public addresses where peers are known there, else on the local network, as Kubo does it. With
+//! `Provide.DHT.LANOnly` nothing is announced among public addresses, whoever is met.
 
 mod mode;
 mod peered;
 mod reach;
 mod records;
 mod search;
+mod shares;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -43,6 +47,8 @@ pub struct Routing {
     us: PeerId,
     wan: Handle,
     lan: Handle,
+    /// `Provide.DHT.LANOnly`.
+    announces_on_lan_only: bool,
     _expiring: Arc<Upkeep>,
 }
 
@@ -80,24 +86,38 @@ impl Routing {
         pool: &Pool,
         gives_itself: bool,
     ) -> Result<Option<(Self, Behaviours)>, ValueError> {
+        Self::with_wan(us, mode, config, (store, pool), gives_itself, kad::Config::new(Scope::Wan))
+    }
+
+    /// The same with another idea of what is public.
+    fn with_wan(
+        us: PeerId,
+        mode: RoutingMode,
+        config: &Config,
+        (store, pool): (&Store, &Pool),
+        gives_itself: bool,
+        wan_config: kad::Config,
+    ) -> Result<Option<(Self, Behaviours)>, ValueError> {
         let (wan_mode, lan_mode) = match mode {
             RoutingMode::None => return Ok(None),
             RoutingMode::Auto => (Mode::Client, Mode::Server),
             RoutingMode::Client => (Mode::Client, Mode::Client),
             RoutingMode::Server => (Mode::Server, Mode::Server),
         };
-        let us_as_provider = gives_itself.then_some(us);
-        let records = |scope| Records::new(store.clone(), pool.clone(), scope).with_us(us_as_provider);
+        let announces_on_lan_only = config.flag("Provide.DHT.LANOnly")?.unwrap_or(false);
+        let records = |scope| {
+            let gives_itself = gives_itself && (scope == Scope::Lan || !announces_on_lan_only);
+            Records::new(store.clone(), pool.clone(), scope).with_us(gives_itself.then_some(us))
+        };
         let (wan_records, lan_records) = (records(Scope::Wan), records(Scope::Lan));
         let upkeep = tokio::spawn(expire(vec![wan_records.clone(), lan_records.clone()]));
-        let wan_config = kad::Config::new(Scope::Wan);
         let loopback_on_lan = config.flag("Routing.LoopbackAddressesOnLanDHT")?.unwrap_or(false);
         let lan_config = kad::Config { loopback_on_lan, ..kad::Config::new(Scope::Lan) };
         let (mut wan_behaviour, wan) = Behaviour::new(us, wan_config, Arc::new(wan_records));
         let (mut lan_behaviour, lan) = Behaviour::new(us, lan_config, Arc::new(lan_records));
         wan_behaviour.set_mode(wan_mode);
         lan_behaviour.set_mode(lan_mode);
-        let routing = Self { us, wan, lan, _expiring: Arc::new(Upkeep(upkeep)) };
+        let routing = Self { us, wan, lan, announces_on_lan_only, _expiring: Arc::new(Upkeep(upkeep)) };
         let wan_serves_when_reachable = mode == RoutingMode::Auto;
         Ok(Some((routing, Behaviours { wan: wan_behaviour, lan: lan_behaviour, wan_serves_when_reachable })))
     }
@@ -131,13 +151,13 @@ impl Routing {
     /// Tells the peers closest to a block's hash that it is here. Returns how many know.
     pub async fn provide(&self, hash: &Multihash, events: Events) -> Result<usize, QueryError> {
         let key = Key::new(&hash.to_bytes()).map_err(|error| QueryError::Internal(error.to_string()))?;
-        self.outer().provide(key, Provide::Classic, events).await
+        self.announcing().provide(key, Provide::Classic, events).await
     }
 
     /// As [`Routing::provide`], but ends as soon as most of the peers know that are probably the closest.
     pub(crate) async fn provide_fast(&self, hash: &Multihash) -> Result<usize, QueryError> {
         let key = Key::new(&hash.to_bytes()).map_err(|error| QueryError::Internal(error.to_string()))?;
-        self.outer().provide(key, Provide::Optimistic, None).await
+        self.announcing().provide(key, Provide::Optimistic, None).await
     }
 
     /// One of them.
@@ -182,7 +202,17 @@ impl Routing {
         self.wan.table_len() > 0 || self.lan.table_len() > 0
     }
 
+    /// Those that keys may be announced in.
+    pub(crate) fn announced_in(&self) -> Vec<Scope> {
+        if self.announces_on_lan_only { vec![Scope::Lan] } else { vec![Scope::Wan, Scope::Lan] }
+    }
+
     /// The DHT that single keys are announced in.
+    fn announcing(&self) -> &Handle {
+        if self.announces_on_lan_only { &self.lan } else { self.outer() }
+    }
+
+    /// That of public addresses where peers are known there.
     fn outer(&self) -> &Handle {
         if self.wan.table_len() > 0 { &self.wan } else { &self.lan }
     }

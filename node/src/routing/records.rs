@@ -11,16 +11,21 @@ use holdfast_blockstore::{ReadError, SideChange, SideTable, Store, WriteError};
 use holdfast_dht::ipns::Timestamp;
 use holdfast_dht::kad::{Key, PeerInfo, QueryError, Scope};
 use holdfast_dht::records::{
-    PROVIDER_ADDRESSES_LIFETIME, PROVIDER_LIFETIME, PROVIDERS_MAX, PROVIDERS_PER_KEY_MAX, RecordStore, Reply,
-    Rule, StoreError, StoreReply, StoreRequest, VALUE_LIFETIME, VALUES_MAX,
+    PROVIDER_ADDRESS_BYTES_MAX, PROVIDER_ADDRESSES_LIFETIME, PROVIDER_LIFETIME, PROVIDERS_MAX,
+    PROVIDERS_PER_KEY_MAX, PROVIDERS_PER_PEER_MAX, RecordStore, Reply, Rule, StoreError, StoreReply,
+    StoreRequest, VALUE_LIFETIME, VALUES_MAX,
 };
 use libp2p::{Multiaddr, PeerId};
 
+use super::shares::Shares;
 use crate::pool::Pool;
 use crate::provide::is_provided;
 
 /// First byte of every row.
 const ROW_VERSION: u8 = 1;
+
+/// Bytes of a row's key that say which scope and key it is of.
+const PLACE_BYTES: usize = 1 + 32;
 
 /// Rows that one step of the removal of old ones looks at.
 const EXPIRE_PAGE_ROWS: usize = 4096;
@@ -28,13 +33,31 @@ const EXPIRE_PAGE_ROWS: usize = 4096;
 /// Time between removals of rows that have expired: 1 h.
 pub(crate) const EXPIRE_PERIOD: Duration = Duration::from_secs(3600);
 
+/// How many rows are kept.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    providers: u64,
+    providers_per_peer: u64,
+    values: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let (providers, providers_per_peer) = (PROVIDERS_MAX, PROVIDERS_PER_PEER_MAX);
+        Self { providers, providers_per_peer, values: VALUES_MAX }
+    }
+}
+
 /// The records of one DHT. Clones share what is counted.
 #[derive(Clone)]
 pub(crate) struct Records {
     store: Store,
     pool: Pool,
     scope: Scope,
+    limits: Limits,
     providers: Arc<AtomicU64>,
+    /// Of those, by peer.
+    shares: Arc<Shares>,
     values: Arc<AtomicU64>,
     /// Held while a row is compared and replaced. A store has few such requests at a time, each of about 0.1 ms.
     replacing: Arc<Mutex<()>>,
@@ -45,8 +68,17 @@ pub(crate) struct Records {
 impl Records {
     /// Keeps what is of `scope` in `store`. Counts nothing before [`Records::expire`] has gone through once.
     pub(crate) fn new(store: Store, pool: Pool, scope: Scope) -> Self {
-        let (providers, values, replacing) = (Arc::default(), Arc::default(), Arc::default());
-        Self { store, pool, scope, providers, values, replacing, us: None }
+        Self {
+            store,
+            pool,
+            scope,
+            limits: Limits::default(),
+            providers: Arc::default(),
+            shares: Arc::default(),
+            values: Arc::default(),
+            replacing: Arc::default(),
+            us: None,
+        }
     }
 
     /// Gives this node, if any, as a provider of what it announces.
@@ -61,6 +93,9 @@ impl Records {
             (SideTable::Values, VALUE_LIFETIME, &self.values),
         ] {
             let (mut behind, mut alive) = (None, 0);
+            if table == SideTable::Providers {
+                self.shares.recount();
+            }
             loop {
                 let records = self.clone();
                 let page =
@@ -73,6 +108,9 @@ impl Records {
                 }
             }
             counter.store(alive, Ordering::Relaxed);
+            if table == SideTable::Providers {
+                self.shares.recounted();
+            }
         }
         Ok(())
     }
@@ -94,6 +132,10 @@ impl Records {
             .map(|(key, _)| SideChange { key: key.to_vec(), value: None })
             .collect();
         let alive = (rows.len() - old.len()) as u64;
+        if table == SideTable::Providers {
+            let stay = rows.iter().filter(|(_, row)| !is_old(row));
+            stay.for_each(|(key, _)| self.shares.count(peer_of(key)));
+        }
         if !old.is_empty() {
             self.store.side_write(table, &old).map_err(write_failed)?;
         }
@@ -114,28 +156,27 @@ impl Records {
     }
 
     fn add_provider(&self, key: &Key, provider: &PeerInfo, now: Timestamp) -> Result<(), StoreError> {
-        let place = self.place(key);
-        let row_key = [place.as_slice(), &provider.id.to_bytes()].concat();
+        let (place, peer) = (self.place(key), provider.id.to_bytes());
+        let row_key = [place.as_slice(), &peer].concat();
         let _one_at_a_time = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.store.side_get(SideTable::Providers, &row_key).map_err(read_failed)?.is_some();
         let mut changes = Vec::new();
         if !known {
-            if self.providers.load(Ordering::Relaxed) >= PROVIDERS_MAX {
+            let is_full = self.providers.load(Ordering::Relaxed) >= self.limits.providers;
+            if is_full || self.shares.of(&peer) >= self.limits.providers_per_peer {
                 return Ok(());
             }
             changes.extend(self.oldest_of_too_many(&place)?);
         }
-        let removed = changes.len() as u64;
-        let mut row = row_head(now);
-        for address in &provider.addresses {
-            let Ok(bytes) = u16::try_from(address.as_ref().len()) else { continue };
-            row.extend_from_slice(&bytes.to_be_bytes());
-            row.extend_from_slice(address.as_ref());
-        }
-        changes.push(SideChange { key: row_key, value: Some(row) });
+        let removed = changes.first().map(|change: &SideChange| peer_of(&change.key).to_vec());
+        changes.push(SideChange { key: row_key, value: Some(provider_row(&provider.addresses, now)) });
         self.store.side_write(SideTable::Providers, &changes).map_err(write_failed)?;
-        if !known && removed == 0 {
-            self.providers.fetch_add(1, Ordering::Relaxed);
+        if !known {
+            self.shares.add(&peer);
+            match removed {
+                Some(removed) => self.shares.remove(&removed),
+                None => drop(self.providers.fetch_add(1, Ordering::Relaxed)),
+            }
         }
         Ok(())
     }
@@ -194,7 +235,7 @@ impl Records {
         if let Err(refused) = rule(kept.as_ref().map(|(_, value)| value.as_slice()), now) {
             return Ok(Err(refused));
         }
-        if kept.is_none() && self.values.load(Ordering::Relaxed) >= VALUES_MAX {
+        if kept.is_none() && self.values.load(Ordering::Relaxed) >= self.limits.values {
             return Err(StoreError("as many values are kept as may be".to_owned()));
         }
         let mut row = row_head(now);
@@ -247,6 +288,24 @@ fn scope_byte(scope: Scope) -> u8 {
         Scope::Wan => 0,
         Scope::Lan => 1,
     }
+}
+
+/// The peer that a row of providers is about.
+fn peer_of(row_key: &[u8]) -> &[u8] {
+    row_key.get(PLACE_BYTES..).unwrap_or_default()
+}
+
+fn provider_row(addresses: &[Multiaddr], now: Timestamp) -> Vec<u8> {
+    let mut row = row_head(now);
+    let mut room = PROVIDER_ADDRESS_BYTES_MAX;
+    for address in addresses {
+        let (length, Some(left)) = (address.len(), room.checked_sub(address.len())) else { break };
+        let Ok(bytes) = u16::try_from(length) else { break };
+        room = left;
+        row.extend_from_slice(&bytes.to_be_bytes());
+        row.extend_from_slice(address.as_ref());
+    }
+    row
 }
 
 fn row_head(now: Timestamp) -> Vec<u8> {
@@ -386,6 +445,114 @@ mod tests {
         assert_eq!(found.len(), PROVIDERS_PER_KEY_MAX);
         assert_eq!(found.first(), peers.last(), "newest first");
         assert!(!found.contains(&peers[0]), "the oldest went");
+    }
+
+    fn add(records: &Records, key: &[u8], provider: &PeerInfo, at: Timestamp) {
+        let key = Key::new(key).unwrap();
+        ask(records, StoreRequest::AddProvider { key, provider: provider.clone() }, at);
+    }
+
+    fn rows(records: &Records) -> usize {
+        records.store.side_page(SideTable::Providers, &[], None, 10_000).unwrap().len()
+    }
+
+    /// What came before a flood stays, and may be said again; what the flood brings beyond the bound is dropped until rows expire.
+    #[tokio::test]
+    async fn a_flood_of_providers_ends_at_the_bound_and_what_was_there_stays() {
+        let mut kept = open(tempfile::tempdir().unwrap(), Scope::Lan);
+        kept.records.limits.providers = 100;
+        let (records, early) = (&kept.records, provider());
+        add(records, b"early", &early, now());
+        for number in 0..1000_u32 {
+            add(records, &number.to_be_bytes(), &provider(), now().after(HOUR));
+        }
+        assert_eq!((rows(records), records.providers.load(Ordering::Relaxed)), (100, 100));
+        let early_key = Key::new(b"early").unwrap();
+        assert_eq!(providers(records, &early_key, now().after(HOUR)), std::slice::from_ref(&early));
+        add(records, b"early", &early, now().after(HOUR * 2));
+        assert_eq!(providers(records, &early_key, now().after(HOUR * 49)).len(), 1, "it was said again");
+        // All but what was said again has expired: there is room.
+        records.expire(now().after(HOUR * 49)).await.unwrap();
+        assert_eq!(rows(records), 1);
+        add(records, b"late", &provider(), now().after(HOUR * 49));
+        assert_eq!(providers(records, &Key::new(b"late").unwrap(), now().after(HOUR * 49)).len(), 1);
+    }
+
+    /// One peer fills its own share, over a restart too, and nobody else's.
+    #[tokio::test]
+    async fn a_peer_that_says_it_provides_everything_leaves_room_for_others() {
+        let mut kept = open(tempfile::tempdir().unwrap(), Scope::Lan);
+        kept.records.limits.providers_per_peer = 50;
+        let (flooder, other) = (provider(), provider());
+        for number in 0..1000_u32 {
+            add(&kept.records, &number.to_be_bytes(), &flooder, now());
+        }
+        assert_eq!(rows(&kept.records), 50);
+        let Kept { folder, records } = kept;
+        drop(records);
+        let mut kept = open(folder, Scope::Lan);
+        kept.records.limits.providers_per_peer = 50;
+        let records = &kept.records;
+        records.expire(now()).await.unwrap();
+        add(records, b"one more", &flooder, now());
+        assert_eq!(rows(records), 50, "what it has is counted after a restart");
+        add(records, &0_u32.to_be_bytes(), &flooder, now().after(HOUR));
+        add(records, b"another's", &other, now());
+        assert_eq!(providers(records, &Key::new(b"another's").unwrap(), now()), [other]);
+        assert_eq!(rows(records), 51);
+        records.expire(now().after(HOUR * 48)).await.unwrap();
+        add(records, b"one more", &flooder, now().after(HOUR * 48));
+        assert_eq!(rows(records), 2, "what has expired counts no longer");
+    }
+
+    #[test]
+    fn who_gives_way_to_a_newer_provider_of_a_key_is_counted_no_longer() {
+        let kept = open(tempfile::tempdir().unwrap(), Scope::Lan);
+        let (records, first) = (&kept.records, provider());
+        add(records, b"one", &first, now());
+        for second in 1..=PROVIDERS_PER_KEY_MAX {
+            add(records, b"one", &provider(), now().after(Duration::from_secs(second as u64)));
+        }
+        assert_eq!(records.providers.load(Ordering::Relaxed), PROVIDERS_PER_KEY_MAX as u64);
+        assert_eq!(records.shares.of(&first.id.to_bytes()), 0);
+    }
+
+    #[test]
+    fn a_provider_with_very_many_addresses_takes_no_more_than_a_row_may() {
+        let kept = open(tempfile::tempdir().unwrap(), Scope::Lan);
+        let name = "n".repeat(240);
+        let long: Multiaddr = format!("/dns4/{name}/tcp/1").parse().unwrap();
+        let addresses = vec![long; 32];
+        add(&kept.records, b"one", &PeerInfo { id: PeerId::random(), addresses: addresses.clone() }, now());
+        let all = kept.records.store.side_page(SideTable::Providers, &[], None, 10).unwrap();
+        let [(_, row)] = all.as_slice() else { panic!("{} rows", all.len()) };
+        assert!(row.len() <= 9 + PROVIDER_ADDRESS_BYTES_MAX + 2 * 32, "{} bytes", row.len());
+        let found = providers(&kept.records, &Key::new(b"one").unwrap(), now());
+        let shown = &found[0].addresses;
+        assert!(shown.len() >= 7 && addresses.starts_with(shown), "the first ones stay: {}", shown.len());
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_values_is_refused_at_the_bound_and_what_was_there_is_still_replaced() {
+        let mut kept = open(tempfile::tempdir().unwrap(), Scope::Wan);
+        kept.records.limits.values = 10;
+        let records = &kept.records;
+        let anything = || -> Rule { Box::new(|_, _| Ok(())) };
+        let place = |number: u32| [b"/pk/", number.to_be_bytes().as_slice()].concat();
+        for number in 0..100 {
+            let put = records.handle_blocking(put(&place(number), b"value", anything()), now());
+            let full = StoreError("as many values are kept as may be".to_owned());
+            assert_eq!(put, if number < 10 { Ok(StoreReply::Put(Ok(()))) } else { Err(full) });
+        }
+        let all = records.store.side_page(SideTable::Values, &[], None, 100).unwrap();
+        assert_eq!(all.len(), 10);
+        let newer = ask(records, put(&place(3), b"newer", anything()), now().after(HOUR));
+        assert_eq!(newer, StoreReply::Put(Ok(())));
+        let kept = ask(records, StoreRequest::Value { key: Key::new(&place(3)).unwrap() }, now());
+        assert_eq!(kept, StoreReply::Value(Some(b"newer".to_vec())));
+        records.expire(now().after(HOUR * 48)).await.unwrap();
+        let late = ask(records, put(&place(50), b"late", anything()), now().after(HOUR * 48));
+        assert_eq!(late, StoreReply::Put(Ok(())));
     }
 
     #[test]

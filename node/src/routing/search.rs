@@ -18,7 +18,7 @@ use crate::swarm::book::Book;
 /// Searches at a time. Those asked for meanwhile wait, and a session asks again.
 const SEARCHES_MAX: usize = 16;
 
-/// Providers without an address that one search looks for at a time.
+/// Providers that are not where they are said to be, or of whom nothing is said, and that one search looks for at a time.
 const PEER_SEARCHES_MAX: usize = 4;
 
 /// How long one of them is looked for.
@@ -55,26 +55,33 @@ async fn search(routing: Routing, book: Book, cid: Cid, exchange: Handle, provid
     let us = routing.us;
     let found = routing.find_providers(cid.hash(), providers_max, None);
     let others = found.filter(move |provider| std::future::ready(provider.id != us));
-    let is_known = |peer: &PeerId| !book.addresses(peer).is_empty();
+    let is_elsewhere = |provider: &PeerInfo| {
+        let has_address = !provider.addresses.is_empty() || !book.addresses(&provider.id).is_empty();
+        !has_address || book.is_lost(&provider.id)
+    };
     let look_for = |peer| look_for(&routing, &book, peer);
     let give = |provider: PeerInfo| exchange.providers(cid, vec![(provider.id, provider.addresses)]);
     // Whoever was found until then has been told.
-    drop(timeout(SEARCH_TIME_MAX, pass_on(others, is_known, look_for, give)).await);
+    drop(timeout(SEARCH_TIME_MAX, pass_on(others, is_elsewhere, look_for, give)).await);
     cid
 }
 
-/// A peer with the addresses that the DHTs know; they are noted in the book.
+/// A peer with the addresses that the DHTs know, which are noted in the book; else with those that the book has.
 async fn look_for(routing: &Routing, book: &Book, peer: PeerId) -> Option<PeerInfo> {
-    let found = timeout(PEER_SEARCH_TIME_MAX, routing.find_peer(peer, None)).await.ok()?.ok()?;
-    book.add(peer, found.addresses.iter().cloned());
-    Some(found)
+    if let Ok(Ok(found)) = timeout(PEER_SEARCH_TIME_MAX, routing.find_peer(peer, None)).await {
+        book.add(peer, found.addresses.iter().cloned());
+        return Some(found);
+    }
+    let addresses = book.addresses(&peer);
+    (!addresses.is_empty()).then_some(PeerInfo { id: peer, addresses })
 }
 
-/// Gives on providers as they come. Records lose their addresses before they expire themselves: a provider without one, of whom
-/// none is known here either, is looked for first, and keeps nobody else waiting.
+/// Gives on providers as they come. Records lose their addresses before they expire themselves, and their peers move: a provider
+/// without an address, or one that was dialled in vain, is looked for first, and keeps nobody else waiting. One that is not found
+/// is dialled where it was, if it was anywhere: it may have come back.
 async fn pass_on<L, G>(
     found: impl Stream<Item = PeerInfo>,
-    is_known: impl Fn(&PeerId) -> bool,
+    is_elsewhere: impl Fn(&PeerInfo) -> bool,
     look_for: impl Fn(PeerId) -> L,
     give: impl Fn(PeerInfo) -> G,
 ) where
@@ -83,14 +90,15 @@ async fn pass_on<L, G>(
 {
     let mut found = std::pin::pin!(found.fuse());
     // As many as are found, at most.
-    let mut waiting: VecDeque<PeerId> = VecDeque::new();
+    let mut waiting: VecDeque<PeerInfo> = VecDeque::new();
     let mut looking = FuturesUnordered::new();
     let mut is_over = false;
     loop {
         while looking.len() < PEER_SEARCHES_MAX
-            && let Some(peer) = waiting.pop_front()
+            && let Some(provider) = waiting.pop_front()
         {
-            looking.push(look_for(peer));
+            let found = look_for(provider.id);
+            looking.push(async move { (found.await, provider) });
         }
         if is_over && looking.is_empty() {
             return;
@@ -98,13 +106,14 @@ async fn pass_on<L, G>(
         tokio::select! {
             next = found.next(), if !is_over => match next {
                 None => is_over = true,
-                Some(provider) if provider.addresses.is_empty() && !is_known(&provider.id) => {
-                    waiting.push_back(provider.id);
-                }
+                Some(provider) if is_elsewhere(&provider) => waiting.push_back(provider),
                 Some(provider) => give(provider).await,
             },
-            Some(ended) = looking.next(), if !looking.is_empty() => {
-                if let Some(provider) = ended.filter(|provider| !provider.addresses.is_empty()) {
+            Some((found, mut provider)) = looking.next(), if !looking.is_empty() => {
+                let new = found.into_iter().flat_map(|found| found.addresses);
+                let new: Vec<_> = new.filter(|address| !provider.addresses.contains(address)).collect();
+                provider.addresses.splice(..0, new);
+                if !provider.addresses.is_empty() {
                     give(provider).await;
                 }
             }
@@ -123,9 +132,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn providers_without_an_address_are_looked_for_and_keep_nobody_waiting() {
+    async fn providers_that_are_elsewhere_are_looked_for_and_keep_nobody_waiting() {
         let address: Multiaddr = "/ip4/192.0.2.1/tcp/1".parse().unwrap();
-        let [told, in_book, nobody_knows, found_late] = std::array::from_fn(|_| PeerId::random());
+        let [told, in_book, nobody_knows, found_late, moved, back] =
+            std::array::from_fn(|_| PeerId::random());
         let bare = |id| PeerInfo { id, addresses: Vec::new() };
         let with_address = |id| PeerInfo { id, addresses: vec![address.clone()] };
         // More that nobody knows than are looked for at a time.
@@ -133,12 +143,17 @@ mod tests {
         let all: Vec<PeerInfo> = [bare(nobody_knows), bare(found_late)]
             .into_iter()
             .chain(unknown)
-            .chain([bare(in_book), with_address(told)])
+            .chain([bare(in_book), with_address(moved), with_address(back), with_address(told)])
             .collect();
+        let elsewhere: Multiaddr = "/ip4/192.0.2.1/tcp/2".parse().unwrap();
         let (given, others_are_given) = (RefCell::new(Vec::new()), Notify::new());
         let look_for = |peer| {
             let (answer, others_are_given) = (with_address(peer), &others_are_given);
+            let moved_to = PeerInfo { id: moved, addresses: vec![elsewhere.clone()] };
             async move {
+                if peer == moved {
+                    return Some(moved_to);
+                }
                 if peer != found_late {
                     return None;
                 }
@@ -150,11 +165,23 @@ mod tests {
             if provider.id == told {
                 others_are_given.notify_one();
             }
-            given.borrow_mut().push((provider.id, provider.addresses.len()));
+            given.borrow_mut().push((provider.id, provider.addresses.clone()));
             std::future::ready(())
         };
-        let passing = pass_on(stream::iter(all), |peer| *peer == in_book, look_for, give);
+        let is_elsewhere =
+            |it: &PeerInfo| it.addresses.is_empty() && it.id != in_book || [moved, back].contains(&it.id);
+        let passing = pass_on(stream::iter(all), is_elsewhere, look_for, give);
         timeout(Duration::from_secs(60), passing).await.expect("it ends when all were looked for");
-        assert_eq!(*given.borrow(), [(in_book, 0), (told, 1), (found_late, 1)]);
+        let mut given = given.into_inner();
+        given.sort();
+        let mut expected = [
+            (in_book, vec![]),
+            (told, vec![address.clone()]),
+            (found_late, vec![address.clone()]),
+            (moved, vec![elsewhere.clone(), address.clone()]),
+            (back, vec![address]),
+        ];
+        expected.sort();
+        assert_eq!(given, expected);
     }
 }

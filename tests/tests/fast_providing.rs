@@ -1,0 +1,121 @@
+//! What a command announces by itself: at once, also what the strategy would leave out, and if it is told to, before it returns.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::path::{Path, PathBuf};
+
+use holdfast_tests::goods::NoiseFile;
+use holdfast_tests::need::temporary;
+use holdfast_tests::run::{COMMAND_TIME_MAX, finish};
+use holdfast_tests::swarm::Peer;
+use holdfast_tests::wait::wait_until;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// A peer that announces by this strategy, and one that only keeps records; each is in the other's routing table.
+fn two(dir: &Path, strategy: &str) -> (Peer, Peer) {
+    let peer = |name: &str, provide: (&str, Value)| {
+        let lan = ("Routing.LoopbackAddressesOnLanDHT", json!(true));
+        Peer::start(dir, name, &[lan, provide], None)
+    };
+    let one = peer("one", ("Provide.Strategy", json!(strategy)));
+    let keeper = peer("keeper", ("Provide.Enabled", json!(false)));
+    one.connect(&keeper.address("tcp"));
+    for (of, peer) in [(&one, &keeper), (&keeper, &one)] {
+        wait_until("a peer in the routing table", || {
+            let stats = of.daemon().post("/api/v0/stats/dht?arg=lan").json();
+            if stats.to_string().contains(peer.id()) { Ok(()) } else { Err(stats) }
+        });
+    }
+    (one, keeper)
+}
+
+/// Who provides a CID, as far as a peer finds out.
+fn providers(asked: &Peer, cid: &str) -> Vec<String> {
+    let out = asked.run(["routing", "findprovs", "-n", "5", "--timeout=20s", cid]).ok().out();
+    out.lines().map(str::to_owned).collect()
+}
+
+fn wait_for_provider(asked: &Peer, cid: &str, provider: &Peer) {
+    wait_until("a provider", || {
+        let found = providers(asked, cid);
+        if found == [provider.id()] { Ok(()) } else { Err(found) }
+    });
+}
+
+/// The CIDs below another, one level of them or all.
+fn below(peer: &Peer, cid: &str, options: &[&str]) -> Vec<String> {
+    let out = peer.run([&["refs"], options, &[cid]].concat()).ok().out();
+    out.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_whole_dag_is_announced_at_once_that_the_strategy_alone_would_leave_out() {
+    let dir = temporary("fast-provide-dag");
+    let (one, keeper) = two(dir.path(), "mfs");
+    // Three levels: a root, nodes, chunks. Nothing of it is in the mutable file system.
+    let add = |seed: u64, flags: &[&str]| {
+        let flags = [&["--raw-leaves", "--chunker=size-1000"], flags].concat();
+        one.add(&flags, &NoiseFile::lay(dir.path(), seed, 200_000).path)
+    };
+    let silent = add(1, &[]);
+    let told = add(2, &["--fast-provide-dag"]);
+    let (nodes, all) = (below(&one, &told, &[]), below(&one, &told, &["-r"]));
+    assert!(nodes.len() > 1 && all.len() > nodes.len() + 100, "{} of {}", nodes.len(), all.len());
+    for cid in [&told, &nodes[1], all.last().unwrap()] {
+        wait_for_provider(&keeper, cid, &one);
+    }
+    wait_until("all of it announced", || {
+        let figures = one.daemon().post("/api/v0/provide/stat?lan=true").json();
+        let sent = figures.pointer("/Sweep/operations/past/keys_provided").and_then(Value::as_u64);
+        if sent > Some(all.len() as u64) { Ok(()) } else { Err(figures) }
+    });
+    let silent_nodes = below(&one, &silent, &[]);
+    for cid in [&silent, &silent_nodes[1]] {
+        assert_eq!(providers(&keeper, cid), [""; 0], "nobody asked for it to be announced");
+    }
+    // A pin can ask for it too.
+    one.run(["pin", "add", "--fast-provide-dag", &silent]).ok();
+    wait_for_provider(&keeper, &silent_nodes[1], &one);
+}
+
+/// Runs a command that is to wait for an announcement, while the only peer that could take it answers nobody; and then answers.
+fn waits(one: &Peer, keeper: &Peer, args: &[&str], cid: &str, others: &[PathBuf]) {
+    keeper.daemon().signal(Signal::STOP);
+    let mut waiting = one.node().command(args).spawn().unwrap();
+    wait_until("its work to be done but for the announcement", || {
+        let pinned = one.run(["pin", "ls", "--type=recursive", cid]);
+        if pinned.code == Some(0) { Ok(()) } else { Err(pinned.err()) }
+    });
+    // Others that are not told to wait begin later, and end meanwhile.
+    for path in others {
+        let later = one.add(&["--pin=false"], path);
+        one.run(["pin", "add", "--fast-provide-wait=false", &later]).ok();
+    }
+    let ended = waiting.try_wait().unwrap();
+    keeper.daemon().signal(Signal::CONT);
+    assert!(ended.is_none(), "{args:?} did not wait: {ended:?}");
+    finish(waiting, args.join(" "), b"", COMMAND_TIME_MAX).ok();
+    assert_eq!(providers(keeper, cid), [one.id()], "{args:?} returned, and nobody knew");
+}
+
+#[test]
+fn commands_that_are_told_to_wait_return_when_somebody_was_told_and_not_before() {
+    let dir = temporary("fast-provide-wait");
+    let (one, keeper) = two(dir.path(), "roots");
+    let lay = |seed: u64| NoiseFile::lay(dir.path(), seed, 10_000).path;
+    let others = |seed: u64| [lay(seed), lay(seed + 1)];
+
+    let pinned = one.add(&["--pin=false"], &lay(1));
+    waits(&one, &keeper, &["pin", "add", "--fast-provide-wait", &pinned], &pinned, &others(10));
+
+    let imported = one.add(&["--pin=false"], &lay(2));
+    let car = dir.path().join("car");
+    std::fs::write(&car, one.run(["dag", "export", &imported]).ok().stdout).unwrap();
+    let import = ["dag", "import", "--fast-provide-wait", car.to_str().unwrap()];
+    waits(&one, &keeper, &import, &imported, &others(20));
+
+    let path = lay(3);
+    let added = one.add(&["--only-hash"], &path);
+    waits(&one, &keeper, &["add", "--fast-provide-wait", path.to_str().unwrap()], &added, &others(30));
+}
