@@ -1,10 +1,11 @@
 //! Who is asked for domain names (`DNS` in the config), and asking them.
 //!
 //! Addresses with names in them are `swarm::resolve`'s, links from domain names to content (DNSLink) are the names service's.
-//! `https` asks servers over HTTPS; `connecting` tells why one is not reached.
+//! `https` asks servers over HTTPS (`literal`: those at IPv6 addresses); `connecting` tells why one is not reached.
 
 mod connecting;
 mod https;
+mod literal;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -32,7 +33,7 @@ const TEXTS_MAX: usize = 64;
 const TEXT_BYTES_MAX: usize = 4096;
 
 /// What `DNS.Resolvers` may hold.
-const KNOWN: &str = "https://NAME-OR-IPV4[:PORT]/PATH, udp://ADDRESS:PORT and \"auto\"";
+const KNOWN: &str = "https://NAME-OR-ADDRESS[:PORT]/PATH, udp://ADDRESS:PORT and \"auto\"";
 
 /// Whom to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! A name server over HTTPS on loopback, with a certificate that an authority of its own vouches for.
 
 use std::error::Error;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,8 @@ use crate::dns::{Answers, NameServer};
 
 /// Where questions are taken; elsewhere there is nothing.
 const PATH: &str = "/own/dns-query";
+/// How it is called in requests.
+const HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 /// How long it waits for a connection before it looks whether it is still wanted.
 const TURN: Duration = Duration::from_millis(200);
 
@@ -37,10 +39,18 @@ impl HttpsFront {
     /// # Panics
     /// When there is no socket to be had, or no file.
     pub fn start(server: &NameServer, folder: &Path, name: &str) -> Self {
+        Self::start_at(server, folder, name, IpAddr::from(Ipv4Addr::LOCALHOST))
+    }
+
+    /// The same at another address of the loopback device.
+    ///
+    /// # Panics
+    /// When there is no socket to be had, or no file.
+    pub fn start_at(server: &NameServer, folder: &Path, name: &str, at: IpAddr) -> Self {
         let (config, pem) = identity();
         let authority = folder.join(format!("{name}.pem"));
         std::fs::write(&authority, pem).unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::bind((at, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let answers = server.answers();
@@ -69,7 +79,7 @@ fn identity() -> (ServerConfig, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = params.self_signed(&vouching).unwrap();
-    let params = CertificateParams::new(["localhost", "127.0.0.1"].map(str::to_owned)).unwrap();
+    let params = CertificateParams::new(["localhost", "127.0.0.1", "::1"].map(str::to_owned)).unwrap();
     let certificate = params.signed_by(&key, &authority, &vouching).unwrap();
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let mut config = builder
@@ -115,6 +125,7 @@ async fn answer(
     answers: Answers,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let is_question = request.uri().path() == PATH
+        && request.uri().host().is_some_and(|host| HOSTS.contains(&host))
         && request.headers().get("content-type").is_some_and(|kind| kind == "application/dns-message");
     let (mut body, mut query) = (request.into_body(), Vec::new());
     while let Some(piece) = body.data().await {

@@ -4,12 +4,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::net::TcpListener;
+use std::net::{Ipv6Addr, TcpListener};
 use std::path::Path;
 
 use holdfast_tests::dns::NameServer;
 use holdfast_tests::dns_https::HttpsFront;
-use holdfast_tests::need::temporary;
+use holdfast_tests::need::{skip, temporary};
 use holdfast_tests::run::Answer;
 use holdfast_tests::swarm::Peer;
 use serde_json::{Value, json};
@@ -47,6 +47,34 @@ fn a_site_and_a_bootstrap_peer_are_found_over_https() {
         refused(&here.run(["name", "resolve", "nowhere.example"]), &["could not find a TXT record"]);
     }
     assert!(server.asked().contains(&"_dnsaddr.peers.example".to_owned()), "{:?}", server.asked());
+}
+
+#[test]
+fn a_server_that_is_named_by_an_ipv6_address_is_asked() {
+    let dir = temporary("dns-https-ipv6");
+    if TcpListener::bind("[::1]:0").is_err() {
+        return skip(
+            "name servers at IPv6 addresses",
+            "this machine has no IPv6, not even on the loopback device",
+        );
+    }
+    let server = NameServer::start();
+    let front = HttpsFront::start_at(&server, dir.path(), "authority", Ipv6Addr::LOCALHOST.into());
+    let stranger = HttpsFront::start(&server, dir.path(), "stranger");
+    server.set("_dnslink.site.example", 60, &["dnslink=/ipfs/bafkqaaa"]);
+    let url = front.url("[::1]");
+    let here = peer(dir.path(), "here", &url, front.authority(), &[]);
+    assert_eq!(here.run(["name", "resolve", "site.example"]).ok().out(), "/ipfs/bafkqaaa\n");
+    // On the same connection, and by what is kept of the first answer.
+    refused(&here.run(["name", "resolve", "nowhere.example"]), &["could not find a TXT record"]);
+    assert_eq!(here.run(["name", "resolve", "site.example"]).ok().out(), "/ipfs/bafkqaaa\n");
+
+    let untrusting = peer(dir.path(), "untrusting", &url, stranger.authority(), &[]);
+    let said = format!("asking {url} (DNS.Resolvers)");
+    refused(&untrusting.run(["name", "resolve", "site.example"]), &[&said, "certificate"]);
+    let elsewhere = url.replace("/own/", "/other/");
+    let lost = peer(dir.path(), "lost", &elsewhere, front.authority(), &[]);
+    refused(&lost.run(["name", "resolve", "site.example"]), &[&elsewhere, "404"]);
 }
 
 #[test]

@@ -5,10 +5,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use hickory_resolver::config::ConnectionConfig;
+use hickory_resolver::config::{ConnectionConfig, ProtocolConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::xfer::DnsExchange;
 use hickory_resolver::{ConnectionProvider, PoolContext, Resolver};
+
+use super::literal::Literal;
 
 /// What asks.
 pub(super) type Asking = Resolver<Connecting>;
@@ -55,7 +58,18 @@ impl ConnectionProvider for Connecting {
         config: &ConnectionConfig,
         context: &PoolContext,
     ) -> Result<Self::FutureConn, NetError> {
-        let (opening, this) = (self.inner.new_connection(server, config, context)?, self.clone());
+        let this = self.clone();
+        let opening: Self::FutureConn = match literal(config) {
+            Some(literal) => {
+                let tls = context.tls.clone();
+                Box::pin(async move {
+                    let (exchange, background) = DnsExchange::from_stream(literal.open(tls).await?);
+                    tokio::spawn(background);
+                    Ok(exchange)
+                })
+            }
+            None => self.inner.new_connection(server, config, context)?,
+        };
         Ok(Box::pin(async move {
             let opened = opening.await;
             this.note(server, &opened);
@@ -65,5 +79,13 @@ impl ConnectionProvider for Connecting {
 
     fn runtime_provider(&self) -> &Self::RuntimeProvider {
         &self.inner
+    }
+}
+
+/// The server, where it is one over HTTPS that is named by an IPv6 address.
+fn literal(config: &ConnectionConfig) -> Option<Literal> {
+    match &config.protocol {
+        ProtocolConfig::Https { server_name, path } => Literal::of(server_name, config.port, path),
+        _ => None,
     }
 }

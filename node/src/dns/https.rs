@@ -3,7 +3,7 @@
 //! Its own name is a question for the system's resolver, asked once. Who it is, is checked with the certificates that the
 //! command line trusts too: `SSL_CERT_FILE`, else the system's, else Mozilla's list.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,18 +39,23 @@ pub struct HttpsServer {
 }
 
 impl HttpsServer {
-    /// Reads `https://host[:port]/path`. The host is a name or an IPv4 address: requests to IPv6 literals are not made.
+    /// Reads `https://host[:port]/path`. The host is a name or an address, an IPv6 one in brackets.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let uri: Uri = text.parse().ok()?;
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains(['@', '[']))?;
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
         let is_https = uri.scheme_str().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
-        if !is_https || authority.host().is_empty() {
+        let host = match authority.host().strip_prefix('[') {
+            Some(literal) => literal.strip_suffix(']').filter(|it| it.parse::<Ipv6Addr>().is_ok())?,
+            None => authority.host(),
+        };
+        if !is_https || host.is_empty() {
             return None;
         }
-        let port = if authority.as_str().contains(':') { authority.port_u16()? } else { PORT };
+        let has_port = authority.as_str().len() > authority.host().len();
+        let port = if has_port { authority.port_u16()? } else { PORT };
         Some(Self {
             url: text.to_owned(),
-            host: authority.host().to_owned(),
+            host: host.to_owned(),
             port,
             path: uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
         })
@@ -145,6 +150,8 @@ mod tests {
         let expected = |host: &str, port, path: &str| Some((host.to_owned(), port, path.to_owned()));
         assert_eq!(read("https://dns.example/dns-query"), expected("dns.example", 443, "/dns-query"));
         assert_eq!(read("https://192.0.2.1:8443/a/b?c=d"), expected("192.0.2.1", 8443, "/a/b?c=d"));
+        assert_eq!(read("https://[2001:db8::1]/q"), expected("2001:db8::1", 443, "/q"));
+        assert_eq!(read("https://[::1]:8443/q"), expected("::1", 8443, "/q"));
         assert_eq!(read("HTTPS://dns.example"), expected("dns.example", 443, "/"));
         for text in [
             "",
@@ -154,7 +161,11 @@ mod tests {
             "https:///path",
             "https://a@dns.example/",
             "https://a:65536/",
-            "https://[::1]/",
+            "https://[::1/",
+            "https://[::1]:65536/",
+            "https://[::1]x/",
+            "https://[v1.fe]/",
+            "https://::1/",
         ] {
             assert_eq!(read(text), None, "{text}");
         }

@@ -110,11 +110,17 @@ impl Names {
         store.name_record(&name.to_bytes()).is_ok_and(|row| row.is_some_and(|row| !row.is_own))
     }
 
-    /// Whether a record that came from others has been kept for longer than it says that it may.
-    pub(super) fn is_stale(store: &holdfast_blockstore::Store, name: &Name, now: Timestamp) -> bool {
+    /// Whether a record that came from others has been kept for longer than it says that it may, or than `most`.
+    pub(super) fn is_stale(
+        store: &holdfast_blockstore::Store,
+        name: &Name,
+        now: Timestamp,
+        most: Option<Duration>,
+    ) -> bool {
         let Ok(Some(row)) = store.name_record(&name.to_bytes()) else { return false };
         let ttl = Record::decode(&row.record).ok().and_then(|record| record.ttl_nanos().ok().flatten());
         let ttl = ttl.map_or(TTL_DEFAULT, Duration::from_nanos);
+        let ttl = most.map_or(ttl, |most| ttl.min(most));
         let seconds = i64::try_from(row.stored_unix_ms / 1000).unwrap_or(i64::MAX);
         !row.is_own && Timestamp::from_unix(seconds, 0).after(ttl) <= now
     }
@@ -123,4 +129,59 @@ impl Names {
 pub(super) fn key_of(name: &Name) -> Result<Key, QueryError> {
     Key::new(&[KEY_PREFIX, &name.to_bytes()].concat())
         .map_err(|error| QueryError::Internal(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_blockstore::{NameRecord, Store};
+    use holdfast_dht::ipns::Draft;
+    use libp2p_identity::Keypair;
+
+    use super::*;
+    use crate::node::{self, Node};
+    use crate::repo_init::InitParams;
+
+    const STORED: i64 = 1_800_000_000;
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Keeps a record with this TTL, as of [`STORED`], and returns its name.
+    fn keep(store: &Store, ttl: Duration, is_own: bool) -> Name {
+        let key = Keypair::generate_ed25519();
+        let end_of_life = Timestamp::from_unix(STORED, 0).after(48 * HOUR);
+        let draft =
+            Draft { value: "/ipfs/bafkqaaa".to_owned(), sequence: 1, end_of_life, ttl, v1_compatible: true };
+        let record = draft.sign(&key).unwrap().as_bytes().to_vec();
+        let name = Name::from(key.public().to_peer_id());
+        let stored_unix_ms = u64::try_from(STORED).unwrap() * 1000;
+        store.put_name_record(&name.to_bytes(), NameRecord { record, stored_unix_ms, is_own }).unwrap();
+        name
+    }
+
+    #[tokio::test]
+    async fn a_record_of_others_is_relied_on_for_its_ttl_and_no_longer_than_the_config_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = folder.path().join("repo");
+        let params = InitParams { repo: repo.clone(), profiles: "test".to_owned(), ..InitParams::default() };
+        node::init(&params, &mut |_| {}).unwrap();
+        let node = Node::builder().repo(repo).open().await.unwrap();
+        let store = node.store();
+        let stale = |name: &Name, seconds, most| {
+            Names::is_stale(store, name, Timestamp::from_unix(STORED + seconds, 0), most)
+        };
+        let foreign = keep(store, HOUR, false);
+        assert!(!stale(&foreign, 0, None));
+        assert!(!stale(&foreign, 3599, None));
+        assert!(stale(&foreign, 3600, None), "its time is over");
+        // The config says less than the record, or more.
+        assert!(!stale(&foreign, 59, Some(Duration::from_secs(60))));
+        assert!(stale(&foreign, 60, Some(Duration::from_secs(60))));
+        assert!(stale(&foreign, 3600, Some(2 * HOUR)));
+        let fleeting = keep(store, Duration::ZERO, false);
+        assert!(stale(&fleeting, 0, None), "nobody may rely on it");
+        // What this node published is what it says, and what is not here is not stale but missing.
+        let own = keep(store, Duration::ZERO, true);
+        assert!(!stale(&own, 1_000_000, Some(Duration::from_secs(1))));
+        let nowhere = Name::from(Keypair::generate_ed25519().public().to_peer_id());
+        assert!(!stale(&nowhere, 0, None));
+    }
 }

@@ -154,11 +154,16 @@ impl Names {
 
     /// Lets nobody rely on it for longer than `Ipns.MaxCacheTTL` says, if that says something.
     fn cap(&self, mut resolution: Resolution) -> Result<Resolution, NameResolveError> {
-        let most = self.node.config().duration("Ipns.MaxCacheTTL")?.and_then(GoDuration::to_std);
-        if let Some(most) = most.filter(|most| !most.is_zero()) {
+        if let Some(most) = self.cache_time_max()? {
             resolution.ttl = resolution.ttl.map(|ttl| ttl.min(most));
         }
         Ok(resolution)
+    }
+
+    /// `Ipns.MaxCacheTTL`: for how long a record of others is relied on at most, if the config says something.
+    fn cache_time_max(&self) -> Result<Option<Duration>, ValueError> {
+        let most = self.node.config().duration("Ipns.MaxCacheTTL")?.and_then(GoDuration::to_std);
+        Ok(most.filter(|most| !most.is_zero()))
     }
 
     /// What a domain name links to. Nobody is asked where the node is not online, or the request is to stay offline.
@@ -179,11 +184,11 @@ impl Names {
         links: Links,
     ) -> Result<Resolution, NameResolveError> {
         let (state, store) = (Arc::clone(self.node.names_state()), self.node.store().clone());
-        let (path, can_ask) = (path.clone(), self.can_ask());
+        let (path, can_ask, most) = (path.clone(), self.can_ask(), self.cache_time_max()?);
         let follow = move || {
             let (now, one_hop) = (now(), depth == ResolveDepth::OneHop);
             let may_be_used = |name: &Name| match records {
-                Records::Kept => !Names::is_stale(&store, name, now),
+                Records::Kept => !Names::is_stale(&store, name, now, most),
                 Records::AskedForAgain => !Names::is_of_others(&store, name),
             };
             let is_fresh = |name: &Name| !can_ask || asked.contains(name) || may_be_used(name);
