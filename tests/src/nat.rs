@@ -2,35 +2,62 @@
 //!
 //! The public addresses are of a range that is public everywhere (11.0.0.0/8), because nodes go by that; no packet with one
 //! leaves the namespaces, which have no route but to each other. A NAT is a namespace between the home and the bridge: it
-//! rewrites what leaves the home to its own address, lets in what belongs to that, and drops everything else without a
-//! word, as the boxes in people's homes do.
+//! rewrites what leaves the home to its own address, and drops what it does not let in without a word, as the boxes in people's
+//! homes do; [`Nat`] has the kinds.
 
 use std::net::Ipv4Addr;
 
 use crate::netns::{Holder, Place, made};
 
-/// What a NAT does: masquerade behind `out`, and let nothing in that nobody asked for.
+/// What a NAT does with what leaves a home, and with what nobody there has asked for.
 ///
-/// What comes for the NAT itself is dropped too. Were it refused in words, its connection would be remembered, and take the
-/// very port that a home is about to use towards the same peer.
-const RULES: &str = r#"
-table ip nat {
-  chain leave {
-    type nat hook postrouting priority 100;
-    oifname "out" masquerade;
-  }
+/// They differ in what decides whether two homes can make a hole (RFC 4787, section 4 and 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nat {
+    /// It keeps the port of what leaves, and lets in only answers: from the address and port that were written to.
+    Strict,
+    /// The same with another port than the home's, one for all that it writes to.
+    OtherPort,
+    /// The same with another port for each address and port that is written to: nobody else can know it.
+    Symmetric,
 }
-table ip gate {
-  chain come {
+
+/// The port that [`Nat::OtherPort`] gives.
+const OTHER_PORT: u16 = 40_000;
+
+impl Nat {
+    /// The rules of one.
+    ///
+    /// What comes for the NAT itself is dropped too. Were it refused in words, its connection would be remembered, and take the
+    /// very port that a home is about to use towards the same peer.
+    fn rules(self) -> String {
+        let leave = match self {
+            Self::Strict => "masquerade".to_owned(),
+            Self::OtherPort => format!("meta l4proto {{ tcp, udp }} masquerade to :{OTHER_PORT}"),
+            Self::Symmetric => "masquerade fully-random".to_owned(),
+        };
+        format!(
+            r#"
+table ip nat {{
+  chain leave {{
+    type nat hook postrouting priority 100;
+    oifname "out" {leave};
+  }}
+}}
+table ip gate {{
+  chain come {{
     type filter hook input priority 0; policy drop;
-  }
-  chain pass {
+  }}
+  chain pass {{
     type filter hook forward priority 0; policy drop;
     iifname "in" oifname "out" accept;
     ct state established,related accept;
-  }
+  }}
+}}
+"#
+        )
+    }
 }
-"#;
 
 /// The network. It ends when this is dropped.
 #[derive(Debug)]
@@ -62,21 +89,23 @@ impl Home {
 }
 
 impl Internet {
-    /// An internet with so many public places and homes; if it cannot be made, that is said, and `check` is skipped.
+    /// An internet with so many public places, and homes behind these NATs; if it cannot be made, that is said, and `check` is
+    /// skipped.
     ///
     /// # Panics
     /// When it should be possible, and is not.
     #[track_caller]
-    pub fn new(check: &str, public: u8, homes: u8) -> Option<Self> {
-        made(check, &["ip", "unshare", "nsenter", "nft"], || Self::make(public, homes))
+    pub fn new(check: &str, public: u8, nats: &[Nat]) -> Option<Self> {
+        made(check, &["ip", "unshare", "nsenter", "nft"], || Self::make(public, nats))
     }
 
-    fn make(public: u8, homes: u8) -> Result<Self, String> {
+    fn make(public: u8, nats: &[Nat]) -> Result<Self, String> {
         let bridge = Holder::new()?;
         bridge.ip("link add br0 type bridge forward_delay 0 mcast_snooping 0")?;
         bridge.ip("link set br0 up")?;
         let public = (1..=public).map(|number| public_place(&bridge, number)).collect::<Result<_, _>>()?;
-        let homes = (1..=homes).map(|number| home(&bridge, number)).collect::<Result<_, _>>()?;
+        let homes =
+            (1..).zip(nats).map(|(number, nat)| home(&bridge, number, *nat)).collect::<Result<_, _>>()?;
         Ok(Self { public, homes, _bridge: bridge })
     }
 
@@ -108,7 +137,7 @@ fn public_place(bridge: &Holder, number: u8) -> Result<Place, String> {
     Ok(Place::new(holder, number, address))
 }
 
-fn home(bridge: &Holder, number: u8) -> Result<Home, String> {
+fn home(bridge: &Holder, number: u8, kind: Nat) -> Result<Home, String> {
     let (nat, outside) = (Holder::new()?, Ipv4Addr::new(11, 77, 0, 100 + number));
     link(bridge, &nat, "out", outside)?;
     let (inside, address) = (Ipv4Addr::new(192, 168, number, 1), Ipv4Addr::new(192, 168, number, 2));
@@ -120,7 +149,7 @@ fn home(bridge: &Holder, number: u8) -> Result<Home, String> {
     holder.ip(&format!("addr add {address}/24 dev eth0"))?;
     holder.ip("link set eth0 up")?;
     holder.ip(&format!("route add 11.77.0.0/24 via {inside}"))?;
-    nat.run(&["nft", RULES])?;
+    nat.run(&["nft", &kind.rules()])?;
     // The path below /proc/sys/net is that of whoever opens it.
     nat.run(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])?;
     Ok(Home { place: Place::new(holder, number, address), outside, _nat: nat })

@@ -101,7 +101,28 @@ impl Net {
         made(check, &["ip", "unshare", "nsenter"], || Self::make(count))
     }
 
+    /// The same, with places that have no link yet: [`Self::link`] and [`Self::address`] give them what they have. None has the
+    /// address that it says it has.
+    ///
+    /// # Panics
+    /// When it should be possible, and is not.
+    #[track_caller]
+    pub fn without_links(check: &str, count: u8) -> Option<Self> {
+        made(check, &["ip", "unshare", "nsenter"], || Self::make_places(count))
+    }
+
     fn make(count: u8) -> Result<Self, String> {
+        let net = Self::make_places(count)?;
+        for Place { holder, number, address } in &net.places {
+            holder.ip(&format!("link add eth0 type veth peer name v{number} netns {}", net.switch.pid()))?;
+            holder.ip(&format!("addr add {address}/24 dev eth0"))?;
+            holder.ip("link set eth0 up")?;
+            net.switch.ip(&format!("link set v{number} master br0 up"))?;
+        }
+        Ok(net)
+    }
+
+    fn make_places(count: u8) -> Result<Self, String> {
         let switch = Holder::new()?;
         for bridge in 0..BRIDGES {
             switch.ip(&format!("link add br{bridge} type bridge forward_delay 0 mcast_snooping 0"))?;
@@ -110,15 +131,43 @@ impl Net {
         let mut places = Vec::new();
         for number in 1..=count {
             let holder = Holder::new()?;
-            holder.ip(&format!("link add eth0 type veth peer name v{number} netns {}", switch.pid()))?;
             holder.ip("link set lo up")?;
-            let address = Ipv4Addr::new(10, 77, 0, number);
-            holder.ip(&format!("addr add {address}/24 dev eth0"))?;
-            holder.ip("link set eth0 up")?;
-            switch.ip(&format!("link set v{number} master br0 up"))?;
-            places.push(Place { holder, number, address });
+            places.push(Place { holder, number, address: Ipv4Addr::new(10, 77, 0, number) });
         }
         Ok(Self { switch, places })
+    }
+
+    /// Gives a place an interface `eth0` or `eth1` to the bridge of that number, without an address of ours; it is up.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn link(&self, place: &Place, bridge: u8) {
+        let port = format!("l{bridge}v{}", place.number);
+        let line = format!("link add eth{bridge} type veth peer name {port} netns {}", self.switch.pid());
+        place.holder.ip(&line).unwrap();
+        place.holder.ip(&format!("link set eth{bridge} up")).unwrap();
+        self.switch.ip(&format!("link set {port} master br{bridge} up")).unwrap();
+    }
+
+    /// Takes an interface away that [`Self::link`] gave.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn unlink(&self, place: &Place, bridge: u8) {
+        place.holder.ip(&format!("link del eth{bridge}")).unwrap();
+    }
+
+    /// Gives an interface of a place an address, with the length of its network: `10.1.0.1/24`, `fd00::1/64`.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn address(&self, place: &Place, bridge: u8, address: &str) {
+        // Nobody else has it, so that an IPv6 address need not be looked for before it is used.
+        let at_once = if address.contains(':') { " nodad" } else { "" };
+        place.holder.ip(&format!("addr add {address} dev eth{bridge}{at_once}")).unwrap();
     }
 
     /// The places, in the order of their addresses.

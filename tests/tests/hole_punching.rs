@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use holdfast_tests::goods::NoiseFile;
-use holdfast_tests::nat::{Home, Internet};
+use holdfast_tests::nat::{Home, Internet, Nat};
 use holdfast_tests::need::temporary;
 use holdfast_tests::netns::Place;
 use holdfast_tests::swarm::Peer;
@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 
 /// Reachability is first looked at 15 s after the start, by dials that nobody answers, and after a failure 90 s later.
 const AUTONAT_TIME_MAX: Duration = Duration::from_secs(180);
+
+/// A hole is tried three times, each with a dial that hangs until its time is over.
+const ATTEMPTS_TIME_MAX: Duration = Duration::from_secs(180);
 
 fn start(dir: &Path, name: &str, place: &Place, config: &[(&str, Value)]) -> Peer {
     let config = [&[("Routing.Type", json!("none"))], config].concat();
@@ -45,7 +48,7 @@ fn circuit(peer: &Peer, relay: &Peer) -> String {
     })
 }
 
-/// The addresses of a node as its NAT shows them: the NATs here keep the port.
+/// The addresses of a node as its NAT shows them, if it keeps the port.
 fn outside(peer: &Peer, home: &Home) -> Vec<String> {
     let (inside, outside) = (home.place().address().to_string(), home.outside().to_string());
     let identity = peer.identity();
@@ -62,57 +65,190 @@ fn autonat(peer: &Peer) -> Value {
     serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
 }
 
-#[test]
-fn two_nodes_behind_nats_meet_at_a_relay_and_go_on_without_it() {
-    let Some(net) = Internet::new("hole punching", 1, 2) else { return };
-    let dir = temporary("hole-punching");
-    let [first, second] = net.homes() else { unreachable!("two were made") };
-    let relay = relay(dir.path(), &net.public()[0]);
-    let at_home = |name: &str, home: &Home| {
-        let config = [
-            ("Swarm.RelayClient.StaticRelays", json!([relay.address("tcp")])),
-            // What AutoNAT finds out after a while; the other test waits for it.
-            ("Internal.Libp2pForceReachability", json!("private")),
-        ];
-        let peer = start(dir.path(), name, home.place(), &config);
-        peer.connect(&relay.address("quic-v1"));
-        peer
-    };
-    let (behind, far) = (at_home("behind", first), at_home("far", second));
-    let through = circuit(&behind, &relay);
-    circuit(&far, &relay);
-    let closed = outside(&behind, first);
-    assert!(closed.len() >= 2, "TCP and QUIC: {closed:?}");
-    for address in closed {
-        far.run(["swarm", "connect", "--timeout=5s", &address]).failed();
-    }
-    assert_eq!(connections(&far, &behind), [""; 0], "a NAT let in what nobody had asked for");
+/// Two nodes at home that know a relay, and speak one transport alone.
+struct Scene {
+    net: Internet,
+    dir: tempfile::TempDir,
+    transport: &'static str,
+    behind: Peer,
+    far: Peer,
+    /// The address of the first through the relay, which is up as long as this is.
+    through: String,
+    /// The relay, and another node that sees where the two come from.
+    public: [Peer; 2],
+}
 
-    far.connect(&through);
-    let direct = wait_until("a direct connection", || {
-        let addresses = connections(&far, &behind);
-        addresses.iter().find(|address| !is_relayed(address)).cloned().ok_or(addresses)
-    });
-    assert!(direct.contains(&first.outside().to_string()), "{direct}");
-    for (one, other) in [(&far, &behind), (&behind, &far)] {
-        wait_until("the connection through the relay is given up", || {
-            let addresses = connections(one, other);
-            let replaced = !addresses.is_empty() && !addresses.iter().any(|address| is_relayed(address));
-            if replaced { Ok(()) } else { Err(addresses) }
-        });
+impl Scene {
+    fn new(transport: &'static str, nats: [Nat; 2]) -> Option<Self> {
+        let net = Internet::new("hole punching", 2, &nats)?;
+        let dir = temporary("hole-punching");
+        let only = |place: &Place| {
+            let (tcp, listen) = match transport {
+                "tcp" => (true, format!("/ip4/{}/tcp/0", place.address())),
+                _ => (false, format!("/ip4/{}/udp/0/quic-v1", place.address())),
+            };
+            vec![
+                ("Addresses.Swarm", json!([listen])),
+                ("Swarm.Transports.Network.TCP", json!(tcp)),
+                ("Swarm.Transports.Network.Websocket", json!(false)),
+                ("Swarm.Transports.Network.QUIC", json!(!tcp)),
+            ]
+        };
+        let [place, other] = [0, 1].map(|number| &net.public()[number]);
+        let serves = ("Swarm.RelayService.Enabled", json!(true));
+        let relay = start(dir.path(), "relay", place, &[only(place), vec![serves]].concat());
+        let witness = start(dir.path(), "witness", other, &only(other));
+        let at_home = |name: &str, home: &Home| {
+            let own = vec![
+                ("Swarm.RelayClient.StaticRelays", json!([relay.address(transport)])),
+                // What AutoNAT finds out after a while; another test waits for it.
+                ("Internal.Libp2pForceReachability", json!("private")),
+                ("Routing.Type", json!("none")),
+            ];
+            let config = [only(home.place()), own].concat();
+            let node = Peer::repo(dir.path(), name, "test", &config, Some(home.place()));
+            let peer = Peer::with(node.variable("GOLOG_LOG_LEVEL", "error,swarm=info"));
+            for public in [&relay, &witness] {
+                peer.connect(&public.address(transport));
+            }
+            peer
+        };
+        let (behind, far) = (at_home("behind", &net.homes()[0]), at_home("far", &net.homes()[1]));
+        let through = circuit(&behind, &relay);
+        circuit(&far, &relay);
+        Some(Self { net, dir, transport, behind, far, through, public: [relay, witness] })
     }
-    // A relay carries no blocks: they take the hole, both ways.
-    for (seed, from, to) in [(1, &behind, &far), (2, &far, &behind)] {
-        let file = NoiseFile::lay(dir.path(), seed, 3_000_000);
-        let got = file.path.with_extension("got");
-        to.get(&from.add(&[], &file.path), &got);
-        file.check(&got);
+
+    /// Each of the two, and the other.
+    fn ends(&self) -> [(&Peer, &Peer); 2] {
+        [(&self.far, &self.behind), (&self.behind, &self.far)]
+    }
+
+    /// Waits until both are connected without the relay, and have given it up.
+    fn wait_for_hole(&self) {
+        self.wait_for_direct(self.ends());
+    }
+
+    fn wait_for_direct(&self, ends: [(&Peer, &Peer); 2]) {
+        for (one, other) in ends {
+            wait_until("a connection through the hole alone", || {
+                let addresses = connections(one, other);
+                let replaced = !addresses.is_empty() && !addresses.iter().any(|address| is_relayed(address));
+                if replaced { Ok(()) } else { Err(addresses) }
+            });
+            let addresses = connections(one, other);
+            let own = format!("/{}/", self.transport);
+            assert!(addresses.iter().all(|address| address.contains(&own)), "{addresses:?}");
+        }
+    }
+
+    /// A relay carries no blocks: they take the hole, both ways.
+    fn exchange(&self) {
+        for (seed, (to, from)) in (1..).zip(self.ends()) {
+            let file = NoiseFile::lay(self.dir.path(), seed, 3_000_000);
+            let got = file.path.with_extension("got");
+            to.get(&from.add(&[], &file.path), &got);
+            file.check(&got);
+        }
+    }
+
+    /// Nobody is let into a home that did not ask for him.
+    fn assert_closed(&self) {
+        let closed = outside(&self.behind, &self.net.homes()[0]);
+        assert_eq!(closed.len(), 1, "{closed:?}");
+        self.far.run(["swarm", "connect", "--timeout=5s", &closed[0]]).failed();
+        assert_eq!(connections(&self.far, &self.behind), [""; 0], "a NAT let in what nobody had asked for");
+    }
+
+    /// They meet at the relay, find no other way, say so, and stay where they are.
+    fn stay_with_the_relay(&self) {
+        self.far.connect(&self.through);
+        let said = format!("no hole to {}", self.far.id());
+        wait_within(ATTEMPTS_TIME_MAX, "the end of all attempts", || {
+            let log = self.behind.daemon().stderr();
+            if log.contains(&said) { Ok(()) } else { Err(log) }
+        });
+        for (one, other) in self.ends() {
+            let addresses = connections(one, other);
+            let is_named = |address: &String| address.contains(self.public[0].id()) && is_relayed(address);
+            assert!(!addresses.is_empty() && addresses.iter().all(is_named), "{addresses:?}");
+        }
+        let file = NoiseFile::lay(self.dir.path(), 1, 100_000);
+        let cid = self.behind.add(&[], &file.path);
+        self.far.run(["cat", "--timeout=2s", &cid]).failed();
+    }
+}
+
+fn wait_until_apart(ends: [(&Peer, &Peer); 2]) {
+    for (one, other) in ends {
+        wait_until("the end of the connection", || {
+            let addresses = connections(one, other);
+            if addresses.is_empty() { Ok(()) } else { Err(addresses) }
+        });
     }
 }
 
 #[test]
+fn two_nodes_behind_nats_meet_at_a_relay_and_go_on_without_it_over_tcp_alone() {
+    let Some(scene) = Scene::new("tcp", [Nat::Strict, Nat::Strict]) else { return };
+    scene.assert_closed();
+    scene.far.connect(&scene.through);
+    scene.wait_for_hole();
+    scene.exchange();
+}
+
+#[test]
+fn two_nodes_behind_nats_make_one_hole_after_another_over_quic_alone() {
+    let Some(scene) = Scene::new("quic-v1", [Nat::Strict, Nat::Strict]) else { return };
+    scene.assert_closed();
+    for _ in 0..3 {
+        scene.far.connect(&scene.through);
+        scene.wait_for_hole();
+        scene.exchange();
+        scene.far.run(["swarm", "disconnect", &format!("/p2p/{}", scene.behind.id())]).ok();
+        wait_until_apart(scene.ends());
+    }
+}
+
+#[test]
+fn a_nat_that_gives_another_port_is_passed_as_long_as_it_is_one_for_all() {
+    for transport in ["tcp", "quic-v1"] {
+        let Some(scene) = Scene::new(transport, [Nat::OtherPort, Nat::OtherPort]) else { return };
+        scene.far.connect(&scene.through);
+        scene.wait_for_hole();
+        scene.exchange();
+    }
+}
+
+#[test]
+fn a_node_behind_a_nat_that_gives_a_port_for_each_peer_dials_back_who_is_public() {
+    for transport in ["tcp", "quic-v1"] {
+        let Some(scene) = Scene::new(transport, [Nat::Symmetric, Nat::Strict]) else { return };
+        let (behind, public) = (&scene.behind, &scene.public[1]);
+        // They know each other from the scene's beginning; from here on the relay is the only way.
+        public.run(["swarm", "disconnect", &format!("/p2p/{}", behind.id())]).ok();
+        let met = [(public, behind), (behind, public)];
+        wait_until_apart(met);
+        public.connect(&scene.through);
+        scene.wait_for_direct(met);
+    }
+}
+
+#[test]
+fn two_nats_that_give_a_port_for_each_peer_leave_tcp_to_the_relay_which_is_said() {
+    let Some(scene) = Scene::new("tcp", [Nat::Symmetric, Nat::Symmetric]) else { return };
+    scene.stay_with_the_relay();
+}
+
+#[test]
+fn two_nats_that_give_a_port_for_each_peer_leave_quic_to_the_relay_which_is_said() {
+    let Some(scene) = Scene::new("quic-v1", [Nat::Symmetric, Nat::Symmetric]) else { return };
+    scene.stay_with_the_relay();
+}
+
+#[test]
 fn autonat_tells_a_public_node_from_one_behind_a_nat_which_then_looks_for_a_relay() {
-    let Some(net) = Internet::new("AutoNAT", 2, 1) else { return };
+    let Some(net) = Internet::new("AutoNAT", 2, &[Nat::Strict]) else { return };
     let dir = temporary("autonat");
     let relay = relay(dir.path(), &net.public()[0]);
     let public = start(dir.path(), "public", &net.public()[1], &[]);

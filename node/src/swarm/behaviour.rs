@@ -17,6 +17,7 @@ use super::filters::Filters;
 use super::gate::Gate;
 use super::identify::Identify;
 use super::mdns::Mdns;
+use super::mdns_v6::MdnsV6;
 use super::ping::Ping;
 use super::settings::{RelayLimits, ResourceLimits, SwarmSettings};
 use super::streams;
@@ -39,7 +40,7 @@ pub(super) struct Behaviour {
     pub(super) dcutr: Toggle<dcutr::Behaviour>,
     pub(super) upnp: Toggle<upnp::tokio::Behaviour>,
     pub(super) mdns_v4: Toggle<Mdns>,
-    pub(super) mdns_v6: Toggle<Mdns>,
+    pub(super) mdns_v6: Toggle<MdnsV6>,
     streams: streams::Behaviour,
     pub(super) pubsub: Toggle<crate::pubsub::Behaviour>,
     pub(super) bitswap: Toggle<holdfast_bitswap::Behaviour>,
@@ -89,13 +90,11 @@ impl Behaviour {
         let BehaviourParams { key, agent, settings, filters, book, relay_client, streams, protocols } =
             params;
         let us = key.public().to_peer_id();
-        let mdns = |ipv6: bool| {
-            let made = settings.mdns.map(|interval| Mdns::new(us, ipv6, interval)).transpose();
-            made.unwrap_or_else(|error| {
-                tracing::warn!("no mDNS over {}: {error}", if ipv6 { "IPv6" } else { "IPv4" });
-                None
-            })
-        };
+        let mdns_v4 = settings.mdns.map(|interval| Mdns::new(us, interval)).transpose();
+        let mdns_v4 = mdns_v4.unwrap_or_else(|error| {
+            tracing::warn!("no mDNS over IPv4: {error}");
+            None
+        });
         Self {
             limits: connection_limits::Behaviour::new(connection_limits(settings.limits)),
             gate: Gate::new(filters, book),
@@ -108,8 +107,8 @@ impl Behaviour {
             relay_client: relay_client.into(),
             relay_service: settings.relay_service.map(|limits| relay_service(us, limits)).into(),
             upnp: settings.upnp.then(upnp::tokio::Behaviour::default).into(),
-            mdns_v4: mdns(false).into(),
-            mdns_v6: mdns(true).into(),
+            mdns_v4: mdns_v4.into(),
+            mdns_v6: settings.mdns.map(|interval| MdnsV6::new(us, interval)).into(),
             streams,
             pubsub: protocols.pubsub.into(),
             bitswap: protocols.bitswap.into(),
@@ -118,7 +117,8 @@ impl Behaviour {
         }
     }
 
-    /// What others can open a stream for, sorted.
+    /// What others can open a stream for, sorted: what identify tells them on a direct connection. On a relayed one there is
+    /// `/libp2p/dcutr` too, and no Bitswap.
     pub(super) fn protocols(&self) -> Vec<String> {
         let mut names = vec![
             "/ipfs/id/1.0.0",
@@ -135,9 +135,6 @@ impl Behaviour {
         }
         if self.relay_service.is_enabled() {
             names.push("/libp2p/circuit/relay/0.2.0/hop");
-        }
-        if self.dcutr.is_enabled() {
-            names.push("/libp2p/dcutr");
         }
         if self.bitswap.is_enabled() {
             names.extend(

@@ -61,6 +61,8 @@ struct Known {
     addresses: Vec<Multiaddr>,
     description: Option<PeerDescription>,
     connected: bool,
+    /// Whether the last attempt to dial it came to nothing, at all addresses that were known.
+    lost: bool,
     /// Whether a connection to it was ever there: what is worth being written down.
     good: bool,
     /// Seconds since 1970 when it was last connected.
@@ -176,6 +178,17 @@ impl Book {
         let mut pages = self.pages();
         let known = pages.page(peer);
         (known.connected, known.good, known.seen) = (true, true, unix_seconds());
+        known.lost = false;
+    }
+
+    /// Notes that a peer was dialled in vain.
+    pub(super) fn dialled_in_vain(&self, peer: PeerId) {
+        self.pages().page(peer).lost = true;
+    }
+
+    /// Whether a peer is away, and was not at the addresses at which it was dialled last.
+    pub fn is_lost(&self, peer: &PeerId) -> bool {
+        self.pages().peers.get(peer).is_some_and(|known| known.lost && !known.connected)
     }
 
     /// Notes that a peer has no connection any more.
@@ -293,6 +306,22 @@ mod tests {
         let known = book.addresses(&friend);
         assert_eq!(known.len(), ADDRESSES_MAX);
         assert_eq!(known[0], address(7), "the newest stands first");
+    }
+
+    #[test]
+    fn a_peer_that_was_dialled_in_vain_is_lost_until_it_is_connected() {
+        let (book, peer) = (Book::default(), PeerId::random());
+        assert!(!book.is_lost(&peer), "nobody has dialled it");
+        book.dialled_in_vain(peer);
+        book.add(peer, [address(1)]);
+        assert!(book.is_lost(&peer), "what somebody says of it changes nothing");
+        book.connected(peer, Some(&address(1)));
+        assert!(!book.is_lost(&peer));
+        book.dialled_in_vain(peer);
+        assert!(!book.is_lost(&peer), "it is connected");
+        book.connected(peer, None);
+        book.disconnected(&peer);
+        assert!(!book.is_lost(&peer));
     }
 
     #[test]

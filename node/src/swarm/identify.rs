@@ -2,7 +2,8 @@
 //!
 //! libp2p's behaviour tells others every confirmed external address of the swarm, and listen addresses too. What a node
 //! announces is a decision of its own (`Addresses.Announce` and its neighbours), and must fit into one message: so this
-//! wrapper keeps the swarm's external addresses from it, and gives it ours instead.
+//! wrapper keeps the swarm's external addresses from it, and gives it ours instead. It also tells the swarm what peers see of
+//! us behind a NAT that gives us another port ([`super::observed`]).
 
 use std::task::{Context, Poll};
 
@@ -15,8 +16,10 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, identify};
 use libp2p_identity::Keypair;
+use multiaddr::Protocol;
 
 use super::addresses::Scope;
+use super::observed::Observed;
 
 /// What every IPFS node calls the family of its protocols.
 const PROTOCOL_VERSION: &str = "ipfs/0.1.0";
@@ -25,6 +28,9 @@ const PROTOCOL_VERSION: &str = "ipfs/0.1.0";
 pub(super) struct Identify {
     inner: identify::Behaviour,
     announced: Vec<Multiaddr>,
+    observed: Observed,
+    /// What others may try: one at most, for it is told before the next event is asked for.
+    candidate: Option<Multiaddr>,
 }
 
 impl Identify {
@@ -34,7 +40,8 @@ impl Identify {
             .with_hide_listen_addrs(true)
             // Addresses of peers are kept in the book.
             .with_cache_size(0);
-        Self { inner: identify::Behaviour::new(config), announced: Vec::new() }
+        let (inner, announced) = (identify::Behaviour::new(config), Vec::new());
+        Self { inner, announced, observed: Observed::default(), candidate: None }
     }
 
     /// Announces these addresses from now on, and tells them to `peers` if they differ from what was announced.
@@ -75,12 +82,19 @@ impl NetworkBehaviour for Identify {
         role: Endpoint,
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        if port_use == PortUse::Reuse && !address.iter().any(|part| part == Protocol::P2pCircuit) {
+            self.observed.dialled(id);
+        }
         self.inner.handle_established_outbound_connection(id, peer, address, role, port_use)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ExternalAddrConfirmed(_) | FromSwarm::ExternalAddrExpired(_) => {}
+            FromSwarm::ConnectionClosed(closed) => {
+                self.observed.closed(closed.connection_id);
+                self.inner.on_swarm_event(event);
+            }
             other => self.inner.on_swarm_event(other),
         }
     }
@@ -90,8 +104,23 @@ impl NetworkBehaviour for Identify {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        if let Some(candidate) = self.candidate.take() {
+            return Poll::Ready(ToSwarm::NewExternalAddrCandidate(candidate));
+        }
         loop {
             match self.inner.poll(cx) {
+                Poll::Ready(ToSwarm::GenerateEvent(identify::Event::Received {
+                    connection_id,
+                    peer_id,
+                    info,
+                })) => {
+                    let seen = &info.observed_addr;
+                    if Scope::of(seen) == Scope::Public && self.observed.note(connection_id, peer_id, seen) {
+                        self.candidate = Some(seen.clone());
+                    }
+                    let event = identify::Event::Received { connection_id, peer_id, info };
+                    return Poll::Ready(ToSwarm::GenerateEvent(event));
+                }
                 // Only what could be reached from the internet is worth being tested from there.
                 Poll::Ready(ToSwarm::NewExternalAddrCandidate(address))
                     if Scope::of(&address) != Scope::Public => {}

@@ -8,20 +8,23 @@
 //!
 //! # Map
 //! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes; [`meter`] counts them; `resolve` and `named` resolve
-//! names in addresses; `behaviour` names the protocols, of which `identify`, `ping`, `mdns`, `autonat_server`, `streams` and `gate` are wrapped or made here; `task` runs it all.
+//! names in addresses; `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns` (IPv4), `mdns_v6`, `autonat_server`, `streams` and `gate` are wrapped or made here; `task` runs it all.
 
 pub mod addresses;
 mod autonat_server;
 mod behaviour;
 pub mod book;
 pub mod connections;
+mod cork;
 pub mod filters;
 mod gate;
 mod handle;
 mod identify;
 mod mdns;
+mod mdns_v6;
 pub mod meter;
 mod named;
+mod observed;
 mod ping;
 mod psk;
 mod redial;
@@ -33,6 +36,7 @@ mod tables;
 mod task;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod transport;
 mod yamux;
 

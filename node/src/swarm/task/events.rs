@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use holdfast_dht::kad::Mode;
 
 use libp2p::core::ConnectedPoint;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, autonat, identify, mdns, relay};
+use libp2p::{Multiaddr, PeerId, autonat, dcutr, identify, mdns, relay};
+use multiaddr::Protocol;
 
 use super::commands::in_words;
 use super::{ConnectStage, ConnectWaiter, Open, Task};
@@ -21,8 +23,8 @@ use crate::swarm::tables::NEIGHBOUR_VALUE;
 
 /// How long a new peer is waited for to say who it is.
 pub(super) const IDENTIFY_TIME_MAX: Duration = Duration::from_secs(5);
-/// Addresses that reachability is remembered of.
-const NAT_ADDRESSES_MAX: usize = 32;
+/// Addresses of a peer that came through a relay at which it is dialled back.
+const DIALLED_BACK_MAX: usize = 8;
 
 impl Task {
     pub(super) fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -50,8 +52,11 @@ impl Task {
                 let transports: Vec<Multiaddr> = addresses.iter().map(|it| split_peer(it).0).collect();
                 self.no_longer_listens_on(&transports);
             }
-            SwarmEvent::ExternalAddrConfirmed { .. } | SwarmEvent::ExternalAddrExpired { .. } => {
+            SwarmEvent::ExternalAddrConfirmed { .. } => self.announce_anew(),
+            SwarmEvent::ExternalAddrExpired { address } => {
+                self.nat.lost(&split_peer(&address).0);
                 self.announce_anew();
+                self.serve_if_reachable();
             }
             SwarmEvent::ListenerError { error, .. } => tracing::debug!("a listener: {error}"),
             SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
@@ -66,13 +71,24 @@ impl Task {
             ConnectedPoint::Dialer { address, .. } => (Direction::Outbound, Some(address)),
             ConnectedPoint::Listener { .. } => (Direction::Inbound, None),
         };
+        // Of a circuit that others opened, our end says through which relay it comes, and theirs only who they are.
+        let endpoint = match point {
+            ConnectedPoint::Listener { local_addr, .. } if point.is_relayed() => local_addr,
+            _ => point.get_remote_address(),
+        };
+        if let ConnectedPoint::Listener { local_addr, send_back_addr } = point
+            && Scope::of(send_back_addr) == Scope::Public
+        {
+            self.nat.came_in(local_addr, Instant::now());
+        }
         let open = Open {
             peer,
-            endpoint: point.get_remote_address().clone(),
+            endpoint: endpoint.clone(),
             direction,
             relayed: point.is_relayed(),
             since: Instant::now(),
             latency: None,
+            is_dialled_back: false,
         };
         self.open.insert(id, open);
         self.manager.opened(id, peer, direction == Direction::Inbound, Instant::now());
@@ -120,6 +136,10 @@ impl Task {
             self.shared.book.forget(&peer, address);
         }
         if !self.swarm.is_connected(&peer) {
+            // A dial that was not begun says nothing of the peer.
+            if matches!(error, DialError::Transport(_) | DialError::WrongPeerId { .. }) {
+                self.shared.book.dialled_in_vain(peer);
+            }
             self.redial.lost(&peer, Instant::now(), rand::random());
         }
     }
@@ -140,11 +160,11 @@ impl Task {
             BehaviourEvent::Ping(event) => self.on_ping(event),
             BehaviourEvent::MdnsV4(event) | BehaviourEvent::MdnsV6(event) => self.on_mdns(event),
             BehaviourEvent::AutonatV1(autonat::v1::Event::StatusChanged { new, .. }) => {
-                self.nat.reachability = match new {
+                self.nat.told(match new {
                     autonat::v1::NatStatus::Public(_) => Reachability::Public,
                     autonat::v1::NatStatus::Private => Reachability::Private,
                     autonat::v1::NatStatus::Unknown => Reachability::Unknown,
-                };
+                });
                 self.serve_if_reachable();
             }
             BehaviourEvent::AutonatV2(event) => self.on_tested(&event.tested_addr, event.result.is_ok()),
@@ -156,7 +176,7 @@ impl Task {
                 }
                 tracing::debug!("relay: {event:?}");
             }
-            BehaviourEvent::Dcutr(event) => tracing::debug!("hole punching: {event:?}"),
+            BehaviourEvent::Dcutr(event) => on_hole(&event),
             BehaviourEvent::Upnp(event) => tracing::debug!("UPnP: {event:?}"),
             _ => {}
         }
@@ -164,7 +184,8 @@ impl Task {
 
     fn on_identify(&mut self, event: identify::Event) {
         match event {
-            identify::Event::Received { peer_id, info, .. } => {
+            identify::Event::Received { connection_id, peer_id, info } => {
+                self.dial_back(connection_id, peer_id, &info.listen_addrs);
                 let description = PeerDescription {
                     public_key: info.public_key.encode_protobuf(),
                     agent: info.agent_version,
@@ -185,6 +206,29 @@ impl Task {
         }
     }
 
+    /// Whoever came through a relay and can be reached from the internet is dialled there, as go-libp2p does it: where this node's
+    /// NAT has another port for each peer, no hole could be made, and none is needed.
+    fn dial_back(&mut self, id: ConnectionId, peer: PeerId, addresses: &[Multiaddr]) {
+        let is_direct = self.open.values().any(|open| open.peer == peer && !open.relayed);
+        let punches = self.swarm.behaviour().dcutr.is_enabled();
+        let Some(open) = self.open.get_mut(&id).filter(|open| open.relayed && !open.is_dialled_back) else {
+            return;
+        };
+        let reachable = |address: &&Multiaddr| {
+            Scope::of(address) == Scope::Public && !address.iter().any(|part| part == Protocol::P2pCircuit)
+        };
+        let addresses: Vec<Multiaddr> =
+            addresses.iter().filter(reachable).take(DIALLED_BACK_MAX).cloned().collect();
+        if is_direct || !punches || open.direction == Direction::Outbound || addresses.is_empty() {
+            return;
+        }
+        open.is_dialled_back = true;
+        let opts = DialOpts::peer_id(peer).addresses(addresses).condition(PeerCondition::Always).build();
+        if let Err(error) = self.swarm.dial(opts) {
+            tracing::debug!("dialling {peer} back: {error}");
+        }
+    }
+
     /// A node that others can reach answers in the public DHT, unless it was told what to be.
     pub(super) fn serve_if_reachable(&mut self) {
         if !self.wan_serves_when_reachable {
@@ -192,8 +236,7 @@ impl Task {
         }
         let mode = match self.nat_info().reachability {
             Reachability::Public => Mode::Server,
-            Reachability::Private => Mode::Client,
-            Reachability::Unknown => return,
+            Reachability::Private | Reachability::Unknown => Mode::Client,
         };
         let behaviour = self.swarm.behaviour_mut();
         if let Some(wan) = behaviour.wan.as_mut().filter(|wan| wan.mode() != mode) {
@@ -248,11 +291,18 @@ impl Task {
         if Scope::of(&address) != Scope::Public {
             return;
         }
-        self.nat.reachable.retain(|known| *known != address);
-        self.nat.unreachable.retain(|known| *known != address);
-        let list = if reached { &mut self.nat.reachable } else { &mut self.nat.unreachable };
-        list.insert(0, address);
-        list.truncate(NAT_ADDRESSES_MAX);
+        self.nat.tested(address, reached, Instant::now());
         self.serve_if_reachable();
+    }
+}
+
+/// Says what came of an attempt to make a hole through the NATs between this node and a peer.
+fn on_hole(event: &dcutr::Event) {
+    let peer = event.remote_peer_id;
+    match &event.result {
+        Ok(_) => tracing::debug!("there is a hole to {peer}"),
+        Err(error) => tracing::info!(
+            "no hole to {peer} through the NATs between: {error}. The connection through a relay is left, which carries no blocks"
+        ),
     }
 }

@@ -1,12 +1,14 @@
 //! Our own addresses: kept, announced, and told to whoever watches.
 
+use std::time::Instant;
+
 use libp2p::Multiaddr;
 use libp2p::swarm::behaviour::{ExternalAddrConfirmed, ExternalAddrExpired};
 use libp2p::swarm::{FromSwarm, NetworkBehaviour as _};
 
 use super::Task;
 use crate::swarm::addresses::{Scope, split_peer};
-use crate::swarm::handle::{LocalAddresses, Reachability};
+use crate::swarm::handle::LocalAddresses;
 
 impl Task {
     pub(super) fn listens_on(&mut self, address: Multiaddr) {
@@ -19,7 +21,27 @@ impl Task {
 
     pub(super) fn no_longer_listens_on(&mut self, addresses: &[Multiaddr]) {
         self.listening.retain(|known| !addresses.contains(known));
+        let lost = self.nat.listens_no_more(addresses, &self.listening, Instant::now());
+        self.not_proven_any_more(&lost);
         self.announce_anew();
+        self.serve_if_reachable();
+    }
+
+    /// What was proven too long ago is not announced any more.
+    pub(super) fn expire_proofs(&mut self, now: Instant) {
+        let lost = self.nat.expire(now);
+        if !lost.is_empty() {
+            self.not_proven_any_more(&lost);
+            self.announce_anew();
+            self.serve_if_reachable();
+        }
+    }
+
+    fn not_proven_any_more(&mut self, addresses: &[Multiaddr]) {
+        let confirmed: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        for address in confirmed.iter().filter(|it| addresses.contains(&split_peer(it).0)) {
+            self.swarm.remove_external_address(address);
+        }
     }
 
     /// Works out what to announce, and tells those who are connected and those who watch.
@@ -53,19 +75,7 @@ impl Task {
 
     /// What AutoNAT knows, put together from both versions.
     pub(super) fn nat_info(&self) -> crate::swarm::NatInfo {
-        let mut nat = self.nat.clone();
-        let known =
-            |address: &&Multiaddr| !nat.reachable.contains(address) && !nat.unreachable.contains(address);
-        nat.unknown = self
-            .listening
-            .iter()
-            .filter(|it| Scope::of(it) == Scope::Public)
-            .filter(known)
-            .cloned()
-            .collect();
-        if nat.reachability == Reachability::Unknown && !nat.reachable.is_empty() {
-            nat.reachability = Reachability::Public;
-        }
+        let mut nat = self.nat.info(&self.listening);
         nat.reachability = self.forced_reachability.unwrap_or(nat.reachability);
         nat
     }

@@ -3,6 +3,7 @@
 //! It never waits for anything but its swarm, its commands, names being resolved and the clock; disks are left to the
 //! blocking pool. When it panics, whoever waits for an answer gets an error, and the node goes on without a network.
 
+mod arbiter;
 mod commands;
 mod events;
 mod local;
@@ -28,9 +29,7 @@ pub use start::{StartError, SwarmParams, start};
 use super::addresses::AnnounceRules;
 use super::behaviour::Behaviour;
 use super::connections::ConnectionManager;
-use super::handle::{
-    Command, ConnectError, Direction, LocalAddresses, NatInfo, PingError, Reachability, Shared,
-};
+use super::handle::{Command, ConnectError, Direction, LocalAddresses, PingError, Reachability, Shared};
 use super::redial::Redial;
 use super::tables::TableWorth;
 
@@ -49,6 +48,8 @@ struct Open {
     relayed: bool,
     since: Instant,
     latency: Option<Duration>,
+    /// Whether the peer was dialled without the relay, if it came through one.
+    is_dialled_back: bool,
 }
 
 type ConnectReply = oneshot::Sender<Result<(), ConnectError>>;
@@ -89,7 +90,7 @@ struct Task {
     connects: Vec<ConnectWaiter>,
     pings: HashMap<u64, (PeerId, oneshot::Sender<Result<Duration, PingError>>)>,
     next_ping: u64,
-    nat: NatInfo,
+    nat: arbiter::Arbiter,
     forced_reachability: Option<Reachability>,
     bootstrap: upkeep::Bootstrap,
     relays: relays::Relays,

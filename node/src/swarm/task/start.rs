@@ -23,7 +23,7 @@ use crate::swarm::behaviour::{Behaviour, BehaviourParams, Protocols};
 use crate::swarm::book::{self, Book};
 use crate::swarm::connections::{ConnectionManager, Worth};
 use crate::swarm::filters::Filters;
-use crate::swarm::handle::{COMMANDS_MAX, LocalAddresses, NatInfo, Shared, SwarmHandle};
+use crate::swarm::handle::{COMMANDS_MAX, LocalAddresses, Shared, SwarmHandle};
 use crate::swarm::meter::{Meter, StreamLimits};
 use crate::swarm::redial::Redial;
 use crate::swarm::resolve::Resolver;
@@ -158,7 +158,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         connects: Vec::new(),
         pings: HashMap::new(),
         next_ping: 0,
-        nat: NatInfo::default(),
+        nat: super::arbiter::Arbiter::default(),
         forced_reachability: settings.reachability,
         bootstrap: Bootstrap { peers: settings.bootstrap, next: now, first: true, dismissed: HashSet::new() },
         relays: Relays::new(settings.relay_client, settings.static_relays, worth.clone(), now),

@@ -74,6 +74,7 @@ impl Task {
         self.give_up_waiting(now);
         self.pings.retain(|_, (_, reply)| !reply.is_closed());
         self.look_for_peers(now);
+        self.expire_proofs(now);
         self.look_for_relays(now);
         self.dial_due(now);
         if now.saturating_duration_since(self.book_saved) >= BOOK_PERIOD {
