@@ -2,8 +2,17 @@
 //!
 //! No libp2p program is behind it but a transport: protocols are agreed on by hand, and every stream that the node
 //! opens is taken, whatever it is for.
+//!
+//! - [`attack`]: everything at once, for as long as a test wants. [`greed`]: wanting all of a node's blocks again and again.
+//! - [`words`]: messages of Bitswap, and frames that are none. [`names`]: records of names, and the DHT's messages about them.
+//! - `circuit`: the same through a relay. [`shapes`]: what is said in each protocol that our node speaks, and how it is said wrongly.
 
+pub mod attack;
+mod circuit;
+pub mod greed;
+mod muxer;
 pub mod names;
+pub mod shapes;
 pub mod words;
 
 use std::collections::VecDeque;
@@ -16,10 +25,12 @@ use std::time::Duration;
 
 use libp2p::core::muxing::{StreamMuxer as _, StreamMuxerBox, SubstreamBox};
 use libp2p::core::transport::{DialOpts, PortUse};
+use libp2p::core::upgrade::Version;
 use libp2p::core::{Endpoint, Transport as _};
-use libp2p::futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use libp2p::futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use libp2p::identity::Keypair;
-use libp2p::{Multiaddr, PeerId, quic};
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId, noise, quic, tcp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -39,6 +50,8 @@ const MULTISTREAM: &str = "/multistream/1.0.0";
 /// A stream on which a protocol was agreed on.
 pub type Stream = SubstreamBox;
 
+type Transport = libp2p::core::transport::Boxed<(PeerId, StreamMuxerBox)>;
+
 /// A stream that the node opened, and what for.
 pub type Opened = (String, Stream);
 
@@ -48,7 +61,7 @@ pub struct Hostile {
     wanted: mpsc::Sender<oneshot::Sender<Stream>>,
     driver: AbortHandle,
     /// Without it the connection has no socket. In a lock that is never taken: it lets a connection be used by several tasks.
-    _transport: Mutex<libp2p::core::transport::Boxed<(PeerId, StreamMuxerBox)>>,
+    _transport: Mutex<Transport>,
 }
 
 impl std::fmt::Debug for Hostile {
@@ -64,15 +77,20 @@ impl Drop for Hostile {
 }
 
 impl Hostile {
-    /// Connects over QUIC as the peer with this key. The streams that the node opens come with it.
+    /// Connects as the peer with this key, over QUIC or TCP as the address says. The streams that the node opens come with it.
     ///
     /// # Panics
-    /// When the address is none.
+    /// When the address is none, or the key is none for noise.
     pub async fn connect(key: &Keypair, to: &str) -> io::Result<(Self, mpsc::Receiver<Opened>)> {
         let address: Multiaddr = to.parse().expect("an address");
-        let mut transport = quic::tokio::Transport::new(quic::Config::new(key))
-            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
-            .boxed();
+        Self::over(transport(key, &address), key, address).await
+    }
+
+    async fn over(
+        mut transport: Transport,
+        key: &Keypair,
+        address: Multiaddr,
+    ) -> io::Result<(Self, mpsc::Receiver<Opened>)> {
         let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
         let dial = transport.dial(address, opts).map_err(io::Error::other)?;
         let (_, muxer) = timeout(STREAM_WAIT_MAX, dial).await?.map_err(io::Error::other)?;
@@ -109,6 +127,31 @@ impl Hostile {
         let agreed = timeout(STREAM_WAIT_MAX, agree).await??;
         Ok(agreed.then_some(stream))
     }
+}
+
+fn transport(key: &Keypair, to: &Multiaddr) -> Transport {
+    if to.iter().any(|part| part == Protocol::QuicV1) {
+        return quic::tokio::Transport::new(quic::Config::new(key))
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+            .boxed();
+    }
+    secured(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)), key)
+}
+
+/// Connections of a transport, made secure and cut into streams.
+fn secured<T>(transport: T, key: &Keypair) -> Transport
+where
+    T: libp2p::core::Transport<Error: Send + Sync, Dial: Send, ListenerUpgrade: Send>
+        + Send
+        + Unpin
+        + 'static,
+    T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    transport
+        .upgrade(Version::V1)
+        .authenticate(noise::Config::new(key).expect("a key that signs"))
+        .multiplex(muxer::Yamux)
+        .boxed()
 }
 
 /// Keeps the connection going: opens streams as they are wanted, takes those that come.
@@ -170,6 +213,15 @@ async fn agree_to_anything(mut stream: Stream) -> io::Result<Opened> {
     say_line(&mut stream, &protocol).await?;
     stream.flush().await?;
     Ok((protocol, stream))
+}
+
+/// Sends all of it, as far as the node takes it in time. Says whether it took everything.
+pub async fn send(stream: &mut Stream, bytes: &[u8]) -> bool {
+    let sending = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    matches!(timeout(STREAM_WAIT_MAX, sending).await, Ok(Ok(())))
 }
 
 async fn say_line(stream: &mut Stream, line: &str) -> io::Result<()> {

@@ -8,244 +8,34 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use holdfast_tests::hostile::words::{
-    blocks, framed, haves, malformed, old_blocks, raw_cid, text, wanted, wants,
+use holdfast_tests::ask::Ask;
+use holdfast_tests::hostile::attack::{
+    Attack, BITSWAP, FLOOD_MESSAGES, HELD_STREAMS, Part, Target, UNREQUESTED, WANTS,
 };
-use holdfast_tests::hostile::{Hostile, STREAM_WAIT_MAX, Stream, hear_frame};
+use holdfast_tests::hostile::words::{raw_cid, text};
 use holdfast_tests::inputs::noise;
 use holdfast_tests::need::{say, temporary};
 use holdfast_tests::swarm::Peer;
 use holdfast_tests::wait::{wait_until, wait_within};
-use libp2p::futures::AsyncWriteExt as _;
-use libp2p::identity::Keypair;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use holdfast_tests::wire::Wire;
+use libp2p::PeerId;
 
-const BITSWAP: [&str; 4] =
-    ["/ipfs/bitswap/1.2.0", "/ipfs/bitswap/1.1.0", "/ipfs/bitswap/1.0.0", "/ipfs/bitswap"];
 /// Bytes of each file that honest peers exchange.
 const FILE_BYTES: u64 = 12 << 20;
 
-/// Wants of one message, and messages of one round of the flood.
-const WANTS: usize = 1000;
-const FLOOD_MESSAGES: usize = 100;
-/// Streams that are held in the middle of a frame.
-const HELD_STREAMS: usize = 60;
+/// Wants that a node remembers of one peer.
+const WANTS_KEPT_MAX: usize = 1024;
+
 /// How long the node may take to give back what the hostile peer cost: timeouts of streams, idle threads and caches.
 const GIVEN_BACK_TIME_MAX: Duration = Duration::from_secs(180);
 
-/// What all parts of the hostile peer know.
-struct Plan {
-    address: String,
-    protocols: Vec<String>,
-    /// Blocks that the node has.
-    served: Vec<Vec<u8>>,
-    over: AtomicBool,
-    seed: AtomicU64,
-    /// CIDs of everything that it sent.
-    sent: Mutex<HashSet<String>>,
-    /// Wants of the node that came to it and were answered with lies.
-    lied_to: AtomicU64,
-    /// Which protocol is next to get malformed frames.
-    turn: AtomicU64,
-    /// How often each part was played to its end; the last is asking for all that is served.
-    rounds: [AtomicU64; 6],
-}
-
-const FLOOD: usize = 0;
-const BLOCKS: usize = 1;
-const OVERSIZE: usize = 2;
-const HELD: usize = 3;
-const MALFORMED: usize = 4;
-
-impl Plan {
-    fn noise(&self, bytes: usize) -> Vec<u8> {
-        noise(1_000_000 + self.seed.fetch_add(1, Ordering::Relaxed), bytes as u64)
-    }
-
-    fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
-    }
-
-    fn done(&self, part: usize) {
-        self.rounds[part].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// New blocks, noted as sent.
-    fn blocks(&self, count: usize, bytes: usize) -> Vec<Vec<u8>> {
-        let data: Vec<Vec<u8>> = (0..count).map(|_| self.noise(bytes)).collect();
-        self.sent.lock().unwrap().extend(data.iter().map(|data| text(&raw_cid(data))));
-        data
-    }
-}
-
-/// Sends, as far as the node takes it.
-async fn send(stream: &mut Stream, bytes: &[u8]) -> bool {
-    let sending = async {
-        stream.write_all(bytes).await?;
-        stream.flush().await
-    };
-    matches!(timeout(STREAM_WAIT_MAX, sending).await, Ok(Ok(())))
-}
-
-/// Plays one part again and again, each time over a connection of its own.
-async fn play(plan: Arc<Plan>, key: Keypair, part: usize) {
-    while !plan.is_over() {
-        let Ok((peer, mut opened)) = Hostile::connect(&key, &plan.address).await else {
-            // Refused for now: it has more connections than one peer may.
-            sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let peer = Arc::new(peer);
-        // What the node asks for is answered, with lies.
-        let mut liars = JoinSet::new();
-        let (of_liar, speaker) = (Arc::clone(&plan), Arc::clone(&peer));
-        liars.spawn(async move {
-            let mut lies = JoinSet::new();
-            while let Some((protocol, stream)) = opened.recv().await {
-                lies.spawn(lie(Arc::clone(&of_liar), Arc::clone(&speaker), protocol, stream));
-                while lies.try_join_next().is_some() {}
-            }
-        });
-        let acting = async {
-            match part {
-                FLOOD => flood(&plan, &peer).await,
-                BLOCKS => send_blocks(&plan, &peer).await,
-                OVERSIZE => send_oversize(&plan, &peer).await,
-                HELD => hold(&plan, &peer).await,
-                MALFORMED => send_malformed(&plan, &peer).await,
-                _ => ask_for_all(&plan, &peer).await,
-            }
-        };
-        if timeout(Duration::from_secs(60), acting).await.is_ok_and(|outcome| outcome.is_ok()) {
-            plan.done(part);
-        }
-        // The node opens its streams a moment later.
-        sleep(Duration::from_millis(200)).await;
-        liars.shutdown().await;
-    }
-}
-
-type Outcome = std::io::Result<()>;
-
-/// What the node opens: its wants are answered by HAVE and by blocks that are others; anything else is left open.
-async fn lie(plan: Arc<Plan>, peer: Arc<Hostile>, protocol: String, mut stream: Stream) {
-    let Ok(Some(mut own)) = peer.open(BITSWAP[0]).await else { return };
-    while protocol.starts_with("/ipfs/bitswap") {
-        let Ok(Ok(message)) = timeout(STREAM_WAIT_MAX, hear_frame(&mut stream, 4 << 20)).await else {
-            return;
-        };
-        let cids = wanted(&message);
-        if cids.is_empty() {
-            continue;
-        }
-        plan.lied_to.fetch_add(cids.len() as u64, Ordering::Relaxed);
-        let others = plan.blocks(cids.len().min(16), 5000);
-        let said = framed(&[haves(&cids), blocks(&others)].concat());
-        // Where answers belong, and on the stream that the node opened, where it expects none.
-        if !send(&mut own, &said).await || !send(&mut stream, &said).await {
-            return;
-        }
-    }
-    sleep(Duration::from_secs(60)).await;
-}
-
-async fn flood(plan: &Plan, peer: &Hostile) -> Outcome {
-    let Some(mut stream) = peer.open(BITSWAP[0]).await? else { return Ok(()) };
-    for _ in 0..FLOOD_MESSAGES {
-        let digests = plan.noise(WANTS * 32);
-        let cids: Vec<Vec<u8>> = digests.chunks(32).map(raw_cid).collect();
-        if plan.is_over() || !send(&mut stream, &framed(&wants(&cids))).await {
-            break;
-        }
-    }
-    Ok(())
-}
-
-async fn send_blocks(plan: &Plan, peer: &Hostile) -> Outcome {
-    for protocol in BITSWAP {
-        let Some(mut stream) = peer.open(protocol).await? else { continue };
-        for _ in 0..8 {
-            let data = plan.blocks(16, 10_000);
-            let cids: Vec<Vec<u8>> = data.iter().map(|data| raw_cid(data)).collect();
-            // It has them all, it says, and what is wanted too.
-            let said = [blocks(&data), old_blocks(&data), haves(&cids), haves(&plan.served)].concat();
-            if plan.is_over() || !send(&mut stream, &framed(&said)).await {
-                break;
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn send_oversize(plan: &Plan, peer: &Hostile) -> Outcome {
-    for protocol in BITSWAP {
-        // A block of 3 MiB in a message that is small enough, and a message that is not.
-        for (count, bytes) in [(1, 3 << 20), (6, 1 << 20)] {
-            if plan.is_over() {
-                return Ok(());
-            }
-            let Some(mut stream) = peer.open(protocol).await? else { continue };
-            send(&mut stream, &framed(&blocks(&plan.blocks(count, bytes)))).await;
-        }
-    }
-    Ok(())
-}
-
-/// Streams in the middle of a frame, which are held.
-async fn hold(plan: &Plan, peer: &Hostile) -> Outcome {
-    let mut held = Vec::new();
-    for index in 0..HELD_STREAMS {
-        let protocol = &plan.protocols[index % plan.protocols.len()];
-        if let Some(mut stream) = peer.open(protocol).await? {
-            let mut begun = vec![0x80, 0x80, 0x40];
-            begun.extend(plan.noise(20_000));
-            send(&mut stream, &begun).await;
-            held.push(stream);
-        }
-    }
-    while !plan.is_over() {
-        sleep(Duration::from_millis(50)).await;
-        if held.len() < HELD_STREAMS / 2 {
-            break;
-        }
-        plan.done(HELD);
-    }
-    Ok(())
-}
-
-/// The next of the node's protocols, which may end the connection for it.
-async fn send_malformed(plan: &Plan, peer: &Hostile) -> Outcome {
-    let turn = plan.turn.fetch_add(1, Ordering::Relaxed) as usize;
-    let protocol = &plan.protocols[turn % plan.protocols.len()];
-    for (_, frame) in malformed(&plan.noise(4000)) {
-        if plan.is_over() {
-            return Ok(());
-        }
-        let Some(mut stream) = peer.open(protocol).await? else { break };
-        if send(&mut stream, &frame).await {
-            // It may say something, or end the stream; it may not end itself.
-            let _ = timeout(Duration::from_millis(20), hear_frame(&mut stream, 1 << 20)).await;
-        }
-    }
-    Ok(())
-}
-
-/// Asks for everything that the node serves, with the highest priority, and reads what comes: as fast as it can.
-async fn ask_for_all(plan: &Plan, peer: &Hostile) -> Outcome {
-    let Some(mut stream) = peer.open(BITSWAP[0]).await? else { return Ok(()) };
-    for _ in 0..20 {
-        if plan.is_over() || !send(&mut stream, &framed(&wants(&plan.served))).await {
-            break;
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
-    Ok(())
-}
+const MEMORY: &str = "holdfast_allocator_allocated_bytes";
+const INDEX_MEMORY: &str = "holdfast_index_memory_bytes";
+const MESSAGES: &str = "holdfast_bitswap_messages_received_total";
+const UNWANTED: &str = "holdfast_bitswap_unwanted_blocks_total";
+const BAD: &str = "holdfast_bitswap_bad_messages_total";
 
 fn file(dir: &Path, seed: u64) -> PathBuf {
     let path = dir.join(format!("file-{seed}"));
@@ -254,12 +44,39 @@ fn file(dir: &Path, seed: u64) -> PathBuf {
 }
 
 fn metric(peer: &Peer, name: &str) -> f64 {
-    let mut wire = holdfast_tests::wire::Wire::tcp(peer.daemon().api());
+    let mut wire = Wire::tcp(peer.daemon().api());
     let host = peer.daemon().api().to_string();
-    let ask = holdfast_tests::ask::Ask::new("GET", "/debug/metrics/prometheus");
-    let text = ask.send_over(&mut wire, &host).ok().text();
+    let text = Ask::new("GET", "/debug/metrics/prometheus").send_over(&mut wire, &host).ok().text();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name} in: {text}")).parse().unwrap()
+}
+
+/// Waits until a number of the node is this much higher than it was.
+fn wait_for_growth(peer: &Peer, name: &str, before: f64, by: usize) {
+    wait_until(&format!("{name} grows by {by}"), || {
+        let now = metric(peer, name);
+        if now >= before + by as f64 { Ok(()) } else { Err((before, now)) }
+    });
+}
+
+/// What is allocated and not freed, without the memory of the index, which is bounded by the config and grows and shrinks as tables are
+/// written.
+fn live_bytes(peer: &Peer) -> f64 {
+    metric(peer, MEMORY) - metric(peer, INDEX_MEMORY)
+}
+
+/// How many wants of a peer the node remembers.
+fn wants_of(victim: &Peer, peer: PeerId) -> usize {
+    let answer = victim.daemon().post(&format!("/api/v0/bitswap/wantlist?peer={peer}")).json();
+    answer["Keys"].as_array().map_or(0, Vec::len)
+}
+
+/// How many streams are open with a peer, as the node lists them.
+fn streams_with(victim: &Peer, peer: PeerId) -> usize {
+    let answer = victim.daemon().post("/api/v0/swarm/peers?streams=true").json();
+    let connections = answer["Peers"].as_array().cloned().unwrap_or_default();
+    let of_peer = connections.iter().filter(|connection| connection["Peer"] == peer.to_base58());
+    of_peer.map(|connection| connection["Streams"].as_array().map_or(0, Vec::len)).sum()
 }
 
 /// Has one read from the other, and compares.
@@ -281,35 +98,19 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
     let blocks_of = |peer: &Peer| -> HashSet<String> {
         peer.run(["refs", "local"]).ok().out().lines().map(str::to_owned).collect()
     };
-    let before = metric(&victim, "holdfast_allocator_allocated_bytes");
+    let before = live_bytes(&victim);
     let leaves = victim.run(["refs", "-r", &served]).ok().out();
-    let identity = victim.identity();
-    let protocols: Vec<String> = identity["Protocols"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|name| name.as_str().unwrap().to_owned())
-        .collect();
+    let target = Target::of(&victim, &served, &["quic-v1", "tcp"]);
+    let protocols = target.protocols.len() as u64;
     for expected in BITSWAP.into_iter().chain(["/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"]) {
-        assert!(protocols.iter().any(|name| name == expected), "{expected} is not among {protocols:?}");
+        assert!(
+            target.protocols.iter().any(|name| name == expected),
+            "no {expected}: {:?}",
+            target.protocols
+        );
     }
-    let plan = Arc::new(Plan {
-        address: victim.address("quic-v1"),
-        protocols,
-        served: leaves.lines().map(holdfast_tests::hostile::words::binary).collect(),
-        over: AtomicBool::new(false),
-        seed: AtomicU64::new(0),
-        sent: Mutex::default(),
-        lied_to: AtomicU64::new(0),
-        turn: AtomicU64::new(0),
-        rounds: Default::default(),
-    });
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    // The parts come as one peer each, but for two that share an identity.
-    let keys: Vec<Keypair> = (0..5).map(|_| Keypair::generate_ed25519()).collect();
-    let playing: Vec<_> = (0..plan.rounds.len())
-        .map(|part| runtime.spawn(play(Arc::clone(&plan), keys[part % keys.len()].clone(), part)))
-        .collect();
+    let [unwanted, bad] = [UNWANTED, BAD].map(|name| metric(&victim, name));
+    let attack = Attack::begin(target, &Part::ALL);
     // Honest peers go on beside it, both ways, until each part was played.
     let mut exchanged = 0;
     wait_within(Duration::from_secs(300), "every part is played while honest peers exchange", || {
@@ -317,38 +118,29 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
         exchange(&victim, &honest, &file(dir.path(), seed));
         exchange(&honest, &victim, &file(dir.path(), seed + 1));
         exchanged += 1;
-        let rounds = plan.rounds.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let rounds = attack.plan().rounds();
         // One turn more: the last one has ended then.
-        let all_protocols = plan.turn.load(Ordering::Relaxed) > plan.protocols.len() as u64;
-        let all = all_protocols && rounds.iter().all(|count| *count > 0);
+        let all = attack.plan().turns() > protocols && rounds.iter().all(|count| *count > 0);
         if exchanged >= 2 && all { Ok(()) } else { Err(rounds) }
     });
     // Something that only a liar claims to have is not found, and not made up.
     let nowhere = text(&raw_cid(b"nobody has this"));
-    let words = victim.run(["cat", "--timeout=3s", &nowhere]).failed().err();
-    assert!(words.contains(&nowhere) || words.contains("deadline"), "{words}");
-    let peak = metric(&victim, "holdfast_allocator_allocated_bytes");
-    let share: Vec<u64> = keys
-        .iter()
-        .map(|key| {
-            let id = key.public().to_peer_id();
-            let ledger = victim.daemon().post(&format!("/api/v0/bitswap/ledger?arg={id}")).json();
-            ledger["Sent"].as_u64().unwrap_or_default()
-        })
-        .collect();
-    plan.over.store(true, Ordering::Relaxed);
-    runtime.block_on(async {
-        for part in playing {
-            part.await.unwrap();
-        }
+    wait_until("liars are asked", || {
+        let words = victim.run(["cat", "--timeout=3s", &nowhere]).failed().err();
+        assert!(words.contains(&nowhere) || words.contains("deadline"), "{words}");
+        if attack.plan().lied_to() > 0 { Ok(()) } else { Err(attack.plan().rounds()) }
     });
-    drop(runtime);
+    let peak = live_bytes(&victim);
+    let plan = attack.end();
+    assert!(plan.taken_bytes() > 0, "nobody was greedy");
+    wait_for_growth(&victim, UNWANTED, unwanted, 1);
+    wait_for_growth(&victim, BAD, bad, 1);
     // It is gone, the node is not.
     wait_until("only the honest peer is left", || {
         let peers = victim.peers();
         if peers == [honest.id()] { Ok(()) } else { Err(peers) }
     });
-    let sent = std::mem::take(&mut *plan.sent.lock().unwrap());
+    let sent = plan.sent();
     // Two others that exchange the same files in peace, and are asked the same: books, logs of the index and caches, which
     // grow with what a node does and not with who does it, cost the same there. Beyond it a node may remember five peers that
     // left. What threads keep of freed memory, which depends on how many were busy at once, is not among the live bytes.
@@ -364,8 +156,7 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
     blocks_of(&calm);
     let [without, after] =
         wait_within(GIVEN_BACK_TIME_MAX, "what the hostile peer cost is given back", || {
-            let [without, now] =
-                [&calm, &victim].map(|peer| metric(peer, "holdfast_allocator_allocated_bytes"));
+            let [without, now] = [&calm, &victim].map(live_bytes);
             if now <= 1.1 * without { Ok([without, now]) } else { Err((before, without, now)) }
         });
     let stored = blocks_of(&victim);
@@ -381,13 +172,79 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
         "abuse: {} blocks sent, {} wants lied to, rounds {:?}; live bytes before {:.1} MiB, beside it {:.1}, after {:.1}, of a \
          node that never met it {:.1}; it was served {:.1} MiB while honest peers exchanged {:.1}",
         sent.len(),
-        plan.lied_to.load(Ordering::Relaxed),
-        plan.rounds,
+        plan.lied_to(),
+        plan.rounds(),
         mib(before),
         mib(peak),
         mib(after),
         mib(without),
-        mib(share.iter().sum::<u64>() as f64),
+        mib(plan.taken_bytes() as f64),
         mib((exchanged * 2 * FILE_BYTES) as f64)
     ));
+}
+
+#[test]
+fn each_attack_reaches_the_node_and_is_refused() {
+    let dir = temporary("abuse-each");
+    let victim = Peer::start(dir.path(), "victim", &[], None);
+    let served = victim.add(&["--cid-version=1"], &file(dir.path(), 1));
+    let leaves = victim.run(["refs", "-r", &served]).ok().out();
+    let target = Target::of(&victim, &served, &["quic-v1", "tcp"]);
+    let before = |name| metric(&victim, name);
+
+    let (messages, attack) = (before(MESSAGES), Attack::begin(target.clone(), &[Part::Flood]));
+    let flooder = attack.peers()[0];
+    wait_until("as many wants as are remembered", || {
+        let kept = wants_of(&victim, flooder);
+        assert!(
+            kept <= WANTS_KEPT_MAX,
+            "{kept} wants are remembered of {WANTS} in each of {FLOOD_MESSAGES} messages"
+        );
+        if kept == WANTS_KEPT_MAX { Ok(()) } else { Err(kept) }
+    });
+    wait_for_growth(&victim, MESSAGES, messages, FLOOD_MESSAGES);
+    // It claims to have what the node wants, and sends something else.
+    let (unwanted, nowhere) = (before(UNWANTED), text(&raw_cid(b"nobody has this")));
+    wait_until("a want is lied to", || {
+        victim.run(["cat", "--timeout=1s", &nowhere]).failed();
+        if attack.plan().lied_to() > 0 { Ok(()) } else { Err(attack.plan().rounds()) }
+    });
+    wait_for_growth(&victim, UNWANTED, unwanted, 1);
+    let mut sent = attack.end().sent();
+
+    let (unwanted, attack) = (before(UNWANTED), Attack::begin(target.clone(), &[Part::Blocks]));
+    wait_for_growth(&victim, UNWANTED, unwanted, BITSWAP.len() * UNREQUESTED.0 * UNREQUESTED.1);
+    sent.extend(attack.end().sent());
+
+    let (bad, attack) = (before(BAD), Attack::begin(target.clone(), &[Part::Oversize]));
+    // A message that is too large, and a small one with a block that is, in each version.
+    wait_for_growth(&victim, BAD, bad, 2 * BITSWAP.len());
+    sent.extend(attack.end().sent());
+
+    let attack = Attack::begin(target.clone(), &[Part::Held]);
+    let holder = attack.peers()[0];
+    let held = wait_until("streams that are held", || {
+        let open = streams_with(&victim, holder);
+        if open >= BITSWAP.len() { Ok(open) } else { Err(open) }
+    });
+    attack.end();
+    assert!(held <= 2 * HELD_STREAMS, "{held} streams are open, and {HELD_STREAMS} were begun");
+
+    let attack = Attack::begin(target, &[Part::Greed]);
+    let greedy = attack.peers()[0];
+    wait_until("the greedy one is served", || {
+        let ledger = victim.daemon().post(&format!("/api/v0/bitswap/ledger?arg={greedy}")).json();
+        if ledger["Sent"].as_u64() > Some(FILE_BYTES) { Ok(()) } else { Err(ledger) }
+    });
+    attack.end();
+
+    wait_until("nobody is left", || {
+        let peers = victim.peers();
+        if peers.is_empty() { Ok(()) } else { Err(peers) }
+    });
+    let stored: HashSet<String> =
+        victim.run(["refs", "local"]).ok().out().lines().map(str::to_owned).collect();
+    assert!(leaves.lines().all(|cid| stored.contains(cid)), "the same text for a block");
+    assert!(sent.len() > BITSWAP.len() * UNREQUESTED.0 * UNREQUESTED.1 && stored.is_disjoint(&sent));
+    assert!(!stored.contains(&nowhere));
 }

@@ -61,13 +61,15 @@ pub fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-pub(super) fn bytes_field(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
+/// A field that holds bytes, or a message.
+pub fn bytes_field(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
     varint(out, number << 3 | 2);
     varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-pub(super) fn number_field(out: &mut Vec<u8>, number: u64, value: u64) {
+/// A field that holds a number.
+pub fn number_field(out: &mut Vec<u8>, number: u64, value: u64) {
     varint(out, number << 3);
     varint(out, value);
 }
@@ -80,13 +82,16 @@ pub fn framed(message: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A message of Bitswap that wants these blocks, all with the highest priority.
-pub fn wants(cids: &[Vec<u8>]) -> Vec<u8> {
+/// The highest priority that a want may have.
+pub const PRIORITY_MAX: u64 = 0x7fff_ffff;
+
+/// A message of Bitswap that wants these blocks, all with the same priority.
+pub fn wants(cids: &[Vec<u8>], priority: u64) -> Vec<u8> {
     let mut list = Vec::new();
     for cid in cids {
         let mut entry = Vec::new();
         bytes_field(&mut entry, 1, cid);
-        number_field(&mut entry, 2, u64::from(i32::MAX.unsigned_abs()));
+        number_field(&mut entry, 2, priority);
         number_field(&mut entry, 5, 1);
         bytes_field(&mut list, 1, &entry);
     }
@@ -128,16 +133,72 @@ pub fn haves(cids: &[Vec<u8>]) -> Vec<u8> {
     message
 }
 
-/// The CIDs that a message of Bitswap wants, whichever way.
-pub fn wanted(message: &[u8]) -> Vec<Vec<u8>> {
+/// What a line of a wantlist asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// The block.
+    Block,
+    /// Whether it is there.
+    Have,
+    /// Nothing any more.
+    Cancel,
+}
+
+/// The lines of the wantlist that a message of Bitswap carries: what is asked, and of which CID.
+pub fn lines(message: &[u8]) -> Vec<(Ask, Vec<u8>)> {
     let lists = fields(message).into_iter().filter(|(number, _)| *number == 1);
     let entries = lists.flat_map(|(_, list)| fields(list)).filter(|(number, _)| *number == 1);
-    let cids = entries.filter_map(|(_, entry)| fields(entry).into_iter().find(|(number, _)| *number == 1));
-    cids.map(|(_, cid)| cid.to_vec()).collect()
+    let line = |entry: &[u8]| {
+        let all = values(entry);
+        let is_set = |number| all.contains(&(number, Value::Number(1)));
+        let cid = all.iter().find_map(|(number, value)| match value {
+            Value::Bytes(bytes) if *number == 1 => Some(bytes.to_vec()),
+            _ => None,
+        })?;
+        let ask = if is_set(3) {
+            Ask::Cancel
+        } else if is_set(4) {
+            Ask::Have
+        } else {
+            Ask::Block
+        };
+        Some((ask, cid))
+    };
+    entries.filter_map(|(_, entry)| line(entry)).collect()
+}
+
+/// The CIDs that a message of Bitswap wants, whichever way.
+pub fn wanted(message: &[u8]) -> Vec<Vec<u8>> {
+    lines(message).into_iter().filter(|(ask, _)| *ask != Ask::Cancel).map(|(_, cid)| cid).collect()
+}
+
+/// The blocks that a message of Bitswap 1.1 or 1.2 carries.
+pub fn blocks_in(message: &[u8]) -> Vec<Vec<u8>> {
+    let carried = fields(message).into_iter().filter(|(number, _)| *number == 3);
+    let data = carried.filter_map(|(_, block)| fields(block).into_iter().find(|(number, _)| *number == 2));
+    data.map(|(_, data)| data.to_vec()).collect()
+}
+
+/// What a field holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'m> {
+    /// A number.
+    Number(u64),
+    /// Bytes, or a message.
+    Bytes(&'m [u8]),
 }
 
 /// The fields of a message that hold bytes, as far as it can be read.
-pub(super) fn fields(mut message: &[u8]) -> Vec<(u64, &[u8])> {
+pub fn fields(message: &[u8]) -> Vec<(u64, &[u8])> {
+    let bytes = |(number, value)| match value {
+        Value::Bytes(bytes) => Some((number, bytes)),
+        Value::Number(_) => None,
+    };
+    values(message).into_iter().filter_map(bytes).collect()
+}
+
+/// The fields of a message with their numbers, as far as it can be read.
+pub fn values(mut message: &[u8]) -> Vec<(u64, Value<'_>)> {
     fn number(message: &mut &[u8]) -> Option<u64> {
         let (mut value, mut shift) = (0, 0);
         loop {
@@ -152,18 +213,16 @@ pub(super) fn fields(mut message: &[u8]) -> Vec<(u64, &[u8])> {
     }
     let mut found = Vec::new();
     while let Some(key) = number(&mut message) {
-        match key & 7 {
-            0 if number(&mut message).is_some() => {}
-            2 => match number(&mut message) {
-                Some(length) if length as usize <= message.len() => {
-                    let (bytes, rest) = message.split_at(length as usize);
-                    message = rest;
-                    found.push((key >> 3, bytes));
-                }
-                _ => break,
-            },
+        let value = match (key & 7, number(&mut message)) {
+            (0, Some(value)) => Value::Number(value),
+            (2, Some(length)) if length as usize <= message.len() => {
+                let (bytes, rest) = message.split_at(length as usize);
+                message = rest;
+                Value::Bytes(bytes)
+            }
             _ => break,
-        }
+        };
+        found.push((key >> 3, value));
     }
     found
 }
@@ -203,7 +262,9 @@ mod tests {
     #[test]
     fn what_is_said_can_be_read() {
         let cids: Vec<Vec<u8>> = [&b"a"[..], b"b"].map(raw_cid).into();
-        assert_eq!(wanted(&wants(&cids)), cids);
+        assert_eq!(wanted(&wants(&cids, PRIORITY_MAX)), cids);
+        assert_eq!(lines(&wants(&cids, 1))[1], (Ask::Block, cids[1].clone()));
+        assert_eq!(blocks_in(&blocks(&[vec![1], vec![2]])), [[1], [2]]);
         assert_eq!(binary(&text(&cids[1])), cids[1]);
         assert!(text(&cids[0]).starts_with("bafkrei"), "as every raw block with SHA-256");
         assert_eq!(framed(&[7; 200])[..2], [0xc8, 0x01]);
