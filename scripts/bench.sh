@@ -8,7 +8,7 @@ if [ -x tests/interop/setup.sh ]; then
   tests/interop/setup.sh || echo "SKIPPED: runs against Kubo 0.22, its environment could not be made" >&2
 fi
 cargo build --release --locked -p holdfast -p holdfast-bench
-cargo build --release --locked -p holdfast-tests --bin holdfast-load
+cargo build --release --locked -p holdfast-tests --bin holdfast-load --bin holdfast-silent
 # The other Rust node has a workspace and a build folder of its own.
 peer_target=${HOLDFAST_PEER_TARGET:-$HOME/.cache/holdfast/rust-ipfs}
 if CARGO_TARGET_DIR=$peer_target cargo build --release --locked --manifest-path bench/rust-ipfs/Cargo.toml; then

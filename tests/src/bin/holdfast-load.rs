@@ -1,6 +1,6 @@
 //! Many kept connections that ask at a steady rate: a client of its own process, so that its sockets are not the server's.
 //!
-//! `holdfast-load ADDRESS CONNECTIONS REQUESTS_PER_SECOND SECONDS PATH...` opens all connections first, then sends requests at
+//! `holdfast-load ADDRESS CONNECTIONS REQUESTS_PER_SECOND SECONDS PATH...` opens all connections first and asks once over each, then sends requests at
 //! fixed times, each connection in its turn, and prints one line of JSON. Waits are counted from the time at which a
 //! request was due, so that a server that stops cannot hide it.
 
@@ -11,25 +11,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use holdfast_tests::crowd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Connections that are being opened at once: as many as a listener's queue holds.
-const OPENING_MAX: usize = 100;
-/// File descriptors that are asked for.
-const FILES: u64 = 20_000;
 /// How long an answer may take before it counts as none.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Connections that are opened before each of them asks once.
+const OPENED_AT_A_TIME: u64 = 500;
 
 /// What one connection saw.
 #[derive(Default)]
 struct Seen {
     statuses: BTreeMap<u16, u64>,
     failures: u64,
-    waits: Vec<Duration>,
+    /// Each with the time at which its request was due.
+    waits: Vec<(Duration, Instant)>,
 }
 
 #[tokio::main(worker_threads = 2)]
@@ -39,20 +38,19 @@ async fn main() {
     let number = |at: usize| args[at].parse::<u64>().unwrap();
     let (connections, rate, seconds) = (number(1), number(2), number(3));
     let paths: Arc<Vec<String>> = Arc::new(args[4..].to_vec());
-    raise_files();
+    crowd::raise_files();
 
-    let opening = Arc::new(Semaphore::new(OPENING_MAX));
-    let open = (0..connections).map(|_| {
-        let opening = Arc::clone(&opening);
-        tokio::spawn(async move {
-            let _permit = opening.acquire().await.unwrap();
-            TcpStream::connect(to).await.and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-        })
-    });
-    let open: Vec<_> = open.collect();
     let mut streams = Vec::new();
-    for stream in open {
-        streams.extend(stream.await.unwrap().ok());
+    while (streams.len() as u64) < connections {
+        let some = crowd::open(to, (connections - streams.len() as u64).min(OPENED_AT_A_TIME)).await;
+        let greeted = some.into_iter().map(|stream| tokio::spawn(greeted(stream, to, Arc::clone(&paths))));
+        let (before, greeted) = (streams.len(), greeted.collect::<Vec<_>>());
+        for stream in greeted {
+            streams.extend(stream.await.unwrap());
+        }
+        if streams.len() == before {
+            break;
+        }
     }
     let opened = streams.len();
 
@@ -85,13 +83,14 @@ async fn main() {
         }
     }
     all.waits.sort_unstable();
-    let at = |part: usize| all.waits.get(all.waits.len() * part / 1000).map_or(0, Duration::as_micros);
-    let largest = all.waits.last().map_or(0, Duration::as_micros);
+    let at = |part: usize| all.waits.get(all.waits.len() * part / 1000).map_or(0, |wait| wait.0.as_micros());
+    let (largest, due) = all.waits.last().copied().unwrap_or((Duration::ZERO, start));
+    let (largest, due) = (largest.as_micros(), due.duration_since(start).as_millis());
     let statuses: Vec<String> =
         all.statuses.iter().map(|(status, count)| format!("\"{status}\": {count}")).collect();
     println!(
         "{{\"opened\": {opened}, \"due\": {count}, \"failures\": {}, \"statuses\": {{{}}}, \"p50_us\": {}, \"p99_us\": {}, \
-         \"p999_us\": {}, \"max_us\": {largest}}}",
+         \"p999_us\": {}, \"max_us\": {largest}, \"max_was_due_ms\": {due}}}",
         all.failures,
         statuses.join(", "),
         at(500),
@@ -100,13 +99,11 @@ async fn main() {
     );
 }
 
-/// Asks for as many file descriptors as it may have, up to [`FILES`].
-fn raise_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.map_or(FILES, |maximum| maximum.min(FILES));
-    if limit.current.is_some_and(|current| current < wanted) {
-        setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }).unwrap();
-    }
+/// A connection that has asked once, so that it is a kept one: a server ends those that ask for nothing. That is not counted.
+async fn greeted(mut stream: TcpStream, to: SocketAddr, paths: Arc<Vec<String>>) -> Option<TcpStream> {
+    let request = format!("POST {} HTTP/1.1\r\nHost: {to}\r\nContent-Length: 0\r\n\r\n", paths[0]);
+    let answered = timeout(ANSWER_TIME_MAX, exchange(&mut stream, request.as_bytes())).await;
+    matches!(answered, Ok(Some(200))).then_some(stream)
 }
 
 async fn ask(
@@ -128,7 +125,7 @@ async fn ask(
             return seen;
         };
         left -= 1;
-        seen.waits.push(time.elapsed());
+        seen.waits.push((time.elapsed(), time));
         *seen.statuses.entry(status).or_default() += 1;
     }
     seen

@@ -133,22 +133,36 @@ async fn add(stream: &mut TcpStream, api: SocketAddr, data: &[u8]) -> Result<(),
     }
 }
 
-/// 10,000 kept connections that ask 2,000 times a second, from a client of its own process.
+/// Kept connections that ask 2,000 times a second, from a client of its own process: alone, and beside clients that fall silent.
 pub(crate) fn connections(bed: &Bed) -> Res<()> {
-    let client = std::env::current_exe()?.with_file_name("holdfast-load");
-    if !client.is_file() {
-        println!("\nSKIPPED: kept connections: {} was not built", client.display());
+    let exe = std::env::current_exe()?;
+    let [client, silent] = ["holdfast-load", "holdfast-silent"].map(|name| exe.with_file_name(name));
+    if let Some(missing) = [&client, &silent].into_iter().find(|program| !program.is_file()) {
+        println!("\nSKIPPED: kept connections: {} was not built", missing.display());
         return Ok(());
     }
     let daemon = Daemon::start(bed, "rpc-connections")?;
-    println!("\n2,000 requests a second over kept connections, waits counted from when a request was due");
-    for connections in ["100", "1000", "10000"] {
-        let api = daemon.api.to_string();
+    let api = daemon.api.to_string();
+    let ask = |connections: &str| -> Res<String> {
         let args =
             [api.as_str(), connections, "2000", "20", "/api/v0/version", "/api/v0/repo/stat?size-only=true"];
         let output = Command::new(&client).args(args).stdin(Stdio::null()).output()?;
-        println!("{connections:>8} connections: {}", String::from_utf8_lossy(&output.stdout).trim());
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    println!("\n2,000 requests a second over kept connections, waits counted from when a request was due");
+    for connections in ["100", "1000", "10000"] {
+        println!("{connections:>8} connections: {}", ask(connections)?);
     }
+    // 500 wait for the rest of a head, which has 10 s, and 500 have begun a body, of which a byte has to come every 15 s.
+    let mut silent = Command::new(&silent);
+    let silent = silent
+        .args([api.as_str(), "500", "500", "60"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    println!("{:>8} connections beside 1,000 silent ones: {}", 1000, ask("1000")?);
+    let output = silent.wait_with_output()?;
+    println!("{:>8} the silent ones were ended: {}", "", String::from_utf8_lossy(&output.stdout).trim());
     drop(daemon);
     Ok(fs::remove_dir_all(bed.path("rpc-connections"))?)
 }
