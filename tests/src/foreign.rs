@@ -33,6 +33,15 @@ pub enum Kind {
     Helia,
     /// rust-ipfs 0.16. TCP and QUIC.
     RustIpfs,
+    /// Our own binary in the place of what `KUBO_BIN` names, driven as that is.
+    OursAsKubo,
+}
+
+/// The binary that takes part as Kubo, in place of the library.
+fn kubo_binary() -> Option<PathBuf> {
+    let named = std::env::var_os("KUBO_BIN").filter(|name| !name.is_empty()).map(PathBuf::from)?;
+    // Its driver runs in another folder. A name without a folder is found on the path.
+    Some(named.canonicalize().unwrap_or(named))
 }
 
 impl Kind {
@@ -41,6 +50,7 @@ impl Kind {
             Self::Kubo => "Kubo",
             Self::Helia => "Helia 7",
             Self::RustIpfs => "rust-ipfs 0.16",
+            Self::OursAsKubo => "our binary as Kubo",
         }
     }
 
@@ -48,7 +58,7 @@ impl Kind {
         let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
         let cache = oracle::dir();
         match self {
-            Self::Kubo => Oracle::python(),
+            Self::Kubo | Self::OursAsKubo => Oracle::python(),
             Self::Helia => cache.join(format!("peers/node_modules/node-linux-{machine}/bin/node")),
             Self::RustIpfs => {
                 if let Some(optimised) = std::env::var_os("RUST_IPFS_NODE") {
@@ -65,8 +75,7 @@ impl Kind {
 
     /// Whether it is there; if not, that is said, and `check` is skipped.
     pub fn present(self, check: &str) -> bool {
-        let kubo_bin = std::env::var_os("KUBO_BIN").is_some();
-        if self == Self::Kubo && !kubo_bin {
+        if self == Self::Kubo && kubo_binary().is_none() {
             return Oracle::Kubo.present(check);
         }
         let packages = oracle::dir().join("peers/node_modules/helia");
@@ -86,9 +95,10 @@ impl Kind {
         let drivers = workspace().join("tests/interop/peers");
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         match self {
-            Self::Kubo => {
+            Self::Kubo | Self::OursAsKubo => {
                 command.arg(drivers.join("kubo_node.py")).env("PYTHONDONTWRITEBYTECODE", "1");
-                if let Some(binary) = std::env::var_os("KUBO_BIN") {
+                let ours = || Some(crate::run::binary());
+                if let Some(binary) = if self == Self::Kubo { kubo_binary() } else { ours() } {
                     command.env("KUBO_BIN", binary);
                 }
             }

@@ -20,10 +20,11 @@
 //! - [`oracle`]: the programs of others that compute CIDs.
 //! - [`strangers`]: the clients of others that drive a daemon, and their scripts.
 //! - [`dns`]: a name server on loopback; [`dns_https`]: the same over HTTPS.
-//! - [`goods`]: what peers exchange.
+//! - [`goods`]: what peers exchange. [`crowd`]: thousands of connections.
 //! - [`foreign`]: other peers as processes: Kubo, Helia, rust-ipfs.
 //! - [`netns`]: networks that a test makes for itself, and cuts, splits and heals. [`nat`]: an internet with homes behind NATs.
 //! - [`swarm`]: our daemon as a peer. [`wait`]: waiting for a condition, with a bound.
+//! - [`pinning_service`]: a pinning service with a state of its own, which may also misbehave.
 //! - [`hostile`]: a peer that says to a node whatever a test wants, over bare streams.
 //! - [`tree`]: comparing two folders byte for byte.
 //!
@@ -41,6 +42,7 @@
 pub mod answers;
 pub mod ask;
 pub mod car;
+pub mod crowd;
 pub mod daemon;
 pub mod disk;
 pub mod dns;
@@ -56,6 +58,7 @@ pub mod need;
 pub mod netns;
 pub mod oracle;
 pub mod pin_book;
+pub mod pinning_service;
 pub mod recorded;
 pub mod reply;
 pub mod run;

@@ -56,6 +56,7 @@ fn kubo_fetches_from_us(transport: &str) {
     let got = file.path.with_extension("got");
     timed(&format!("Kubo got 200 MiB from us over {transport}"), || kubo.get(TIME_MAX, &cid, &got));
     file.check(&got);
+    assert_eq!(kubo.ask_within(TIME_MAX, "only_hash", json!({"path": file.path}))["cid"], cid.as_str());
     let folder = wide_folder(dir.path(), "ours-wide", MANY_ENTRIES);
     let cid = ours.add(&[], &folder);
     let got = dir.path().join("ours-wide-got");
@@ -78,6 +79,7 @@ fn we_fetch_from_kubo(transport: &str) {
         let block = ours.run(["block", "get", &cid]).ok().stdout;
         assert!(block.len() as u64 > len, "a block with its file's bytes");
         assert_eq!(ours.run(["cat", &cid]).ok().stdout, std::fs::read(&file.path).unwrap());
+        assert_eq!(ours.add(&["-n"], &file.path), cid);
     }
     let file = NoiseFile::lay(dir.path(), 11, FILE_BYTES);
     let cid =

@@ -20,7 +20,11 @@ const TIME_MAX: Duration = Duration::from_secs(240);
 
 const BLOCKS: [u64; 3] = [1 << 10, 256 << 10, 1 << 20];
 
-const FILE_BYTES: u64 = 32 << 20;
+/// More chunks than a node has links.
+const FILE_BYTES: u64 = 48 << 20;
+
+/// What our `add` takes so that it cuts and links as rust-ipfs does.
+const AS_RUST_IPFS: [&str; 2] = ["--cid-version=1", "--raw-leaves"];
 
 fn start(dir: &Path) -> Foreign {
     let both = json!({"listen": ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"]});
@@ -39,22 +43,36 @@ fn both_ways(transport: &str) {
         let block = NoiseFile::lay(dir.path(), seed, len);
         let cid = ours.put_block(&[], &block.path);
         assert_eq!(rust.ask("block", json!({"cid": cid}))["sha256"], block.sha256.as_str(), "{len} bytes");
+        assert_eq!(rust.ask("put_block", json!({"path": block.path}))["cid"], cid.as_str(), "{len} bytes");
         let block = NoiseFile::lay(dir.path(), seed + 100, len);
         let answer = rust.ask("put_block", json!({"path": block.path}));
-        let got = ours.run(["block", "get", answer["cid"].as_str().unwrap()]).ok().stdout;
+        let cid = answer["cid"].as_str().unwrap();
+        let got = ours.run(["block", "get", cid]).ok().stdout;
         assert!(got == fs::read(&block.path).unwrap(), "{len} bytes");
+        assert_eq!(ours.put_block(&[], &block.path), cid, "{len} bytes");
     }
-    let file = NoiseFile::lay(dir.path(), 10, FILE_BYTES);
+    let add = |file: &NoiseFile| {
+        let answer = rust.ask_within(TIME_MAX, "add", json!({"path": file.path}));
+        answer["cid"].as_str().unwrap().to_owned()
+    };
+    // In the form that only ours makes, too.
+    let file = NoiseFile::lay(dir.path(), 9, 1 << 20);
     assert_eq!(rust.read(TIME_MAX, &ours.add(&[], &file.path)), file.sha256);
+    let file = NoiseFile::lay(dir.path(), 10, FILE_BYTES);
+    let cid = ours.add(&AS_RUST_IPFS, &file.path);
+    assert_eq!(rust.read(TIME_MAX, &cid), file.sha256);
+    assert_eq!(add(&file), cid);
     let file = NoiseFile::lay(dir.path(), 11, FILE_BYTES);
-    let answer = rust.ask_within(TIME_MAX, "add", json!({"path": file.path}));
+    let cid = add(&file);
     let got = file.path.with_extension("got");
-    ours.get(answer["cid"].as_str().unwrap(), &got);
+    ours.get(&cid, &got);
     file.check(&got);
+    assert_eq!(ours.add(&[&["-n"], &AS_RUST_IPFS[..]].concat(), &got), cid);
 
     let (car, newest) = chain_car(dir.path());
     ours.run(["dag", "import", car.to_str().unwrap()]).ok();
     assert_eq!(rust.ask_within(TIME_MAX, "walk", json!({"cid": newest}))["nodes"], CHAIN_NODES);
+    assert_eq!(rust.ask_within(TIME_MAX, "chain", json!({"nodes": CHAIN_NODES}))["cid"], newest.as_str());
     let folder = wide_folder(dir.path(), "wide", SHARDED_ENTRIES);
     let cid = ours.add(&[], &folder);
     rust.ask_within(TIME_MAX, "fetch", json!({"cid": cid}));

@@ -19,6 +19,13 @@ use serde_json::json;
 /// Peers that went silent are noticed by pings; the bound is generous for a busy machine.
 const SILENCE_TIME_MAX: Duration = Duration::from_secs(120);
 
+/// From the moment when the last of them is ready until each lists all others: mDNS asks twice in the first two seconds.
+const MEETING_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// From the moment when a link is whole again until it is used: whoever was lost is dialled at least every 10 s, and a dial
+/// that hangs where there is no link ends after a few seconds.
+const RETURN_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// Two keys of private networks.
 const KEY: &str =
     "/key/swarm/psk/1.0.0/\n/base16/\n0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n";
@@ -29,20 +36,21 @@ fn ours(dir: &Path, name: &str, place: &Place) -> Peer {
     Peer::with(Peer::repo(dir, name, "mesh", &[], Some(place)))
 }
 
-/// Waits until each lists exactly the others of its group.
-fn wait_until_all_meet(what: &str, peers: &[&Peer], kubo: Option<&Foreign>) {
+/// Waits until each lists exactly the others of its group, all of them within `bound`.
+fn all_meet_within(bound: Duration, what: &str, peers: &[&Peer], kubo: Option<&Foreign>) {
     let start = Instant::now();
+    let left = || bound.saturating_sub(start.elapsed());
     let mut all: Vec<&str> = peers.iter().map(|peer| peer.id()).chain(kubo.map(Foreign::id)).collect();
     all.sort_unstable();
     let others = |id: &str| all.iter().copied().filter(|other| *other != id).collect::<Vec<_>>();
     for peer in peers {
-        wait_within(SILENCE_TIME_MAX, what, || {
+        wait_within(left(), what, || {
             let found = peer.peers();
             if found == others(peer.id()) { Ok(()) } else { Err(found) }
         });
     }
     if let Some(kubo) = kubo {
-        wait_within(SILENCE_TIME_MAX, what, || {
+        wait_within(left(), what, || {
             let found = kubo.peers();
             if found == others(kubo.id()) { Ok(()) } else { Err(found) }
         });
@@ -70,7 +78,7 @@ fn five_nodes_meet_serve_through_a_partition_and_meet_again() {
         .collect();
     let kubo = Foreign::start(Kind::Kubo, dir.path(), "kubo", json!({"mdns": true}), Some(&net.places()[4]));
     let [a, b, c, d] = &nodes[..] else { unreachable!("four were started") };
-    wait_until_all_meet("five nodes met (20 s are wanted)", &[a, b, c, d], Some(&kubo));
+    all_meet_within(MEETING_TIME_MAX, "five nodes met", &[a, b, c, d], Some(&kubo));
     let file = NoiseFile::lay(dir.path(), 1, 3_000_000);
     fetched(a, d, &file);
     let got = dir.path().join("kubo-got");
@@ -80,7 +88,7 @@ fn five_nodes_meet_serve_through_a_partition_and_meet_again() {
     net.split(&[&net.places()[0], &net.places()[1]]);
     fetched(a, b, &NoiseFile::lay(dir.path(), 2, 3_000_000));
     fetched(c, d, &NoiseFile::lay(dir.path(), 3, 3_000_000));
-    wait_until_all_meet("the smaller half saw that it is alone", &[a, b], None);
+    all_meet_within(SILENCE_TIME_MAX, "the smaller half saw that it is alone", &[a, b], None);
     wait_within(SILENCE_TIME_MAX, "the larger half saw that it is alone", || {
         let found = [c.peers(), d.peers()];
         if found.iter().all(|peers| peers.len() == 2) { Ok(()) } else { Err(found) }
@@ -89,7 +97,7 @@ fn five_nodes_meet_serve_through_a_partition_and_meet_again() {
     fetched(d, c, &NoiseFile::lay(dir.path(), 5, 3_000_000));
 
     net.heal_all();
-    wait_until_all_meet("both halves met again (30 s are wanted)", &[a, b, c, d], Some(&kubo));
+    all_meet_within(RETURN_TIME_MAX, "both halves met again", &[a, b, c, d], Some(&kubo));
     fetched(d, a, &NoiseFile::lay(dir.path(), 6, 3_000_000));
 }
 
@@ -116,13 +124,13 @@ fn a_node_with_another_swarm_key_never_connects() {
     let (a, b, stranger) = (start(0, KEY), start(1, KEY), start(2, OTHER_KEY));
     let settings = json!({"mdns": true, "swarm_key": KEY});
     let kubo = Foreign::start(Kind::Kubo, dir.path(), "kubo", settings, Some(&net.places()[3]));
-    wait_until_all_meet("the members of a private network met", &[&a, &b], Some(&kubo));
+    all_meet_within(MEETING_TIME_MAX, "the members of a private network met", &[&a, &b], Some(&kubo));
     for address in [a.address("tcp"), b.address("tcp"), kubo.address("tcp").to_owned()] {
         stranger.run(["swarm", "connect", &address]).failed();
     }
     a.run(["swarm", "connect", &stranger.address("tcp")]).failed();
     assert_eq!(stranger.peers(), [""; 0]);
-    wait_until_all_meet("the members are among themselves", &[&a, &b], Some(&kubo));
+    all_meet_within(SILENCE_TIME_MAX, "the members are among themselves", &[&a, &b], Some(&kubo));
 }
 
 /// How long the link stays up and how long it stays cut, in turn: what TCP mends by itself, and
@@ -161,7 +169,7 @@ fn a_fetch_goes_on_after_every_cut_of_its_link() {
         let before = received();
         net.heal(there);
         let start = Instant::now();
-        wait_within(SILENCE_TIME_MAX, "bytes after the cut", || {
+        wait_within(RETURN_TIME_MAX, "bytes after the cut", || {
             if received() > before { Ok(()) } else { Err(before) }
         });
         say(&format!(

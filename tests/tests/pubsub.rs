@@ -6,6 +6,7 @@ use std::path::Path;
 
 use holdfast_tests::ask::{Ask, Multipart};
 use holdfast_tests::daemon::Daemon;
+use holdfast_tests::inputs::noise;
 use holdfast_tests::need::temporary;
 use holdfast_tests::swarm::Peer;
 use holdfast_tests::wait::wait_until;
@@ -160,6 +161,39 @@ fn what_is_wrong_with_a_call_is_said_in_kubos_words() {
     let larger = vec![0; (1 << 20) + 1];
     assert!(!on.node().run_with(["pubsub", "pub", "news"], &larger).failed().err().is_empty());
     publish(&on, "news", &vec![0; (1 << 20) - 2048]);
+}
+
+/// The largest message is 1 MiB on the wire, where its topic, writer, number and signature count too: as go-libp2p-pubsub has
+/// it, whose nodes end the stream of whoever sends more.
+#[test]
+fn the_largest_message_arrives_and_one_byte_more_is_refused_with_the_limit() {
+    const LARGEST: usize = (1 << 20) - 1024 - "news".len();
+    let dir = temporary("pubsub-largest");
+    let [one, other] = ["one", "other"].map(|name| peer(dir.path(), name, &[]));
+    one.connect(&other.address("tcp"));
+    let readers = [&one, &other].map(|peer| follow(peer, "news"));
+    wait_for_followers(&one, "news", &[&other]);
+    wait_for_followers(&other, "news", &[&one]);
+
+    let largest = noise(1, LARGEST as u64);
+    publish(&one, "news", &largest);
+    let expected = encoded(&one, &largest);
+    for reader in &readers {
+        let told = messages(reader, 1);
+        assert!(told[0]["data"] == expected, "other bytes arrived");
+    }
+    let refused = one.node().run_with(["pubsub", "pub", "news"], &noise(2, LARGEST as u64 + 1)).failed();
+    let words = refused.err();
+    assert!(
+        words.contains(&(LARGEST + 1).to_string()) && words.contains(&format!("at most {LARGEST} bytes")),
+        "{words}"
+    );
+    // Nothing of it went out, and the streams are as they were.
+    publish(&other, "news", b"still here");
+    let expected = encoded(&other, b"still here");
+    for reader in &readers {
+        assert_eq!(messages(reader, 2)[1]["data"], expected);
+    }
 }
 
 #[test]

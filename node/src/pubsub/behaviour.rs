@@ -26,7 +26,7 @@ use super::seqnos::Seqnos;
 use super::subscribers::Subscribers;
 use super::{
     COMMANDS_MAX, Command, EXAMINED_MAX, Examined, MESSAGE_BYTES_MAX, Message, Pending, Pubsub, PubsubError,
-    PubsubSettings, Router, TOPICS_MAX, Verdict,
+    PubsubSettings, Router, TOPICS_MAX, Verdict, too_large,
 };
 
 /// Messages that wait for one peer; further ones are lost to it. libp2p's default would hold 5 GB of the largest.
@@ -172,7 +172,7 @@ impl Behaviour {
             // Nobody but readers here: it needs a number all the same.
             Err(PublishError::NoPeersSubscribedToTopic) => Ok(None),
             Err(PublishError::AllQueuesFull(peers)) => return Err(PubsubError::QueuesFull(peers)),
-            Err(PublishError::MessageTooLarge) => return Err(PubsubError::TooLarge(data.len())),
+            Err(PublishError::MessageTooLarge) => return Err(too_large(&topic, &data)),
             Err(error) => Err(PubsubError::Failed(error.to_string())),
         }?;
         let seqno = published.unwrap_or_else(|| self.own_seqno.saturating_add(1).max(unix_nanos()));

@@ -63,9 +63,15 @@ pub enum PubsubError {
     Gone(#[from] Gone),
     /// The message is too large.
     #[error(
-        "message of {0} bytes is larger than pubsub carries: at most {MESSAGE_BYTES_MAX} with all around it"
+        "message of {bytes} bytes is larger than pubsub carries: at most {max} bytes under this topic, \
+         {MESSAGE_BYTES_MAX} with all around it"
     )]
-    TooLarge(usize),
+    TooLarge {
+        /// Bytes of its data.
+        bytes: usize,
+        /// How many there may be.
+        max: usize,
+    },
     /// The topic is too long.
     #[error("topic of {0} bytes is longer than {TOPIC_BYTES_MAX} bytes")]
     LongTopic(usize),
@@ -172,8 +178,8 @@ impl Pubsub {
     /// Publishes a message to whoever follows the topic, those at this node included. That nobody does is no failure.
     pub async fn publish(&self, topic: &str, data: Vec<u8>) -> Result<(), PubsubError> {
         check_topic(topic)?;
-        if data.len() + topic.len() + MESSAGE_HEAD_BYTES > MESSAGE_BYTES_MAX {
-            return Err(PubsubError::TooLarge(data.len()));
+        if data.len() > data_bytes_max(topic) {
+            return Err(too_large(topic, &data));
         }
         let topic = topic.to_owned();
         self.ask(|reply| Command::Publish { topic, data, reply }).await?
@@ -219,6 +225,15 @@ impl Pubsub {
     pub async fn reset(&self, peer: Option<PeerId>) -> Result<usize, Gone> {
         self.ask(|reply| Command::Reset { peer, reply }).await
     }
+}
+
+/// Bytes of data that a message under a topic may have.
+fn data_bytes_max(topic: &str) -> usize {
+    MESSAGE_BYTES_MAX.saturating_sub(MESSAGE_HEAD_BYTES + topic.len())
+}
+
+fn too_large(topic: &str, data: &[u8]) -> PubsubError {
+    PubsubError::TooLarge { bytes: data.len(), max: data_bytes_max(topic) }
 }
 
 fn check_topic(topic: &str) -> Result<(), PubsubError> {

@@ -9,10 +9,10 @@
 // is not there:
 //
 //     id, connect addr, peers
-//     add        path                {"cid", "seconds"}: a file, with Helia's defaults
+//     add        path, params        {"cid", "seconds"}: a file, or a folder of files. Without `params` with Helia's
+//                                    defaults; with {"cid_version", "raw_leaves", "chunk_bytes", "links_max"} as these say
 //     put_block  path                {"cid"}: the file as one raw block
 //     block      cid                 {"bytes", "sha256"}: one block
-//     directory  entries             {"cid"}: that many small files in a HAMT
 //     chain      nodes               {"cid"}: of dag-cbor nodes, each {"n", "next"}; the CID of the newest
 //     cat        cid                 {"bytes", "sha256", "seconds"}
 //     list       cid                 {"entries", "sha256", "seconds"}: names and CIDs, sorted, hashed; content not read
@@ -27,7 +27,8 @@
 //     dht_get    key                 [{"from", "record"}]
 
 import { createHash } from 'node:crypto'
-import { createReadStream, readFileSync } from 'node:fs'
+import { createReadStream, readFileSync, readdirSync, statSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { withBitswap } from '@helia/bitswap'
 import { createIPNSRecord, ipns, IPNSEntry, multihashToIPNSRoutingKey } from '@helia/ipns'
 import { withLibp2pLight } from '@helia/libp2p'
@@ -43,6 +44,8 @@ import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createHeliaLight } from 'helia'
+import { fixedSize } from 'ipfs-unixfs-importer/chunker'
+import { balanced } from 'ipfs-unixfs-importer/layout'
 import { base36 } from 'multiformats/bases/base36'
 import { CID } from 'multiformats/cid'
 import * as raw from 'multiformats/codecs/raw'
@@ -93,14 +96,19 @@ async function bytesOfBlock (cid) {
   return Buffer.concat(parts)
 }
 
-// What `add -r` makes of a folder: the wrapping folder is the last.
-async function * smallFiles (entries) {
-  for (let n = 0; n < entries; n++) {
-    const name = String(n).padStart(8, '0')
-    yield { path: `folder/a-file-with-a-name-of-some-length-${name}`, content: Buffer.from(`${n}\n`) }
+// What `add -r` makes of a folder: the folder itself is the last.
+function * filesOf (path) {
+  for (const name of readdirSync(path).sort()) {
+    yield { path: `${basename(path)}/${name}`, content: readFileSync(join(path, name)) }
   }
 }
 
+// Options of the importer that differ from Helia's defaults.
+function importOptions (params) {
+  if (params == null) return {}
+  const { cid_version: cidVersion, raw_leaves: rawLeaves, chunk_bytes: chunkSize, links_max: maxChildrenPerNode } = params
+  return { cidVersion, rawLeaves, chunker: fixedSize({ chunkSize }), layout: balanced({ maxChildrenPerNode }) }
+}
 
 async function peersAsked (events) {
   const stored = new Set()
@@ -147,9 +155,12 @@ const actions = {
   peers () {
     return helia.libp2p.getConnections().map(c => ({ id: c.remotePeer.toString(), addr: c.remoteAddr.toString() }))
   },
-  async add ({ path }) {
+  async add ({ path, params }) {
     const start = performance.now()
-    const cid = await files.addByteStream(createReadStream(path))
+    const options = importOptions(params)
+    const cid = statSync(path).isDirectory()
+      ? (await last(files.addAll(filesOf(path), options))).cid
+      : await files.addByteStream(createReadStream(path), options)
     return { cid: cid.toString(), seconds: seconds(start) }
   },
   async put_block ({ path }) {
@@ -161,10 +172,6 @@ const actions = {
   async block ({ cid }) {
     const bytes = await bytesOfBlock(CID.parse(cid))
     return { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
-  },
-  async directory ({ entries }) {
-    const folder = await last(files.addAll(smallFiles(entries)))
-    return { cid: folder.cid.toString() }
   },
   async chain ({ nodes }) {
     let next = null

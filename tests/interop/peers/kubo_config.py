@@ -20,6 +20,18 @@ def filters(listen):
     return [f"/ip4/{block.split('/')[0]}/ipcidr/{block.split('/')[1]}" for block in closed] + ["/ip6/::/ipcidr/0"]
 
 
+def set_sync(spec, sync):
+    """Sets `sync` wherever a datastore's spec has it: mounts and what wraps them nest as their makers like."""
+    if isinstance(spec, list):
+        for part in spec:
+            set_sync(part, sync)
+    elif isinstance(spec, dict):
+        if "sync" in spec:
+            spec["sync"] = sync
+        for part in spec.values():
+            set_sync(part, sync)
+
+
 def close_doors(repo, settings):
     """Edits `repo/config`. Of `settings` it reads `listen`, `mdns`, `routing`, `sync` and `config` (dotted keys)."""
     path = os.path.join(repo, "config")
@@ -53,9 +65,7 @@ def close_doors(repo, settings):
     swarm["Transports"] = {"Network": {"Relay": False, "WebTransport": False, "Websocket": False,
                                        "WebRTCDirect": False}, "Security": {}, "Multiplexers": {}}
     # Tests wait for thousands of blocks; none asks what survives a power cut.
-    for mount in config["Datastore"]["Spec"]["mounts"]:
-        if "sync" in mount["child"]:
-            mount["child"]["sync"] = bool(settings.get("sync"))
+    set_sync(config.get("Datastore", {}).get("Spec"), bool(settings.get("sync")))
     for key, value in settings.get("config", {}).items():
         *folders, name = key.split(".")
         at = config
