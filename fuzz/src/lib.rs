@@ -14,6 +14,7 @@ mod fetch;
 mod formats;
 mod ipns;
 mod kad;
+mod mdns;
 mod names;
 mod uploads;
 
@@ -25,6 +26,7 @@ pub use fetch::record_fetch;
 pub use formats::{dag_cbor, dag_json, dag_pb, unixfs};
 pub use ipns::ipns;
 pub use kad::kad;
+pub use mdns::mdns;
 pub use names::{cid, path};
 pub use uploads::multipart;
 
@@ -32,7 +34,7 @@ pub use uploads::multipart;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("bitswap", bitswap),
     ("car", car),
     ("cid", cid),
@@ -43,6 +45,7 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("hamt", hamt),
     ("ipns", ipns),
     ("kad", kad),
+    ("mdns", mdns),
     ("multipart", multipart),
     ("path", path),
     ("record_fetch", record_fetch),

@@ -73,6 +73,7 @@ replays!(
     hamt,
     ipns,
     kad,
+    mdns,
     multipart,
     path,
     record_fetch,

@@ -17,7 +17,6 @@ use super::filters::Filters;
 use super::gate::Gate;
 use super::identify::Identify;
 use super::mdns::Mdns;
-use super::mdns_v6::MdnsV6;
 use super::ping::Ping;
 use super::settings::{RelayLimits, ResourceLimits, SwarmSettings};
 use super::streams;
@@ -39,8 +38,7 @@ pub(super) struct Behaviour {
     pub(super) relay_service: Toggle<relay::Behaviour>,
     pub(super) dcutr: Toggle<dcutr::Behaviour>,
     pub(super) upnp: Toggle<upnp::tokio::Behaviour>,
-    pub(super) mdns_v4: Toggle<Mdns>,
-    pub(super) mdns_v6: Toggle<MdnsV6>,
+    pub(super) mdns: Toggle<Mdns>,
     streams: streams::Behaviour,
     pub(super) pubsub: Toggle<crate::pubsub::Behaviour>,
     pub(super) bitswap: Toggle<holdfast_bitswap::Behaviour>,
@@ -90,11 +88,6 @@ impl Behaviour {
         let BehaviourParams { key, agent, settings, filters, book, relay_client, streams, protocols } =
             params;
         let us = key.public().to_peer_id();
-        let mdns_v4 = settings.mdns.map(|interval| Mdns::new(us, interval)).transpose();
-        let mdns_v4 = mdns_v4.unwrap_or_else(|error| {
-            tracing::warn!("no mDNS over IPv4: {error}");
-            None
-        });
         Self {
             limits: connection_limits::Behaviour::new(connection_limits(settings.limits)),
             gate: Gate::new(filters, book),
@@ -107,8 +100,7 @@ impl Behaviour {
             relay_client: relay_client.into(),
             relay_service: settings.relay_service.map(|limits| relay_service(us, limits)).into(),
             upnp: settings.upnp.then(upnp::tokio::Behaviour::default).into(),
-            mdns_v4: mdns_v4.into(),
-            mdns_v6: settings.mdns.map(|interval| MdnsV6::new(us, interval)).into(),
+            mdns: settings.mdns.map(|interval| Mdns::new(us, interval)).into(),
             streams,
             pubsub: protocols.pubsub.into(),
             bitswap: protocols.bitswap.into(),

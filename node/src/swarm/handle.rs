@@ -13,6 +13,7 @@ use super::connections::Worth;
 use super::filters::{FilterError, Filters, IpRange};
 use super::meter::{Meter, StreamCounts, Traffic};
 use super::ping::PingFailure;
+use super::redial::PEERS_MAX;
 use super::resolve::{ResolveError, Resolver};
 use super::settings::ResourceLimits;
 use super::streams::Streams;
@@ -28,6 +29,18 @@ const PING_TIME_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the node has left the network: its swarm has stopped")]
 pub struct Gone;
+
+/// Why a peer is not kept connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeeringError {
+    /// The swarm is gone.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// There are as many as may be.
+    #[error("{PEERS_MAX} peers are kept connected, and no more can be; `holdfast swarm peering rm <id>` makes room")]
+    Full,
+}
 
 /// Why there is no connection. The words are those of go-libp2p where it has some.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -197,7 +210,7 @@ pub(super) enum Command {
     PeeringAdd {
         peer: PeerId,
         addresses: Vec<Multiaddr>,
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<bool>,
     },
     PeeringRemove {
         peer: PeerId,
@@ -360,8 +373,9 @@ impl SwarmHandle {
     }
 
     /// Keeps a peer connected from now on. It is not written to the config.
-    pub async fn peering_add(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<(), Gone> {
-        self.ask(|reply| Command::PeeringAdd { peer, addresses, reply }).await
+    pub async fn peering_add(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<(), PeeringError> {
+        let is_kept = self.ask(|reply| Command::PeeringAdd { peer, addresses, reply }).await?;
+        if is_kept { Ok(()) } else { Err(PeeringError::Full) }
     }
 
     /// No longer keeps a peer connected.

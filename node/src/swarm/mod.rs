@@ -8,7 +8,7 @@
 //!
 //! # Map
 //! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes; [`meter`] counts them; `resolve` and `named` resolve
-//! names in addresses; `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns` (IPv4), `mdns_v6`, `autonat_server`, `streams` and `gate` are wrapped or made here; `task` runs it all.
+//! names in addresses; `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns`, `autonat_server`, `streams` and `gate` are wrapped or made here; `task` runs it all.
 
 pub mod addresses;
 mod autonat_server;
@@ -20,8 +20,7 @@ pub mod filters;
 mod gate;
 mod handle;
 mod identify;
-mod mdns;
-mod mdns_v6;
+pub mod mdns;
 pub mod meter;
 mod named;
 mod observed;
@@ -42,8 +41,8 @@ mod yamux;
 
 pub use behaviour::Protocols;
 pub use handle::{
-    ConnectError, ConnectionInfo, Direction, DisconnectError, Gone, LocalAddresses, NatInfo, PingError,
-    Reachability, SwarmHandle, Usage,
+    ConnectError, ConnectionInfo, Direction, DisconnectError, Gone, LocalAddresses, NatInfo, PeeringError,
+    PingError, Reachability, SwarmHandle, Usage,
 };
 pub use ping::{PingFailure, PingTimes};
 pub use psk::{PskError, parse as parse_psk};

@@ -10,7 +10,9 @@ pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
 /// Wait after the first failure.
 const WAIT_MIN: Duration = Duration::from_millis(500);
 /// Peers in the list, at most.
-const PEERS_MAX: usize = 4096;
+pub(super) const PEERS_MAX: usize = 4096;
+/// Peers of the local network that are dialled at a time. Anyone there can say that there are many.
+const NEIGHBOURS_MAX: usize = 32;
 
 /// Why a peer is in the list. One that is there for several reasons stays until the last is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,21 +99,26 @@ impl Redial {
     }
 
     /// The peers to dial now, each until it is heard of again, and the addresses that they were given. Of those found in the
-    /// local network, so many at most are dialled or connected then.
+    /// local network the ones that wait longest, and no more than 32 at a time; in all, so many at most are dialled or connected
+    /// then.
     pub(super) fn due(&mut self, now: Instant, neighbours_max: usize) -> Vec<(PeerId, Vec<Multiaddr>)> {
         let engaged = self.peers.values().filter(|entry| !entry.peered && entry.next.is_none()).count();
-        let mut room = neighbours_max.saturating_sub(engaged);
-        let due = self.peers.iter_mut().filter(|(_, entry)| entry.next.is_some_and(|next| next <= now));
-        due.filter(|(_, entry)| {
-            let may_go = entry.peered || room > 0;
-            room = room.saturating_sub(usize::from(!entry.peered));
-            may_go
-        })
-        .map(|(peer, entry)| {
-            entry.next = None;
-            (*peer, entry.addresses.clone())
-        })
-        .collect()
+        let room = neighbours_max.saturating_sub(engaged).min(NEIGHBOURS_MAX);
+        let due = self.peers.iter().filter_map(|(peer, entry)| {
+            let next = entry.next.filter(|next| *next <= now)?;
+            Some((entry.peered, next, *peer))
+        });
+        let (peered, mut neighbours): (Vec<_>, Vec<_>) = due.partition(|(peered, ..)| *peered);
+        neighbours.sort_by_key(|(_, next, _)| *next);
+        neighbours.truncate(room);
+        let chosen = peered.into_iter().chain(neighbours).map(|(.., peer)| peer);
+        chosen
+            .filter_map(|peer| {
+                let entry = self.peers.get_mut(&peer)?;
+                entry.next = None;
+                Some((peer, entry.addresses.clone()))
+            })
+            .collect()
     }
 
     /// The peered ones, by ID.
@@ -183,5 +190,40 @@ mod tests {
         neighbours().take(3).for_each(|peer| redial.lost(peer, now, 1.0));
         assert_eq!(redial.due(now, 8).len(), 3, "and take the places of those that went");
         assert_eq!(redial.due(now + WAIT_MAX, usize::MAX).len(), 12);
+    }
+
+    #[test]
+    fn who_waits_longest_is_dialled_first_and_who_is_invented_holds_nobody_up() {
+        let (now, mut redial) = (Instant::now(), Redial::default());
+        let peered = PeerId::random();
+        for _ in 0..3 * NEIGHBOURS_MAX {
+            redial.add(PeerId::random(), Reason::Mdns, Vec::new(), false, now);
+        }
+        let real = PeerId::random();
+        redial.add(real, Reason::Mdns, Vec::new(), false, now + Duration::from_millis(1));
+        redial.add(peered, Reason::Peered, Vec::new(), false, now + Duration::from_millis(1));
+        let mut later = now + Duration::from_millis(1);
+        let first = redial.due(later, usize::MAX);
+        assert_eq!((first.len(), first[0].0), (NEIGHBOURS_MAX + 1, peered));
+        let mut dialled: Vec<PeerId> = first.into_iter().map(|(peer, _)| peer).collect();
+        for _ in 0..3 {
+            // None of them is there.
+            dialled.iter().for_each(|peer| redial.lost(peer, later, 1.0));
+            later += Duration::from_millis(400);
+            dialled = redial.due(later, usize::MAX).into_iter().map(|(peer, _)| peer).collect();
+        }
+        assert!(dialled.contains(&real), "its turn came with the fourth");
+    }
+
+    #[test]
+    fn a_full_list_takes_nobody_and_forgets_nobody() {
+        let (now, mut redial, first) = (Instant::now(), Redial::default(), PeerId::random());
+        assert!(redial.add(first, Reason::Peered, Vec::new(), false, now));
+        for _ in 1..PEERS_MAX {
+            assert!(redial.add(PeerId::random(), Reason::Peered, Vec::new(), false, now));
+        }
+        assert!(!redial.add(PeerId::random(), Reason::Peered, Vec::new(), false, now));
+        assert!(redial.add(first, Reason::Mdns, Vec::new(), false, now), "it is there");
+        assert_eq!(redial.peered().len(), PEERS_MAX);
     }
 }

@@ -35,8 +35,7 @@ impl Task {
                 let _ = reply.send(self.usage());
             }
             Command::PeeringAdd { peer, addresses, reply } => {
-                self.peer_with(peer, addresses);
-                let _ = reply.send(());
+                let _ = reply.send(self.peer_with(peer, addresses));
             }
             Command::PeeringRemove { peer, reply } => {
                 self.redial.remove(&peer, Reason::Peered);
@@ -52,16 +51,19 @@ impl Task {
         }
     }
 
-    /// Keeps a peer connected.
-    pub(super) fn peer_with(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+    /// Keeps a peer connected; false where the list of them is full. This node itself is passed over.
+    pub(super) fn peer_with(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) -> bool {
         if peer == self.shared.us {
-            return;
+            return true;
         }
         let connected = self.swarm.is_connected(&peer);
-        self.redial.add(peer, Reason::Peered, addresses, connected, Instant::now());
+        if !self.redial.add(peer, Reason::Peered, addresses, connected, Instant::now()) {
+            return false;
+        }
         self.shared.worth.protect(peer, "peering");
         self.favour(peer, true);
         self.dial_due(Instant::now());
+        true
     }
 
     /// Has the exchange always ask a peer, or no longer.

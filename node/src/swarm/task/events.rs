@@ -8,7 +8,7 @@ use holdfast_dht::kad::Mode;
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, autonat, dcutr, identify, mdns, relay};
+use libp2p::{Multiaddr, PeerId, autonat, dcutr, identify, relay};
 use multiaddr::Protocol;
 
 use super::commands::in_words;
@@ -18,6 +18,7 @@ use crate::swarm::behaviour::BehaviourEvent;
 use crate::swarm::book::PeerDescription;
 use crate::swarm::handle::{ConnectError, Direction, PingError, Reachability};
 use crate::swarm::ping::PingEvent;
+use crate::swarm::mdns;
 use crate::swarm::redial::Reason;
 use crate::swarm::tables::NEIGHBOUR_VALUE;
 
@@ -158,7 +159,7 @@ impl Task {
         match event {
             BehaviourEvent::Identify(event) => self.on_identify(event),
             BehaviourEvent::Ping(event) => self.on_ping(event),
-            BehaviourEvent::MdnsV4(event) | BehaviourEvent::MdnsV6(event) => self.on_mdns(event),
+            BehaviourEvent::Mdns(event) => self.on_mdns(event),
             BehaviourEvent::AutonatV1(autonat::v1::Event::StatusChanged { new, .. }) => {
                 self.nat.told(match new {
                     autonat::v1::NatStatus::Public(_) => Reachability::Public,
@@ -267,8 +268,8 @@ impl Task {
 
     fn on_mdns(&mut self, event: mdns::Event) {
         match event {
-            mdns::Event::Discovered(found) => {
-                for (peer, address) in found.into_iter().filter(|(peer, _)| *peer != self.shared.us) {
+            mdns::Event::Found(found) => {
+                for (peer, address) in found {
                     self.shared.book.add(peer, [address]);
                     let connected = self.swarm.is_connected(&peer);
                     if self.redial.add(peer, Reason::Mdns, Vec::new(), connected, Instant::now()) {
@@ -277,8 +278,8 @@ impl Task {
                 }
                 self.dial_due(Instant::now());
             }
-            mdns::Event::Expired(gone) => {
-                for (peer, _) in gone {
+            mdns::Event::Gone(gone) => {
+                for peer in gone {
                     self.redial.remove(&peer, Reason::Mdns);
                     self.shared.worth.set(peer, "mdns", 0);
                 }

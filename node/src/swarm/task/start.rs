@@ -25,7 +25,7 @@ use crate::swarm::connections::{ConnectionManager, Worth};
 use crate::swarm::filters::Filters;
 use crate::swarm::handle::{COMMANDS_MAX, LocalAddresses, Shared, SwarmHandle};
 use crate::swarm::meter::{Meter, StreamLimits};
-use crate::swarm::redial::Redial;
+use crate::swarm::redial::{PEERS_MAX, Redial};
 use crate::swarm::resolve::Resolver;
 use crate::swarm::settings::SwarmSettings;
 use crate::swarm::streams;
@@ -170,7 +170,9 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
     task.listen(settings.listen).await?;
     task.serve_if_reachable();
     for (peer, addresses) in settings.peered {
-        task.peer_with(peer, addresses);
+        if !task.peer_with(peer, addresses) {
+            tracing::warn!("{peer} of Peering.Peers is passed over: {PEERS_MAX} peers are kept connected already");
+        }
     }
     spawn(task, us);
     Ok(SwarmHandle { commands, shared })

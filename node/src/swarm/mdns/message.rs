@@ -30,7 +30,7 @@ const CLASS_IN: u16 = 1;
 
 /// What a message says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub enum Heard {
     /// Somebody asks who is there.
     Question,
     /// Peers, where they are, and for how long that may be believed: nothing for one that goes.
@@ -38,7 +38,7 @@ pub(super) enum Heard {
 }
 
 /// The question who is there.
-pub(super) fn question() -> Vec<u8> {
+pub fn question() -> Vec<u8> {
     let mut out = header(FLAGS_QUERY, [1, 0, 0]);
     push_name(&mut out, &SERVICE);
     push_u16s(&mut out, &[TYPE_PTR, CLASS_IN]);
@@ -46,7 +46,7 @@ pub(super) fn question() -> Vec<u8> {
 }
 
 /// That we are there, under this name, at as many of these addresses as fit.
-pub(super) fn answer(name: &str, us: PeerId, addresses: &[Multiaddr], ttl: Duration) -> Vec<u8> {
+pub fn answer(name: &str, us: PeerId, addresses: &[Multiaddr], ttl: Duration) -> Vec<u8> {
     let ttl_seconds = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX).to_be_bytes();
     let mut instance = Vec::new();
     push_name(&mut instance, &[&[name], &SERVICE[..]].concat());
@@ -70,7 +70,7 @@ pub(super) fn answer(name: &str, us: PeerId, addresses: &[Multiaddr], ttl: Durat
 }
 
 /// Reads what came; nothing where it is not for us, or no message.
-pub(super) fn read(bytes: &[u8]) -> Option<Heard> {
+pub fn read(bytes: &[u8]) -> Option<Heard> {
     let message = Message::from_vec(bytes).ok()?;
     if !message.queries.is_empty() {
         let is_ours = |name: &str| name.eq_ignore_ascii_case(SERVICE_NAME);
