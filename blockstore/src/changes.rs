@@ -50,6 +50,11 @@ pub enum Change {
         /// Its record.
         record: NameRecord,
     },
+    /// Removes the record of a name. One that is not there is no error.
+    NameForgotten {
+        /// The name: the binary multihash of a public key.
+        name: Vec<u8>,
+    },
     /// Changes nothing, but fails the commit with [`WriteError::Changed`] unless this is the root.
     ExpectFilesRoot(Option<Cid>),
 }
@@ -144,9 +149,11 @@ impl<'a> Changes<'a> {
                     let row = self.get(&(family::FILES, files_key::ROOT.to_vec()))?;
                     row == root.as_ref().map(encode_files_root)
                 }
-                Change::Pin(_) | Change::Unpin { .. } | Change::FilesRoot(_) | Change::NameRecord { .. } => {
-                    true
-                }
+                Change::Pin(_)
+                | Change::Unpin { .. }
+                | Change::FilesRoot(_)
+                | Change::NameRecord { .. }
+                | Change::NameForgotten { .. } => true,
             };
             if !met {
                 return Ok(false);
@@ -174,6 +181,9 @@ impl<'a> Changes<'a> {
                 Change::NameRecord { name, record } => {
                     let place = (family::NAMES, names::key_of(name));
                     self.rows.insert(place, Some(names::encode_row(record)));
+                }
+                Change::NameForgotten { name } => {
+                    self.rows.insert((family::NAMES, names::key_of(name)), None);
                 }
                 Change::ExpectPin { .. } | Change::ExpectSame(_) | Change::ExpectFilesRoot(_) => {}
             }

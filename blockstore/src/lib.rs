@@ -104,7 +104,7 @@ pub use delete::Deletion;
 pub use error::{DeleteError, IndexError, OpenError, QuotaAdvice, ReadError, WriteError};
 pub use format::FORMAT;
 pub use gc::{GRACE, GcBroken, GcError, GcEvent, GcOptions, GcPhase, GcReport, UnpinnedReport, Unprovable};
-pub use names::{NAME_RECORD_BYTES_MAX, NameRecord};
+pub use names::{NAME_RECORD_BYTES_MAX, NameEntry, NameRecord};
 pub use pins::{PIN_NAME_BYTES_MAX, Pin, PinIter, PinKind, PinnedBy, Pins, PinsOf};
 pub use rebuild::{RebuildReport, rebuild_index};
 pub use recover::OpenReport;

@@ -2,6 +2,7 @@
 
 use crate::changes::Change;
 use crate::error::{IndexError, ReadError, WriteError};
+use crate::pages::Pages;
 use crate::rows::{family, malformed};
 use crate::segment::{MULTIHASH_BYTES_MAX, multihash_from};
 use crate::store::Store;
@@ -12,6 +13,8 @@ pub const NAME_RECORD_BYTES_MAX: usize = 10 << 10;
 /// What the keys of IPNS records begin with; the multihash of the public key follows.
 const PREFIX: &[u8] = b"ipns:";
 const ROW_VERSION: u8 = 1;
+/// Rows read at a time while listing.
+const PAGE: usize = 256;
 
 /// The record of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +27,38 @@ pub struct NameRecord {
     pub is_own: bool,
 }
 
+/// A name that has a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameEntry {
+    /// The name: the binary multihash of a public key.
+    pub name: Vec<u8>,
+    /// When its record was stored, in milliseconds since 1970.
+    pub stored_unix_ms: u64,
+    /// Whether this node signed it.
+    pub is_own: bool,
+}
+
 impl Store {
+    /// The names that have a record, in the order of their bytes. Those whose row is damaged are passed over. An error is the
+    /// last that is given.
+    pub fn names(&self) -> impl Iterator<Item = Result<NameEntry, ReadError>> {
+        Pages::new(self, family::NAMES, PREFIX.to_vec(), PAGE).filter_map(|row| {
+            let (key, row) = match row {
+                Ok(row) => row,
+                Err(error) => return Some(Err(error.into())),
+            };
+            let name = key.strip_prefix(PREFIX)?.to_vec();
+            let NameRecord { stored_unix_ms, is_own, .. } = decode_row(&row)?;
+            Some(Ok(NameEntry { name, stored_unix_ms, is_own }))
+        })
+    }
+
+    /// Forgets the records of names, durably and all at once. Names that have none are no error.
+    pub fn remove_name_records(&self, names: Vec<Vec<u8>>) -> Result<(), WriteError> {
+        let changes = names.into_iter().map(|name| Change::NameForgotten { name }).collect();
+        self.inner().barrier(self.inner().generation(), changes)
+    }
+
     /// The record of a name, which is the binary multihash of a public key.
     pub fn name_record(&self, name: &[u8]) -> Result<Option<NameRecord>, ReadError> {
         let key = key_of(name);

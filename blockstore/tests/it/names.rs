@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast_blockstore::{NAME_RECORD_BYTES_MAX, NameRecord, WriteError, rebuild_index};
+use holdfast_blockstore::{NAME_RECORD_BYTES_MAX, NameEntry, NameRecord, WriteError, rebuild_index};
 
 use crate::common::*;
 use crate::tamper::Tampered;
@@ -54,6 +54,31 @@ fn a_record_is_there_after_a_crash_and_the_newest_one_counts() {
     let crashed = tempfile::tempdir().unwrap();
     copy_repo(repo.path(), crashed.path());
     assert_eq!(open(crashed.path()).name_record(&name(1)).unwrap(), Some(record(2, false)));
+}
+
+#[test]
+fn names_are_listed_and_forgotten_for_good() {
+    let repo = tempfile::tempdir().unwrap();
+    let store = open(repo.path());
+    // More than a page of them.
+    for seed in 0..300 {
+        store.put_name_record(&name(seed), record(seed, seed % 3 == 0)).unwrap();
+    }
+    let listed: Vec<NameEntry> = store.names().map(Result::unwrap).collect();
+    assert_eq!(listed.len(), 300);
+    assert!(listed.is_sorted_by(|one, next| one.name < next.name));
+    for seed in 0..300 {
+        let stored_unix_ms = record(seed, false).stored_unix_ms;
+        let entry = NameEntry { name: name(seed), stored_unix_ms, is_own: seed % 3 == 0 };
+        assert!(listed.contains(&entry), "{entry:?}");
+    }
+    let others = listed.into_iter().filter(|entry| !entry.is_own).map(|entry| entry.name);
+    store.remove_name_records(others.chain([name(1000)]).collect()).unwrap();
+    let crashed = tempfile::tempdir().unwrap();
+    copy_repo(repo.path(), crashed.path());
+    let left = open(crashed.path()).names().map(|entry| entry.unwrap().is_own).collect::<Vec<_>>();
+    assert_eq!(left, [true; 100]);
+    assert_consistent(&store);
 }
 
 #[test]

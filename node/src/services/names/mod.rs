@@ -10,6 +10,7 @@ mod gossip;
 mod keep;
 mod keys;
 mod network;
+mod others;
 mod record_fetch;
 mod republish;
 mod resolve;
@@ -33,13 +34,14 @@ pub use resolve::{NameResolveError, ResolveDepth};
 use crate::node::Node;
 use crate::pool::{Pool, PoolError};
 use keep::Kept;
+use others::Others;
 
 /// What names need besides the store: the names that are fixed, and who changes a record now.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     fixed: FixedNames,
     /// Held from looking at a record to replacing it, so that no two publishers take the same number.
-    changing: Mutex<()>,
+    changing: Mutex<Others>,
 }
 
 impl State {
@@ -152,8 +154,14 @@ impl Keeper {
     async fn put(&self, name: Name, record: Vec<u8>) -> Result<Record, NameError> {
         let (store, state) = (self.store.clone(), Arc::clone(&self.state));
         let operation = move || {
-            let _changing = state.changing.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(ipns::put(&Kept::to_change(&store), &name, &record, now())?)
+            let mut others = state.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_new = matches!(store.name_record(&name.to_bytes()), Ok(None));
+            let kept = ipns::put(&Kept::to_change(&store), &name, &record, now())?;
+            if is_new && let Err(error) = others.grew(&store) {
+                // The record is kept; room is made with the next one.
+                tracing::warn!("old records of names are not removed: {error}");
+            }
+            Ok(kept)
         };
         self.pool.operation(operation).await?
     }
