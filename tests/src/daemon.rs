@@ -17,6 +17,9 @@ use crate::run::{Answer, Node};
 /// How long a daemon may take to say that it is ready, or to end, before it counts as hanging.
 pub const DAEMON_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// How much of a daemon's log a failed test shows.
+const LOG_SHOWN_CHARS: usize = 3000;
+
 /// What a daemon says when it takes requests.
 pub const READY: &str = "Daemon is ready";
 
@@ -213,6 +216,13 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What the test cannot know of why it failed.
+            let ended = self.child.try_wait().ok().flatten();
+            let said = self.err.text();
+            let shown = said.char_indices().rev().nth(LOG_SHOWN_CHARS).map_or(0, |(at, _)| at);
+            eprintln!("`{}` had ended: {ended:?}; the end of what it said:\n{}", self.line, &said[shown..]);
+        }
         // It may have ended: that is what is wanted.
         drop(self.child.kill());
         drop(self.child.wait());
