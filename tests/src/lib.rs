@@ -64,6 +64,7 @@ pub mod reply;
 pub mod run;
 pub mod strangers;
 pub mod swarm;
+pub mod terminal;
 pub mod tree;
 pub mod wait;
 pub mod wire;

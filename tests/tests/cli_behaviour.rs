@@ -12,8 +12,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use holdfast_tests::inputs::noise;
-use holdfast_tests::need::{program, skip, temporary};
+use holdfast_tests::need::temporary;
 use holdfast_tests::run::{Node, binary, finish};
+use holdfast_tests::terminal::on_terminal;
 use holdfast_tests::tree;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -72,33 +73,11 @@ fn progress_is_silent_in_a_pipe_and_shown_on_a_terminal() {
         let answer = node.run(&args).ok();
         assert_eq!(answer.err(), "", "`{}`", answer.line);
     }
-    let Some(shown) =
-        on_terminal(&node, &dir.path().join("shown"), &format!("add {} > {}", text(&big), text(&back)))
-    else {
-        return;
-    };
+    let line = format!("add {} > {}", text(&big), text(&back));
+    let Some((went_well, shown)) = on_terminal(&node, &dir.path().join("shown"), &line) else { return };
+    assert!(went_well, "{shown}");
     assert!(!shown.trim().is_empty(), "no progress on a terminal");
     assert!(shown.contains('\r'), "progress on a terminal redraws its line: {shown:?}");
-}
-
-/// Runs the binary with a terminal as its output: what the terminal got. `None` after a skip.
-fn on_terminal(node: &Node, log: &Path, line: &str) -> Option<String> {
-    if !program("script") {
-        skip("behaviour on a terminal", "there is no program `script`");
-        return None;
-    }
-    let mut command = node.command::<_, &str>([]);
-    let mut script = std::process::Command::new("script");
-    script.args(["-q", "-e", "-c"]).arg(format!("{} {line}", text(&binary()))).arg(log);
-    script.env_clear().envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    script.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::null());
-    let status = script.status().unwrap();
-    command.stdin(Stdio::null());
-    let shown = holdfast_tests::run::readable(&fs::read(log).unwrap());
-    assert!(status.success(), "`{line}` on a terminal: {shown}");
-    // The first and last lines are `script`'s own.
-    let lines: Vec<&str> = shown.lines().collect();
-    Some(lines[1..lines.len() - 1].join("\n"))
 }
 
 #[test]
@@ -111,7 +90,7 @@ fn control_characters_in_names_do_not_reach_the_terminal() {
     let root = node.run(["add", "-r", "-Q", text(&tree)]).ok().cid();
     // A pipe gets the name as it is: programs read it.
     assert!(node.run(["ls", &root]).ok().out().contains("\u{1b}[31mred\u{7}"));
-    if let Some(shown) = on_terminal(&node, &dir.path().join("shown"), &format!("ls {root}")) {
+    if let Some((_, shown)) = on_terminal(&node, &dir.path().join("shown"), &format!("ls {root}")) {
         assert!(shown.contains("red"), "{shown:?}");
         assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{9b}']), "{shown:?}");
     }

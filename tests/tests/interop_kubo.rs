@@ -12,7 +12,8 @@ use holdfast_tests::goods::{FILE_BYTES, MANY_ENTRIES, NoiseFile, wide_folder};
 use holdfast_tests::need::{say, temporary};
 use holdfast_tests::swarm::Peer;
 use holdfast_tests::tree;
-use serde_json::json;
+use holdfast_tests::wait::wait_until;
+use serde_json::{Value, json};
 
 /// For the large file and the folder, on a machine that is busy with other things.
 const TIME_MAX: Duration = Duration::from_secs(180);
@@ -115,4 +116,54 @@ fn we_fetch_blocks_a_file_and_a_sharded_folder_from_kubo_over_tcp() {
 #[test]
 fn we_fetch_blocks_a_file_and_a_sharded_folder_from_kubo_over_quic() {
     we_fetch_from_kubo("quic-v1");
+}
+
+/// What both speak beside what they choose between themselves: how Kubo listens, and its config.
+fn ways() -> [(&'static str, &'static str, &'static str, Value); 4] {
+    let security = |on: &str, off: &str| json!({"Swarm.Transports.Security": {on: 100, off: false}});
+    [
+        ("TLS alone", "tcp/0", "tcp", security("TLS", "Noise")),
+        ("noise alone", "tcp/0", "tcp", security("Noise", "TLS")),
+        ("WebSocket", "tcp/0/ws", "ws", json!({"Swarm.Transports.Network.Websocket": true})),
+        (
+            "WebSocket with TLS alone",
+            "tcp/0/ws",
+            "ws",
+            json!({
+                "Swarm.Transports.Network.Websocket": true,
+                "Swarm.Transports.Security": {"TLS": 100, "Noise": false}
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn kubo_and_we_meet_over_each_security_protocol_and_websocket_whoever_dials() {
+    if !Kind::Kubo.present("Kubo and we meet over each security protocol") {
+        return;
+    }
+    let dir = temporary("interop-kubo-ways");
+    for (number, (way, listen, part, config)) in (0..).zip(ways()) {
+        let home = dir.path().join(part).join(number.to_string());
+        let ours = Peer::start(&home, "ours", &[("Addresses.Swarm", json!([format!("/ip4/127.0.0.1/{listen}")]))], None);
+        let settings = json!({"listen": [format!("/ip4/127.0.0.1/{listen}")], "config": config});
+        let kubo = Foreign::start(Kind::Kubo, &home, "kubo", settings, None);
+        let theirs = NoiseFile::lay(&home, 2 * number, 700_000);
+        ours.connect(kubo.address(part));
+        let cid = kubo.add(&theirs.path);
+        assert!(ours.run(["cat", "--timeout=60s", &cid]).ok().stdout == std::fs::read(&theirs.path).unwrap(), "{way}");
+        ours.run(["swarm", "disconnect", &format!("/p2p/{}", kubo.id())]).ok();
+        wait_until("the connection ends at both", || {
+            let peers = (ours.peers(), kubo.peers());
+            if peers.0.is_empty() && peers.1.is_empty() { Ok(()) } else { Err(peers) }
+        });
+        kubo.connect(&ours.address(part));
+        let ours_file = NoiseFile::lay(&home, 2 * number + 1, 700_000);
+        let cid = ours.add(&[], &ours_file.path);
+        let got = ours_file.path.with_extension("got");
+        kubo.get(TIME_MAX, &cid, &got);
+        ours_file.check(&got);
+        let shown = ours.run(["swarm", "peers"]).ok().out();
+        assert!(shown.contains(&format!("/{part}/")) || part == "ws" && shown.contains("/ws"), "{way}: {shown}");
+    }
 }
