@@ -3,6 +3,7 @@
 //! Every row runs its contestants in turn and prints medians and ratios from that one run: absolute times on a shared
 //! machine are noise. Run: `make bench`, or `ROWS="only-hash add" make bench`.
 
+mod abuse;
 mod bed;
 mod collection;
 mod company;
@@ -43,6 +44,7 @@ const ROWS: &[Row] = &[
     ("exchange-four", exchange::four_providers),
     ("exchange-mixed", exchange::mixed),
     ("idle", company::idle),
+    ("abuse", abuse::company),
 ];
 
 fn main() -> Res<()> {
