@@ -28,6 +28,8 @@ use crate::tail::{Commit, Round, Tail, Touched};
 
 /// How often it is looked whether the index can be opened again, or the reserve be made again, while nothing else happens.
 const MEND_PERIOD: Duration = Duration::from_secs(1);
+/// How long read buffers are kept that nobody uses while nothing is written: for this, and up to as long again.
+const TRIM_PERIOD: Duration = Duration::from_secs(10);
 
 /// Why a round failed, and so what has to be done about it.
 enum Failure {
@@ -95,7 +97,12 @@ impl Inner {
             }
             let mending = self.reopen.load(Ordering::Acquire) || self.reserve_file.is_missing();
             if tail.waiting.rows.is_empty() && !mending {
-                tail = self.work.wait(tail).unwrap_or_else(PoisonError::into_inner);
+                let (woken, timeout) =
+                    self.work.wait_timeout(tail, TRIM_PERIOD).unwrap_or_else(PoisonError::into_inner);
+                tail = woken;
+                if timeout.timed_out() {
+                    self.buffers.trim();
+                }
             } else {
                 // Also to look whether there is room again for what a full disk took.
                 let idle = if tail.waiting.rows.is_empty() { MEND_PERIOD } else { self.config.idle_flush };

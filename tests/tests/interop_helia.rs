@@ -11,6 +11,7 @@ use holdfast_tests::goods::{CHAIN_NODES, NoiseFile, SHARDED_ENTRIES, chain_car, 
 use holdfast_tests::need::temporary;
 use holdfast_tests::swarm::Peer;
 use holdfast_tests::tree;
+use holdfast_tests::wait::wait_until;
 use serde_json::{Value, json};
 
 /// For the chain and the folder, on a machine that is busy with other things.
@@ -106,4 +107,32 @@ fn we_fetch_blocks_a_file_a_sharded_folder_and_a_deep_chain_from_helia() {
     assert_eq!(refs.lines().count(), usize::from(CHAIN_NODES) - 1);
     ours.run(["pin", "add", newest]).ok();
     assert_eq!(chain_car(dir.path()).1, newest);
+}
+
+#[test]
+fn helia_and_we_meet_over_tls_and_websocket_whoever_dials() {
+    if !Kind::Helia.present("Helia and we meet over TLS and WebSocket") {
+        return;
+    }
+    let dir = temporary("interop-helia-ways");
+    for (number, (tls, listen)) in (0..).zip([(true, "tcp/0"), (false, "tcp/0/ws"), (true, "tcp/0/ws")]) {
+        let home = dir.path().join(number.to_string());
+        let listen = format!("/ip4/127.0.0.1/{listen}");
+        let ours = Peer::start(&home, "ours", &[("Addresses.Swarm", json!([listen]))], None);
+        let settings = json!({"tls": tls, "websocket": listen.ends_with("ws"), "listen": [listen]});
+        let helia = Foreign::start(Kind::Helia, &home, "helia", settings, None);
+        ours.connect(&helia.addresses()[0]);
+        let file = NoiseFile::lay(&home, 2 * number, 700_000);
+        let cid = by_helia(&helia, &file.path, &json!(null));
+        let got = ours.run(["cat", "--timeout=60s", &cid]).ok().stdout;
+        assert!(got == fs::read(&file.path).unwrap(), "{listen}, TLS: {tls}");
+        ours.run(["swarm", "disconnect", &format!("/p2p/{}", helia.id())]).ok();
+        wait_until("the connection ends at both", || {
+            let peers = (ours.peers(), helia.peers());
+            if peers.0.is_empty() && peers.1.is_empty() { Ok(()) } else { Err(peers) }
+        });
+        helia.connect(&ours.address("tcp"));
+        let file = NoiseFile::lay(&home, 2 * number + 1, 700_000);
+        assert_eq!(helia.read(TIME_MAX, &ours.add(&[], &file.path)), file.sha256);
+    }
 }

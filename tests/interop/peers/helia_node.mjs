@@ -4,7 +4,8 @@
 //     HOLDFAST_MODULES=FOLDER node --import ../strangers/from.mjs helia_node.mjs SETTINGS
 //
 // SETTINGS is a JSON object: `listen` (multiaddrs on 127.0.0.1 or 10.x; default TCP on a free port), `mdns`,
-// `message_bytes_max` (Bitswap messages; Helia's default of 2 MiB holds no block of 2 MiB). It dials no address
+// `message_bytes_max` (Bitswap messages; Helia's default of 2 MiB holds no block of 2 MiB), `tls` (instead of noise),
+// `websocket` (instead of plain TCP). It dials no address
 // outside those networks. Then it speaks the protocol of lines.py; what fetches goes to the network for what
 // is not there:
 //
@@ -41,6 +42,8 @@ import { noise } from '@libp2p/noise'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
+import { tls } from '@libp2p/tls'
+import { webSockets } from '@libp2p/websockets'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createHeliaLight } from 'helia'
@@ -53,15 +56,15 @@ import { sha256 } from 'multiformats/hashes/sha2'
 import { say, serve } from './lines.mjs'
 
 const settings = JSON.parse(process.argv[2])
-const listen = settings.listen ?? ['/ip4/127.0.0.1/tcp/0']
+const listen = settings.listen ?? [`/ip4/127.0.0.1/tcp/0${settings.websocket ? '/ws' : ''}`]
 const near = address => /^\/ip4\/(127|10)\./.test(address.toString())
 if (!listen.every(near)) throw new Error(`only loopback and 10.x listeners, not ${listen}`)
 
 const messageBytesMax = settings.message_bytes_max ?? 4 << 20
 const helia = withBitswap(withLibp2pLight(createHeliaLight({ codecs: [dagCbor] }), {
   addresses: { listen },
-  transports: [tcp()],
-  connectionEncrypters: [noise()],
+  transports: [settings.websocket ? webSockets() : tcp()],
+  connectionEncrypters: [settings.tls ? tls() : noise()],
   streamMuxers: [yamux()],
   connectionGater: { denyDialMultiaddr: address => !near(address) },
   peerDiscovery: settings.mdns ? [mdns({ interval: 2000 })] : [],
