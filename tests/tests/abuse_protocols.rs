@@ -16,7 +16,7 @@ use std::time::Duration;
 use holdfast_tests::ask::{Ask, escape};
 use holdfast_tests::hostile::attack::speak;
 use holdfast_tests::hostile::shapes::{Speech, is_for_circuits, right, wrong};
-use holdfast_tests::hostile::words::fields;
+use holdfast_tests::hostile::words::{bytes_field, fields, framed, number_field};
 use holdfast_tests::hostile::{Hostile, Opened, STREAM_WAIT_MAX, Stream, hear_frame, send};
 use holdfast_tests::inputs::noise;
 use holdfast_tests::need::{say, temporary};
@@ -114,8 +114,7 @@ impl Liar {
     /// The protocols that the node lists to those who ask.
     fn listed(&self) -> Vec<String> {
         let message = self.runtime.block_on(async {
-            let line = self.connect().await.unwrap();
-            let mut stream = line.peer.open(IDENTIFY).await.unwrap().expect("identify");
+            let (_line, mut stream) = self.open(None, IDENTIFY).await.expect("identify");
             timeout(STREAM_WAIT_MAX, hear_frame(&mut stream, 1 << 16)).await.unwrap().unwrap()
         });
         let names = fields(&message).into_iter().filter(|(number, _)| *number == 3);
@@ -124,8 +123,17 @@ impl Liar {
 
     /// Whether the node opens a stream for a protocol.
     fn is_spoken(&self, protocol: &str) -> bool {
-        self.runtime
-            .block_on(async { self.connect().await.unwrap().peer.open(protocol).await.unwrap().is_some() })
+        self.runtime.block_on(async {
+            for _ in 0..TRIES {
+                if let Ok(line) = self.connect().await
+                    && let Ok(opened) = line.peer.open(protocol).await
+                {
+                    return opened.is_some();
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            panic!("no connection lasted long enough to ask for {protocol}")
+        })
     }
 
     /// Says all of this on streams of their own, and returns how many there were.
@@ -155,10 +163,13 @@ impl Liar {
     async fn open(&self, line: Option<Line>, protocol: &str) -> Option<(Line, Stream)> {
         let mut line = line;
         for _ in 0..TRIES {
-            if let Some(on) = line.take()
-                && let Ok(Some(stream)) = on.peer.open(protocol).await
-            {
-                return Some((on, stream));
+            if let Some(on) = line.take() {
+                if let Ok(Some(stream)) = on.peer.open(protocol).await {
+                    return Some((on, stream));
+                }
+                // One too many is closed when it is there: those that were held are being closed.
+                drop(on);
+                tokio::time::sleep(Duration::from_millis(200)).await;
             }
             match self.connect().await {
                 Ok(new) => line = Some(new),
@@ -273,6 +284,52 @@ fn every_protocol_that_is_spoken_bears_what_is_wrong() {
     say(&format!("abuse of protocols: live bytes before {before}, after {after}"));
     victim.run(["repo", "verify"]).ok();
     serve(&victim, &honest, dir.path(), seed);
+}
+
+/// A message of gossipsub that follows topics with names of this length.
+fn follows(topics: std::ops::Range<usize>, name_bytes: usize) -> Vec<u8> {
+    let mut message = Vec::new();
+    for number in topics {
+        let mut change = Vec::new();
+        number_field(&mut change, 1, 1);
+        bytes_field(&mut change, 2, format!("{number:0name_bytes$}").as_bytes());
+        bytes_field(&mut message, 1, &change);
+    }
+    framed(&message)
+}
+
+#[test]
+fn a_peer_that_follows_more_than_may_be_remembered_is_disconnected() {
+    let dir = temporary("abuse-topics");
+    let victim = Peer::start(dir.path(), "victim", &[("Pubsub.Enabled", json!(true))], None);
+    victim.run(["log", "level", "all", "debug"]).ok();
+    let liar = Liar::new(victim.address("tcp"));
+    let id = liar.key.public().to_peer_id().to_base58();
+    liar.runtime.block_on(async {
+        // Names that nobody may have are passed over, and what is usual is remembered.
+        let (_line, mut stream) = liar.open(None, "/meshsub/1.1.0").await.expect("gossipsub");
+        for number in 0..200 {
+            assert!(send(&mut stream, &follows(number..number + 1, 5000)).await, "{number}");
+        }
+        assert!(send(&mut stream, &follows(0..100, 70)).await);
+        let before = came_in(&victim, "/meshsub/1.1.0");
+        assert!(send(&mut stream, &follows(100..101, 70)).await);
+        wait_until("it was read", || {
+            let now = came_in(&victim, "/meshsub/1.1.0");
+            if now > before { Ok(()) } else { Err(now) }
+        });
+        assert_eq!(victim.peers(), [id]);
+        for number in 0..200 {
+            if !send(&mut stream, &follows(number..number + 1, 4000)).await {
+                break;
+            }
+        }
+        victim.daemon().wait_for_complaint("follows more topics than may be remembered");
+        wait_until("it is disconnected", || {
+            let peers = victim.peers();
+            if peers.is_empty() { Ok(()) } else { Err(peers) }
+        });
+    });
 }
 
 #[test]

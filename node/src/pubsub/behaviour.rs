@@ -10,23 +10,24 @@ use holdfast_dag::hash::HashKind;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::gossipsub::{
-    self, AllowAllSubscriptionFilter, ConfigBuilder, IdentTopic, MaxCountSubscriptionFilter,
+    self, CallbackSubscriptionFilter, ConfigBuilder, IdentTopic, MaxCountSubscriptionFilter,
     MessageAcceptance, MessageAuthenticity, MessageId, TopicHash, ValidationMode, Version,
 };
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
-    ToSwarm,
+    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
 use libp2p_identity::Keypair;
 use tokio::sync::mpsc;
 
 use super::admission::Admission;
+use super::peer_topics::PeerTopics;
 use super::seqnos::Seqnos;
 use super::subscribers::Subscribers;
 use super::{
     COMMANDS_MAX, Command, EXAMINED_MAX, Examined, MESSAGE_BYTES_MAX, Message, Pending, Pubsub, PubsubError,
-    PubsubSettings, Router, TOPICS_MAX, Verdict, too_large,
+    PubsubSettings, Router, TOPIC_BYTES_MAX, TOPICS_MAX, Verdict, too_large,
 };
 
 /// Messages that wait for one peer; further ones are lost to it. libp2p's default would hold 5 GB of the largest.
@@ -42,7 +43,9 @@ const FLOOD_PEERS: usize = 4096;
 /// The old protocol, which go-libp2p-pubsub speaks under both routers.
 const FLOODSUB: &str = "/floodsub/1.0.0";
 
-type Inner = gossipsub::Behaviour<Admission, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>;
+type Inner = gossipsub::Behaviour<Admission, MaxCountSubscriptionFilter<NameFilter>>;
+/// Topics by the length of their names.
+type NameFilter = CallbackSubscriptionFilter<fn(&TopicHash) -> bool>;
 
 /// The behaviour.
 pub struct Behaviour {
@@ -58,6 +61,9 @@ pub struct Behaviour {
     seqnos: Seqnos,
     /// Connected peers that do not speak it.
     silent: HashSet<PeerId>,
+    peer_topics: PeerTopics,
+    /// Peers that would have more remembered of them than may be: their connections are closed.
+    greedy: HashSet<PeerId>,
     /// The last number that we gave to a message that only readers here have seen.
     own_seqno: u64,
 }
@@ -82,7 +88,7 @@ impl Behaviour {
         };
         let config = config(settings).build().map_err(|error| PubsubError::Failed(error.to_string()))?;
         let filter = MaxCountSubscriptionFilter {
-            filter: AllowAllSubscriptionFilter {},
+            filter: CallbackSubscriptionFilter(is_short as fn(&TopicHash) -> bool),
             max_subscribed_topics: PEER_TOPICS_MAX,
             max_subscriptions_per_request: CHANGES_MAX,
         };
@@ -107,6 +113,8 @@ impl Behaviour {
             joined: HashSet::new(),
             seqnos: Seqnos::default(),
             silent: HashSet::new(),
+            peer_topics: PeerTopics::default(),
+            greedy: HashSet::new(),
             own_seqno: 0,
         };
         Ok((behaviour, Pubsub { commands: sender }, examined))
@@ -228,7 +236,8 @@ impl Behaviour {
         }
     }
 
-    fn on_event(&mut self, event: gossipsub::Event) {
+    /// Takes an event in; a peer that follows more than may be remembered, and has to go.
+    fn on_event(&mut self, event: gossipsub::Event) -> Option<PeerId> {
         match event {
             gossipsub::Event::Message { propagation_source: source, message_id: id, message } => {
                 let gossipsub::Message { source: from, data, sequence_number: seqno, topic } = message;
@@ -247,6 +256,10 @@ impl Behaviour {
             }
             gossipsub::Event::Subscribed { peer_id: peer, topic } => {
                 let topic = topic.into_string();
+                if !self.peer_topics.add(peer, &topic) && self.greedy.insert(peer) {
+                    tracing::debug!("{peer} follows more topics than may be remembered");
+                    return Some(peer);
+                }
                 if self.joined.contains(&topic) {
                     // Whoever examines asks new peers for what they know; they tell it later too.
                     let _ = self.examiner.try_send(Examined::Peer { peer, topic });
@@ -258,8 +271,11 @@ impl Behaviour {
             gossipsub::Event::GossipsubNotSupported { peer_id } => {
                 self.silent.insert(peer_id);
             }
-            gossipsub::Event::Unsubscribed { .. } => {}
+            gossipsub::Event::Unsubscribed { peer_id: peer, topic } => {
+                self.peer_topics.remove(&peer, topic.as_str());
+            }
         }
+        None
     }
 }
 
@@ -285,6 +301,10 @@ fn config(settings: PubsubSettings) -> ConfigBuilder {
             .mesh_n_high(FLOOD_PEERS),
     };
     config
+}
+
+fn is_short(topic: &TopicHash) -> bool {
+    topic.as_str().len() <= TOPIC_BYTES_MAX
 }
 
 /// What a message goes by in gossip: as go-libp2p-pubsub has it, so that both mean the same message.
@@ -332,10 +352,14 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        if let FromSwarm::ConnectionClosed(closed) = &event
-            && closed.remaining_established == 0
-        {
-            self.silent.remove(&closed.peer_id);
+        match &event {
+            FromSwarm::ConnectionEstablished(new) => self.peer_topics.meet(new.peer_id),
+            FromSwarm::ConnectionClosed(closed) if closed.remaining_established == 0 => {
+                self.silent.remove(&closed.peer_id);
+                self.peer_topics.forget(&closed.peer_id);
+                self.greedy.remove(&closed.peer_id);
+            }
+            _ => {}
         }
         self.inner.on_swarm_event(event);
     }
@@ -359,7 +383,12 @@ impl NetworkBehaviour for Behaviour {
         }
         loop {
             match self.inner.poll(cx) {
-                Poll::Ready(ToSwarm::GenerateEvent(event)) => self.on_event(event),
+                Poll::Ready(ToSwarm::GenerateEvent(event)) => {
+                    if let Some(peer_id) = self.on_event(event) {
+                        let connection = CloseConnection::All;
+                        return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection });
+                    }
+                }
                 Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler, event }) => {
                     return Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler, event });
                 }

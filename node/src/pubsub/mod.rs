@@ -9,6 +9,7 @@
 
 mod admission;
 mod behaviour;
+mod peer_topics;
 mod seqnos;
 mod settings;
 mod subscribers;
