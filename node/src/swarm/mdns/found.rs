@@ -1,6 +1,6 @@
 //! Who was found in the local network, and until when that is believed. It does no I/O and knows no clock.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId};
@@ -15,6 +15,9 @@ pub(super) const TTL_MAX: Duration = Duration::from_secs(6 * 60);
 #[derive(Debug, Default)]
 pub(super) struct Found {
     until: HashMap<(PeerId, Multiaddr), Instant>,
+    by_end: BTreeSet<(Instant, PeerId, Multiaddr)>,
+    /// How many of them each peer has.
+    counts: HashMap<PeerId, usize>,
 }
 
 /// What changed.
@@ -36,15 +39,16 @@ impl Found {
         let (mut new, mut left) = (Vec::new(), Vec::new());
         for (peer, address, ttl) in peers {
             let known = (peer, address);
+            let was_known = self.forget(&known);
             if ttl.is_zero() {
-                left.extend(self.until.remove(&known).map(|_| peer));
+                left.extend(was_known.then_some(peer));
                 continue;
             }
-            if !self.until.contains_key(&known) {
+            if !was_known {
                 left.extend(self.make_room());
                 new.push(known.clone());
             }
-            self.until.insert(known, now + ttl.min(TTL_MAX));
+            self.remember(known, now + ttl.min(TTL_MAX));
         }
         // More than there is room for were said at once.
         new.retain(|known| self.until.contains_key(known));
@@ -53,7 +57,14 @@ impl Found {
 
     /// Forgets what is no longer believed; the peers of which no address is left.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<PeerId> {
-        let left = self.until.extract_if(|_, until| *until <= now).map(|((peer, _), _)| peer).collect();
+        let mut left = Vec::new();
+        while let Some((until, peer, address)) = self.by_end.first()
+            && *until <= now
+        {
+            let known = (*peer, address.clone());
+            left.push(known.0);
+            self.forget(&known);
+        }
         self.without_address(left)
     }
 
@@ -61,19 +72,35 @@ impl Found {
         if self.until.len() < ADDRESSES_MAX {
             return None;
         }
-        let (first, _) = self.until.iter().min_by_key(|(_, until)| **until)?;
-        let first = first.clone();
-        self.until.remove(&first);
+        let (_, peer, address) = self.by_end.first()?;
+        let first = (*peer, address.clone());
+        self.forget(&first);
         Some(first.0)
+    }
+
+    fn remember(&mut self, known: (PeerId, Multiaddr), until: Instant) {
+        *self.counts.entry(known.0).or_default() += 1;
+        self.by_end.insert((until, known.0, known.1.clone()));
+        self.until.insert(known, until);
+    }
+
+    /// Whether it was known.
+    fn forget(&mut self, known: &(PeerId, Multiaddr)) -> bool {
+        let Some(until) = self.until.remove(known) else { return false };
+        self.by_end.remove(&(until, known.0, known.1.clone()));
+        if let Some(count) = self.counts.get_mut(&known.0) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&known.0);
+            }
+        }
+        true
     }
 
     /// Those of the peers that have no address any more, each once.
     fn without_address(&self, peers: Vec<PeerId>) -> Vec<PeerId> {
-        if peers.is_empty() {
-            return peers;
-        }
-        let here: HashSet<&PeerId> = self.until.keys().map(|(peer, _)| peer).collect();
-        let gone: HashSet<PeerId> = peers.into_iter().filter(|peer| !here.contains(peer)).collect();
+        let gone: HashSet<PeerId> =
+            peers.into_iter().filter(|peer| !self.counts.contains_key(peer)).collect();
         gone.into_iter().collect()
     }
 }
@@ -115,8 +142,10 @@ mod tests {
             changes.gone.iter().for_each(|peer| assert!(here.remove(peer), "it was told before"));
         }
         assert_eq!((found.until.len(), here.len()), (ADDRESSES_MAX, ADDRESSES_MAX));
+        assert_eq!((found.by_end.len(), found.counts.len()), (ADDRESSES_MAX, ADDRESSES_MAX));
         let gone = found.expire(now + Duration::from_secs(10) + TTL_MAX);
         assert_eq!(gone.into_iter().collect::<HashSet<_>>(), here);
+        assert!(found.until.is_empty() && found.by_end.is_empty() && found.counts.is_empty());
     }
 
     #[test]

@@ -23,6 +23,8 @@ const MESSAGE_BYTES_MAX: usize = 9000;
 const WAIT_MIN: Duration = Duration::from_millis(500);
 /// Between two answers: they go to everybody on the link.
 const ANSWERS_GAP: Duration = Duration::from_millis(100);
+/// Messages that are read between two ticks. Others are left to the socket's buffer, which is small.
+const MESSAGES_PER_TICK_MAX: u32 = 100;
 
 /// Which of the machine's interfaces, and which family of addresses there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +42,8 @@ pub(super) struct Link {
     next_question: Instant,
     wait: Duration,
     answered: Option<Instant>,
+    /// Messages that may still be read before the next tick.
+    room: u32,
     buffer: Vec<u8>,
 }
 
@@ -50,7 +54,8 @@ impl Link {
         socket.set_nonblocking(true)?;
         let socket = UdpSocket::from_std(socket.into())?;
         let (addresses, buffer) = (Vec::new(), vec![0; MESSAGE_BYTES_MAX]);
-        Ok(Self { id, socket, addresses, next_question: now, wait: WAIT_MIN, answered: None, buffer })
+        let room = MESSAGES_PER_TICK_MAX;
+        Ok(Self { id, socket, addresses, next_question: now, wait: WAIT_MIN, answered: None, room, buffer })
     }
 
     /// The addresses that the interface has now. When they are others than before, questions begin anew.
@@ -84,6 +89,11 @@ impl Link {
         true
     }
 
+    /// A tick has come.
+    pub(super) fn refill(&mut self) {
+        self.room = MESSAGES_PER_TICK_MAX;
+    }
+
     /// Whether an answer may go out now, which then counts as sent.
     pub(super) fn takes_answer(&mut self, now: Instant) -> bool {
         let is_free = self.answered.is_none_or(|last| now.saturating_duration_since(last) >= ANSWERS_GAP);
@@ -104,11 +114,15 @@ impl Link {
         }
     }
 
-    /// The next message.
+    /// The next message. When enough was read, nobody is woken before the next tick.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if self.room == 0 {
+            return Poll::Pending;
+        }
         let mut buffer = ReadBuf::new(&mut self.buffer);
         ready!(self.socket.poll_recv_from(cx, &mut buffer))?;
         let length = buffer.filled().len();
+        self.room -= 1;
         Poll::Ready(Ok(self.buffer.get(..length).unwrap_or_default()))
     }
 }

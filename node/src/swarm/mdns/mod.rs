@@ -7,11 +7,13 @@ pub mod message;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use if_addrs::get_if_addrs;
+use futures_util::FutureExt as _;
+use if_addrs::{Interface, get_if_addrs};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::swarm::{
@@ -20,6 +22,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 use rand::distr::{Alphanumeric, SampleString as _};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use found::{Found, TTL_MAX};
@@ -33,7 +36,9 @@ const TICKS_PER_READING: u32 = 4;
 /// Links that are used, those of each family counted for themselves.
 const LINKS_MAX: usize = 64;
 /// Messages that are read of one link at a time: then others have their turn.
-const MESSAGES_MAX: usize = 64;
+const MESSAGES_MAX: usize = 8;
+/// Longest time between two questions: an answer may be lost, twice, before a neighbour is believed to have gone.
+const QUESTION_INTERVAL_MAX: Duration = Duration::from_secs(TTL_MAX.as_secs() / 3);
 /// Letters of the name under which we are there: it says nothing of us, as the specification wants it.
 const NAME_CHARS: usize = 32;
 
@@ -55,6 +60,8 @@ pub(super) struct Mdns {
     links: BTreeMap<LinkId, Link>,
     ticks: Interval,
     tick: u32,
+    /// The machine's interfaces, which are being read.
+    reading: Option<JoinHandle<io::Result<Vec<Interface>>>>,
     found: Found,
     events: VecDeque<Event>,
 }
@@ -67,22 +74,24 @@ impl Mdns {
         Self {
             us,
             name: Alphanumeric.sample_string(&mut rand::rng(), NAME_CHARS),
-            question_interval,
+            question_interval: question_interval.min(QUESTION_INTERVAL_MAX),
             listening: ListenAddresses::default(),
             links: BTreeMap::new(),
             ticks,
             tick: 0,
+            reading: None,
             found: Found::default(),
             events: VecDeque::new(),
         }
     }
 
     fn on_tick(&mut self, now: Instant) {
-        if self.tick.is_multiple_of(TICKS_PER_READING) {
-            self.read_interfaces(now);
+        if self.tick.is_multiple_of(TICKS_PER_READING) && self.reading.is_none() {
+            self.reading = Some(spawn_blocking(get_if_addrs));
         }
         self.tick = self.tick.wrapping_add(1);
         for link in self.links.values_mut() {
+            link.refill();
             if link.takes_question(now, self.question_interval) {
                 link.send(&message::question());
             }
@@ -92,11 +101,7 @@ impl Mdns {
     }
 
     /// Opens links that came, closes those that went, and notes which addresses they have.
-    fn read_interfaces(&mut self, now: Instant) {
-        let interfaces = match get_if_addrs() {
-            Ok(interfaces) => interfaces,
-            Err(error) => return tracing::debug!("the interfaces of this machine: {error}"),
-        };
+    fn on_interfaces(&mut self, interfaces: &[Interface], now: Instant) {
         let mut addresses: BTreeMap<LinkId, Vec<IpAddr>> = BTreeMap::new();
         for interface in interfaces.iter().filter(|interface| !interface.is_loopback()) {
             let Some(index) = interface.index else { continue };
@@ -113,7 +118,7 @@ impl Mdns {
         }
     }
 
-    fn use_link(&mut self, id: LinkId, addresses: Vec<IpAddr>, now: Instant) -> std::io::Result<()> {
+    fn use_link(&mut self, id: LinkId, addresses: Vec<IpAddr>, now: Instant) -> io::Result<()> {
         if !self.links.contains_key(&id) && self.links.len() < LINKS_MAX {
             self.links.insert(id, Link::open(id, now)?);
         }
@@ -126,9 +131,9 @@ impl Mdns {
     /// Somebody says where peers are.
     fn on_peers(&mut self, peers: Vec<(PeerId, Multiaddr, Duration)>, now: Instant) {
         let us = self.us;
-        let usable = peers.into_iter().filter(|(peer, address, _)| {
-            *peer != us && ip_of(address).is_some_and(|ip| is_dialled(&ip))
-        });
+        let usable = peers
+            .into_iter()
+            .filter(|(peer, address, _)| *peer != us && ip_of(address).is_some_and(|ip| is_dialled(&ip)));
         let changes = self.found.hear(usable, now);
         self.tell(changes.new, changes.gone);
     }
@@ -213,6 +218,15 @@ impl NetworkBehaviour for Mdns {
         while self.ticks.poll_tick(cx).is_ready() {
             self.on_tick(now);
         }
+        if let Some(reading) = &mut self.reading
+            && let Poll::Ready(read) = reading.poll_unpin(cx)
+        {
+            self.reading = None;
+            match read.map_err(io::Error::other).flatten() {
+                Ok(interfaces) => self.on_interfaces(&interfaces, now),
+                Err(error) => tracing::debug!("the interfaces of this machine: {error}"),
+            }
+        }
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
         let mut is_more = false;
         for id in ids {
@@ -240,7 +254,8 @@ mod tests {
         mdns.on_peers(vec![(peer, good.clone(), TTL_MAX), (us, good.clone(), TTL_MAX)], now);
         let Some(Event::Found(found)) = mdns.events.pop_front() else { panic!("nobody was told") };
         assert_eq!(found, [(peer, good)]);
-        for text in ["/ip6/fe80::1/tcp/1", "/ip6/::1/tcp/1", "/ip4/127.0.0.1/tcp/1", "/dns6/a.example/tcp/1"] {
+        for text in ["/ip6/fe80::1/tcp/1", "/ip6/::1/tcp/1", "/ip4/127.0.0.1/tcp/1", "/dns6/a.example/tcp/1"]
+        {
             mdns.on_peers(vec![(peer, text.parse().unwrap(), TTL_MAX)], now);
             assert!(mdns.events.is_empty(), "{text}");
         }
