@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn nobody_is_dialled_for_more_often_than_the_limits_say() {
-        let limits = AutonatThrottle { global: 5, per_peer: 2, interval: Duration::from_secs(60) };
+        let limits = AutonatThrottle { global: 5, per_peer: 2, interval: Duration::from_secs(60), v2: true };
         let (mut throttle, start) = (Throttle::new(limits), Instant::now());
         let greedy = PeerId::random();
         let asked: Vec<bool> = (0..4).map(|_| throttle.allow(greedy, start)).collect();

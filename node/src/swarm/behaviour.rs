@@ -95,7 +95,11 @@ impl Behaviour {
             ping: Ping::new(settings.ping),
             autonat_v1: autonat_v1(us, settings),
             autonat_v2: autonat::v2::client::Behaviour::default(),
-            autonat_server: settings.autonat_service.map(ThrottledServer::new).into(),
+            autonat_server: settings
+                .autonat_service
+                .filter(|limits| limits.v2)
+                .map(ThrottledServer::new)
+                .into(),
             dcutr: settings.hole_punching.then(|| dcutr::Behaviour::new(us)).into(),
             relay_client: relay_client.into(),
             relay_service: settings.relay_service.map(|limits| relay_service(us, limits)).into(),

@@ -38,7 +38,9 @@ pub enum PeeringError {
     #[error(transparent)]
     Gone(#[from] Gone),
     /// There are as many as may be.
-    #[error("{PEERS_MAX} peers are kept connected, and no more can be; `holdfast swarm peering rm <id>` makes room")]
+    #[error(
+        "{PEERS_MAX} peers are kept connected, and no more can be; `holdfast swarm peering rm <id>` makes room"
+    )]
     Full,
 }
 

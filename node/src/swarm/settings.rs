@@ -104,6 +104,8 @@ pub struct AutonatThrottle {
     pub per_peer: usize,
     /// `Interval`. Default 1 min.
     pub interval: Duration,
+    /// Whether requests of the second version are served, too: not with `ServiceMode` `legacy-v1`.
+    pub v2: bool,
 }
 
 /// Everything that the swarm needs to know.
@@ -460,18 +462,20 @@ fn ping(config: &Config) -> Result<PingTimes, ValueError> {
 }
 
 fn autonat_service(config: &Config) -> Result<Option<AutonatThrottle>, ValueError> {
-    match config.text("AutoNAT.ServiceMode")?.as_deref() {
-        None | Some("" | "enabled" | "legacy-v1" | "v1-only") => {}
+    let v2 = match config.text("AutoNAT.ServiceMode")?.as_deref() {
+        None | Some("" | "enabled") => true,
+        Some("legacy-v1") => false,
         Some("disabled") => return Ok(None),
         Some(other) => {
-            let reason = format!("it must be \"enabled\" or \"disabled\", not \"{other}\"");
+            let reason = format!("it must be \"enabled\", \"disabled\" or \"legacy-v1\", not \"{other}\"");
             return Err(ValueError { key: "AutoNAT.ServiceMode".to_owned(), reason });
         }
-    }
+    };
     Ok(Some(AutonatThrottle {
         global: count(config, "AutoNAT.Throttle.GlobalLimit", 30)?,
         per_peer: count(config, "AutoNAT.Throttle.PeerLimit", 3)?,
         interval: time(config, "AutoNAT.Throttle.Interval")?.unwrap_or(Duration::from_secs(60)),
+        v2,
     }))
 }
 
@@ -545,6 +549,16 @@ mod tests {
         assert_eq!((settings.ping.interval, settings.ping.timeout), (seconds(5), seconds(5)));
         assert_eq!((settings.mdns, settings.bootstrap.len()), (Some(seconds(10)), 0));
         assert_eq!((settings.dns, settings.relay_client), (DnsSettings::NOBODY, false));
+    }
+
+    #[test]
+    fn the_old_autonat_can_be_served_alone() {
+        for (mode, v2) in
+            [("", Some(true)), ("enabled", Some(true)), ("legacy-v1", Some(false)), ("disabled", None)]
+        {
+            let config = Config::parse(&format!(r#"{{"AutoNAT":{{"ServiceMode":"{mode}"}}}}"#)).unwrap();
+            assert_eq!(autonat_service(&config).unwrap().map(|limits| limits.v2), v2, "{mode:?}");
+        }
     }
 
     #[test]

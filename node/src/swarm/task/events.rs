@@ -17,8 +17,8 @@ use crate::swarm::addresses::{Scope, split_peer};
 use crate::swarm::behaviour::BehaviourEvent;
 use crate::swarm::book::PeerDescription;
 use crate::swarm::handle::{ConnectError, Direction, PingError, Reachability};
-use crate::swarm::ping::PingEvent;
 use crate::swarm::mdns;
+use crate::swarm::ping::PingEvent;
 use crate::swarm::redial::Reason;
 use crate::swarm::tables::NEIGHBOUR_VALUE;
 

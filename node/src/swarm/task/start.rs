@@ -171,7 +171,9 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
     task.serve_if_reachable();
     for (peer, addresses) in settings.peered {
         if !task.peer_with(peer, addresses) {
-            tracing::warn!("{peer} of Peering.Peers is passed over: {PEERS_MAX} peers are kept connected already");
+            tracing::warn!(
+                "{peer} of Peering.Peers is passed over: {PEERS_MAX} peers are kept connected already"
+            );
         }
     }
     spawn(task, us);
