@@ -163,6 +163,24 @@ fn the_peer_id_cannot_be_set_to_another_and_auto_is_not_expanded_into_the_file()
 }
 
 #[test]
+fn auto_stands_for_the_public_network_and_for_nobody_in_another() {
+    let dir = temporary("auto");
+    let node = Node::init(&dir.path().join("repo"));
+    let own = "/ip4/10.1.2.3/tcp/4001/p2p/12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5";
+    node.run(["config", "--json", "Bootstrap", &format!(r#"["auto", "{own}"]"#)]).ok();
+    node.run(["config", "--json", "AutoConf.Enabled", "true"]).ok();
+    let expanded = || node.run(["bootstrap", "list", "--expand-auto"]).ok().out();
+    assert!(expanded().lines().count() > 4, "{}", expanded());
+    assert_eq!(node.run(["bootstrap", "list"]).ok().out(), format!("{own}\nauto\n"));
+    node.run(["config", "--json", "AutoConf.Enabled", "false"]).ok();
+    assert_eq!(expanded(), format!("{own}\n"));
+    node.run(["config", "--json", "AutoConf.Enabled", "true"]).ok();
+    let key = format!("/key/swarm/psk/1.0.0/\n/base16/\n{}\n", "07".repeat(32));
+    fs::write(node.repo().join("swarm.key"), key).unwrap();
+    assert_eq!(expanded(), format!("{own}\n"));
+}
+
+#[test]
 fn a_repo_that_is_not_to_be_empty_holds_its_help_files() {
     let dir = temporary("documents");
     let node = Node::at(&dir.path().join("repo"));

@@ -1,11 +1,12 @@
 //! `bootstrap`.
 
+use holdfast_blockstore::repo::RepoPaths;
 use serde_json::{Value, json};
 
 use super::Context;
 use super::config::{change, line, load};
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
-use crate::config::expand_auto;
+use crate::config::{AUTO, expand_auto};
 
 pub(super) fn command() -> Command {
     let list = || {
@@ -66,8 +67,17 @@ fn add() -> Command {
 }
 
 async fn run_list(context: Context, request: Request) -> Result<Response, CommandError> {
-    let peers = load(&context).await?.bootstrap().map_err(CommandError::from_error)?;
-    Ok(peers_value(&if request.bool("expand-auto") { expand_auto(&peers) } else { peers }))
+    let config = load(&context).await?;
+    let mut peers = config.bootstrap().map_err(CommandError::from_error)?;
+    if request.bool("expand-auto") {
+        // It stands for the public network: for nobody where there is another.
+        let is_private = RepoPaths::new(context.repo_dir()).swarm_key().exists();
+        if is_private || config.flag("AutoConf.Enabled").map_err(CommandError::from_error)? == Some(false) {
+            peers.retain(|peer| peer != AUTO);
+        }
+        peers = expand_auto(&peers);
+    }
+    Ok(peers_value(&peers))
 }
 
 async fn run_rm(context: Context, request: Request) -> Result<Response, CommandError> {
