@@ -20,6 +20,7 @@ mod act;
 
 use std::error::Error;
 use std::io::{BufRead as _, Write as _};
+use std::time::Duration;
 
 use rust_ipfs::builder::DefaultIpfsBuilder;
 use rust_ipfs::{Ipfs, Multiaddr, ping};
@@ -58,7 +59,13 @@ async fn start(settings: &Value) -> Result<Ipfs, Failure> {
     let listen = listen.iter().map(|text| text.parse()).collect::<Result<Vec<Multiaddr>, _>>()?;
     let mut builder = DefaultIpfsBuilder::new()
         .enable_tcp()
-        .enable_quic()
+        .enable_quic_with_config(|mut config| {
+            // It ends a connection on which nothing came for 300 ms, and never asks again for what was on its way: on a busy
+            // machine a process may be still for longer. These are the values of its libp2p.
+            config.max_idle_timeout = 10_000;
+            config.keep_alive_interval = Duration::from_secs(5);
+            config
+        })
         .with_identify(Default::default())
         .with_ping(ping::Config::default())
         .with_bitswap()
