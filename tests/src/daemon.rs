@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::run::{Answer, Node};
+use crate::wait::wait_until;
 
 /// How long a daemon may take to say that it is ready, or to end, before it counts as hanging.
 pub const DAEMON_TIME_MAX: Duration = Duration::from_secs(60);
@@ -110,6 +111,19 @@ impl Daemon {
     /// What it has complained of so far.
     pub fn stderr(&self) -> String {
         self.err.text()
+    }
+
+    /// Waits until it has complained in these words, and returns all that it has complained of. What it says on standard output
+    /// may be read before.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn wait_for_complaint(&self, words: &str) -> String {
+        wait_until("a complaint", || {
+            let said = self.err.text();
+            if said.contains(words) { Ok(said) } else { Err(said) }
+        })
     }
 
     /// Its process number.

@@ -34,11 +34,16 @@ fn a_file_added_on_one_is_read_on_the_other_over_each_transport() {
 
         // Both say what went over.
         let stat = |peer: &Peer| peer.daemon().post("/api/v0/bitswap/stat").json();
-        let (sent, received) = (stat(&from), stat(&to));
-        assert_eq!(sent["BlocksSent"], received["BlocksReceived"], "{sent} {received}");
+        let number = |stat: &Value, key: &str| stat[key].as_u64().unwrap();
+        let (sent, received) = wait_until("both counted the same", || {
+            let (sent, received) = (stat(&from), stat(&to));
+            let came = number(&received, "BlocksReceived");
+            if number(&sent, "BlocksSent") == came { Ok((sent, received)) } else { Err((sent, received)) }
+        });
         assert_eq!(received["Peers"], json!([from.id()]));
         assert_eq!(received["Wantlist"], json!([]));
-        assert_eq!(received["DupBlksReceived"], 0, "{received}");
+        // Who hears nothing for half a second, which takes a busy machine, asks again.
+        assert!(number(&received, "DupBlksReceived") <= 2, "{received}");
         let text = to.run(["bitswap", "stat", "-v"]).ok().out();
         assert!(text.contains("\twantlist [0 keys]\n\tpartners [1]\n\t\t"), "{text}");
         let ledger = from.daemon().post(&format!("/api/v0/bitswap/ledger?arg={}", to.id())).json();

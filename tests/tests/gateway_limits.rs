@@ -91,11 +91,8 @@ fn the_addresses_of_the_gateway_are_as_the_config_lists_them() {
     node.run(["config", "--json", "Addresses.Gateway", &list]).ok();
     let daemon = Daemon::alone(&node, &[]);
     assert_eq!(daemon.gateway_multiaddrs().len(), 3, "{:?}", daemon.lines());
-    assert!(
-        daemon.stderr().contains("Addresses.Gateway") && daemon.stderr().contains("passed over"),
-        "{}",
-        daemon.stderr()
-    );
+    let words = daemon.wait_for_complaint("passed over");
+    assert!(words.contains("Addresses.Gateway"), "{words}");
     let port = daemon.gateway().port();
     // Programs open what is in the file.
     let file = node.repo().join("gateway");

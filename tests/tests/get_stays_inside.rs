@@ -321,15 +321,15 @@ fn what_a_killed_get_left_goes_with_the_next_one() {
         place.clean();
         let mut args = vec!["get", "-o", out.to_str().unwrap(), &root];
         args.extend(more);
-        // Twice: the second one finds what the first one left.
-        for _ in 0..2 {
+        // Twice: the second one finds what the first one left, and may be killed when it has just removed it.
+        for turn in 0..2 {
             let mut child = place.node.command(&args).spawn().unwrap();
             while child.try_wait().unwrap().is_none() && left() < 1 {
                 std::thread::sleep(Duration::from_millis(1));
             }
             child.kill().unwrap();
             child.wait().unwrap();
-            assert_eq!(left(), 1, "{more:?}");
+            assert!(left() == 1 || turn == 1 && left() == 0, "{more:?}: {}", left());
             killed += u32::from(!out.exists() && !out.with_extension("tar").exists());
         }
         place.node.run(&args).ok();

@@ -86,8 +86,11 @@ fn two_helias_find_content_and_each_other_through_our_lan_dht() {
     let file = NoiseFile::lay(dir.path(), 3, 2_000_000);
     let cid = left.add(&file.path);
     helia_provides(&left, &cid);
-    let found = between.run(["routing", "findprovs", &cid]).ok().out();
-    assert!(found.contains(left.id()), "{found}");
+    // It is told, and answers nothing.
+    wait_until("a provider record", || {
+        let found = between.run(["routing", "findprovs", &cid]).ok().out();
+        if found.contains(left.id()) { Ok(()) } else { Err(found) }
+    });
     assert_eq!(right.read(ANSWER_TIME_MAX, &cid), file.sha256);
     let answer = right.try_ask("find_peer", json!({"id": left.id()}));
     assert!(lists(&answer, &a.address().to_string()), "{answer:?}");

@@ -147,7 +147,7 @@ fn a_fetch_goes_on_after_every_cut_of_its_link() {
     to.wait_for_peer(from.id());
     // Slow enough that no cut comes after its end.
     net.limit(there, 24);
-    let file = NoiseFile::lay(dir.path(), 1, 64 << 20);
+    let file = NoiseFile::lay(dir.path(), 1, 128 << 20);
     let cid = from.add(&[], &file.path);
     let got = file.path.with_extension("got");
     let fetch = to.node().command(["get", "-o", got.to_str().unwrap(), &cid]).spawn().unwrap();

@@ -314,8 +314,9 @@ fn a_hostile_service_costs_an_error_and_nothing_more() {
 fn nobody_waits_longer_than_they_said() {
     let (_dir, node, service) = with_service("pinning-silent");
     service.answer_next([Canned::Silent]);
-    let answer = node.run(["pin", "remote", "ls", "--service=nest", "--timeout=300ms"]).failed();
+    let answer = node.run(["pin", "remote", "ls", "--service=nest", "--timeout=2s"]).failed();
     assert!(answer.error_line().contains("context deadline exceeded"), "{answer:?}");
+    service.behave();
     // A service that takes the request and never gets to it.
     let queued = json!({"requestid": "7", "status": "queued", "pin": {"cid": INLINE}}).to_string();
     service.answer_next(vec![Canned::ok(queued); 50]);

@@ -20,14 +20,12 @@ use rustix::process::Signal;
 const CLIENTS: u64 = 10;
 
 /// Adds one file after the other until the connection breaks; what was acknowledged comes back, by its seed.
-fn upload(daemon: &Daemon, seeds: &AtomicU64) -> Vec<(u64, String)> {
-    let host = daemon.api().to_string();
-    let mut wire = Wire::tcp(daemon.api());
+fn upload(mut wire: Wire, host: &str, seeds: &AtomicU64) -> Vec<(u64, String)> {
     let mut acknowledged = Vec::new();
     loop {
         let seed = seeds.fetch_add(1, Ordering::Relaxed);
         let parts = Multipart::new().file("f", &content(seed));
-        if wire.try_send(&Ask::command("add").parts(&parts).bytes(&host)).is_err() {
+        if wire.try_send(&Ask::command("add").parts(&parts).bytes(host)).is_err() {
             return acknowledged;
         }
         match wire.reply_if_whole_head() {
@@ -64,8 +62,13 @@ fn what_was_acknowledged_to_ten_clients_survives_the_kill_of_the_daemon() {
             }
         }
         let after = Duration::from_millis(100 + random.below(900));
+        // They are connected before the time runs.
+        let wires: Vec<Wire> = (0..CLIENTS).map(|_| Wire::tcp(daemon.api())).collect();
+        let (host, seeds) = (daemon.api().to_string(), &seeds);
         let acknowledged: Vec<(u64, String)> = std::thread::scope(|scope| {
-            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| upload(&daemon, &seeds))).collect();
+            let host = host.as_str();
+            let clients = wires.into_iter().map(|wire| scope.spawn(move || upload(wire, host, seeds)));
+            let clients: Vec<_> = clients.collect();
             std::thread::sleep(after);
             daemon.signal(Signal::KILL);
             clients.into_iter().flat_map(|client| client.join().unwrap()).collect()

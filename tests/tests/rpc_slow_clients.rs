@@ -99,8 +99,11 @@ fn a_hundred_slow_uploads_and_a_hundred_slow_listings_hold_up_nobody() {
         over.store(true, Ordering::Relaxed);
         signs.join().unwrap()
     });
+    // All go on at once: none is silent while others are waited for.
     for wire in &mut uploads {
         wire.send(&rest[sent..]);
+    }
+    for wire in &mut uploads {
         assert_eq!(wire.reply().expect("a slow upload ends as others do").ok().value()["Name"], "slow");
     }
     drop(listings);

@@ -246,8 +246,11 @@ fn fifty_uploads_that_have_not_ended_do_not_stop_another() {
     nudge(&mut slow);
     Ask::command("files/ls").send(to).ok();
     drop(readers);
+    // All go on at once: none is silent while others are waited for.
     for wire in &mut slow {
         wire.send(rest);
+    }
+    for wire in &mut slow {
         assert_eq!(wire.reply().expect("a slow upload ends as others do").ok().value()["Name"], "slow");
     }
     daemon.stop();

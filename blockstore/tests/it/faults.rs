@@ -267,7 +267,14 @@ fn order(store: &Store) {
     // Rows that a background round indexed are in an unsynced log. A commit that only found their block syncs it.
     let other = leaf(2, 9000);
     let background = store.writer();
+    std::fs::remove_file(&log).unwrap();
     background.put([other.clone()]).unwrap();
+    let begin = std::time::Instant::now();
+    while !std::fs::read_to_string(&log).unwrap_or_default().contains(".seg") {
+        assert!(begin.elapsed().as_secs() < 60, "no background round");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // The rows follow, and are not synced.
     std::thread::sleep(std::time::Duration::from_millis(300));
     std::fs::remove_file(&log).unwrap();
     let find_and_commit = || {

@@ -186,9 +186,9 @@ fn an_automatic_collection_spares_what_was_put_again() {
     let (again, other) = (tree(1, 3, 900), tree(2, 3, 900));
     put(&store, &again);
     put(&store, &other);
-    let automatic = GcOptions { grace: Duration::from_millis(300), ..GcOptions::default() };
+    let automatic = GcOptions { grace: Duration::from_secs(2), ..GcOptions::default() };
     collect_with(&store, &automatic, |_| {});
-    std::thread::sleep(Duration::from_millis(350));
+    std::thread::sleep(Duration::from_millis(2100));
     put(&store, &again);
     let report = collect_with(&store, &automatic, |_| {});
     assert!(is_whole(&store, &again) && is_gone(&store, &other));
@@ -202,12 +202,12 @@ fn an_automatic_collection_spares_what_was_put_again() {
 #[test]
 fn age_is_remembered_over_restarts() {
     let repo = tempfile::tempdir().unwrap();
-    let automatic = GcOptions { grace: Duration::from_millis(200), ..GcOptions::default() };
+    let automatic = GcOptions { grace: Duration::from_secs(1), ..GcOptions::default() };
     let store = open(repo.path());
     put(&store, &tree(1, 4, 900));
     assert_eq!(collect_with(&store, &automatic, |_| {}).removed_blocks, 0);
     drop(store);
-    std::thread::sleep(Duration::from_millis(250));
+    std::thread::sleep(Duration::from_millis(1100));
     let store = open(repo.path());
     assert_eq!(collect_with(&store, &automatic, |_| {}).removed_blocks, 5);
 }

@@ -287,7 +287,7 @@ async fn a_cut_body_is_an_error_and_a_stalled_one_is_too() {
 
 #[tokio::test]
 async fn a_reader_that_shows_that_it_is_there_is_waited_for_and_a_silent_one_is_not() {
-    let bed = bed(Limits { stall_timeout: Duration::from_millis(500), ..Limits::default() }).await;
+    let bed = bed(Limits { stall_timeout: Duration::from_secs(2), ..Limits::default() }).await;
     let ask = b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let (mut reader, mut writer) = bed.connect().await.into_split();
     writer.write_all(ask).await.unwrap();

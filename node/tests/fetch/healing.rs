@@ -48,7 +48,7 @@ async fn damages(test: &TestNode, params: VerifyParams) -> Vec<(Cid, Damage)> {
 }
 
 fn healing() -> VerifyParams {
-    VerifyParams { drop_damaged: true, heal: Some(Duration::from_millis(50)), ..VerifyParams::default() }
+    VerifyParams { drop_damaged: true, heal: Some(Duration::from_secs(2)), ..VerifyParams::default() }
 }
 
 #[tokio::test]

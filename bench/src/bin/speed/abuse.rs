@@ -32,7 +32,8 @@ const COMPANIES: [(&str, &[Part]); 7] = [
 pub(crate) fn company(bed: &Bed) -> Res<()> {
     let file = bed.file(MEBIBYTES)?;
     let all = ("all of them", &Part::ALL[..]);
-    let scenes: Vec<Scene<'_>> = COMPANIES.into_iter().chain([all]).map(|(_, parts)| Scene::new(bed, &file, parts)).collect();
+    let scenes: Vec<Scene<'_>> =
+        COMPANIES.into_iter().chain([all]).map(|(_, parts)| Scene::new(bed, &file, parts)).collect();
     let names = COMPANIES.into_iter().chain([all]).map(|(name, _)| name);
     let mut contestants: Vec<_> = names
         .zip(&scenes)
@@ -70,7 +71,8 @@ impl<'a> Scene<'a> {
         let to = Party::start_fresh(Program::Ours, dir, "beside", "tcp")?;
         to.connect(&from.address("tcp"));
         let Party::Ours(peer) = &from else { return Err("ours is not ours".into()) };
-        let attack = (!self.parts.is_empty()).then(|| Attack::begin(Target::of(peer, &cid, &["tcp"]), self.parts));
+        let attack =
+            (!self.parts.is_empty()).then(|| Attack::begin(Target::of(peer, &cid, &["tcp"]), self.parts));
         if attack.is_some() {
             std::thread::sleep(LEAD);
         }
@@ -79,7 +81,8 @@ impl<'a> Scene<'a> {
     }
 
     fn run(&self) -> Outcome {
-        let Running { to, cid, attack, from } = self.running.borrow_mut().take().ok_or("nothing was prepared")?;
+        let Running { to, cid, attack, from } =
+            self.running.borrow_mut().take().ok_or("nothing was prepared")?;
         let seconds = to.fetch(&cid);
         drop(to);
         // It ends where the node is gone.
