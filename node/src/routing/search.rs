@@ -69,7 +69,7 @@ async fn search(routing: Routing, book: Book, cid: Cid, exchange: Handle, provid
 /// A peer with the addresses that the DHTs know, which are noted in the book; else with those that the book has.
 async fn look_for(routing: &Routing, book: &Book, peer: PeerId) -> Option<PeerInfo> {
     if let Ok(Ok(found)) = timeout(PEER_SEARCH_TIME_MAX, routing.find_peer(peer, None)).await {
-        book.add(peer, found.addresses.iter().cloned());
+        book.hear(peer, found.addresses.iter().cloned());
         return Some(found);
     }
     let addresses = book.addresses(&peer);

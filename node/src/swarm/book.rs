@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 const PEERS_MAX: usize = 4096;
 /// Addresses of a peer that are kept.
 const ADDRESSES_MAX: usize = 32;
+/// Of those, beyond them, that others told.
+const HEARSAY_MAX: usize = 8;
 /// Bytes of one address: a circuit with names is far below.
 const ADDRESS_BYTES_MAX: usize = 512;
 /// Protocols of a peer that are kept.
@@ -58,7 +60,10 @@ pub(super) fn clean(text: &str) -> String {
 
 #[derive(Debug, Default)]
 struct Known {
+    /// From itself, from who uses this node, or proven by a connection.
     addresses: Vec<Multiaddr>,
+    /// What others said of it, the newest first: it takes no place of the others.
+    hearsay: Vec<Multiaddr>,
     description: Option<PeerDescription>,
     connected: bool,
     /// Whether the last attempt to dial it came to nothing, at all addresses that were known.
@@ -135,6 +140,25 @@ impl Pages {
     }
 }
 
+impl Known {
+    fn has_address(&self) -> bool {
+        !(self.addresses.is_empty() && self.hearsay.is_empty())
+    }
+
+    /// All that are known, in the order in which they are worth a try: in turn what is proven and what is new.
+    fn all_addresses(&self) -> Vec<Multiaddr> {
+        let (mut proven, mut hearsay) = (self.addresses.iter(), self.hearsay.iter());
+        let mut all = Vec::with_capacity(self.addresses.len() + self.hearsay.len());
+        loop {
+            let (one, other) = (proven.next(), hearsay.next());
+            if one.is_none() && other.is_none() {
+                return all;
+            }
+            all.extend(one.into_iter().chain(other).cloned());
+        }
+    }
+}
+
 impl Book {
     fn pages(&self) -> MutexGuard<'_, Pages> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -150,12 +174,29 @@ impl Book {
                 continue;
             }
             known.addresses.retain(|other| *other != address);
+            known.hearsay.retain(|other| *other != address);
             known.addresses.insert(0, address);
         }
         known.addresses.truncate(ADDRESSES_MAX);
     }
 
-    /// Notes what a peer says of itself, its addresses included: these replace what was known.
+    /// Notes where a peer is as others say, who may be wrong or lie: of that at most 8 addresses are kept, the newest.
+    pub fn hear(&self, peer: PeerId, addresses: impl IntoIterator<Item = Multiaddr>) {
+        let mut pages = self.pages();
+        let known = pages.page(peer);
+        for address in addresses.into_iter().take(HEARSAY_MAX) {
+            let (address, _) = super::addresses::split_peer(&address);
+            let is_known = known.addresses.contains(&address);
+            if is_known || address.is_empty() || address.len() > ADDRESS_BYTES_MAX {
+                continue;
+            }
+            known.hearsay.retain(|other| *other != address);
+            known.hearsay.insert(0, address);
+        }
+        known.hearsay.truncate(HEARSAY_MAX);
+    }
+
+    /// Notes what a peer says of itself, its addresses included.
     pub(super) fn describe(&self, peer: PeerId, addresses: Vec<Multiaddr>, description: PeerDescription) {
         let mut pages = self.pages();
         let known = pages.page(peer);
@@ -169,6 +210,7 @@ impl Book {
         let (address, _) = super::addresses::split_peer(address);
         if let Some(known) = self.pages().peers.get_mut(peer) {
             known.addresses.retain(|other| *other != address);
+            known.hearsay.retain(|other| *other != address);
         }
     }
 
@@ -200,7 +242,7 @@ impl Book {
 
     /// The addresses of a peer, without its ID.
     pub fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
-        self.pages().peers.get(peer).map(|known| known.addresses.clone()).unwrap_or_default()
+        self.pages().peers.get(peer).map(Known::all_addresses).unwrap_or_default()
     }
 
     /// What a peer said of itself.
@@ -211,8 +253,8 @@ impl Book {
     /// Every peer with an address, by ID.
     pub fn all(&self) -> Vec<(PeerId, Vec<Multiaddr>)> {
         let pages = self.pages();
-        let known = pages.peers.iter().filter(|(_, known)| !known.addresses.is_empty());
-        let mut all: Vec<_> = known.map(|(peer, known)| (*peer, known.addresses.clone())).collect();
+        let known = pages.peers.iter().filter(|(_, known)| known.has_address());
+        let mut all: Vec<_> = known.map(|(peer, known)| (*peer, known.all_addresses())).collect();
         all.sort_by_key(|(peer, _)| peer.to_base58());
         all
     }
@@ -237,7 +279,7 @@ impl Book {
     /// Peers that were connected in this or an earlier life, those seen last first.
     pub(super) fn good(&self) -> Vec<PeerId> {
         let pages = self.pages();
-        let known = pages.peers.iter().filter(|(_, known)| known.good && !known.addresses.is_empty());
+        let known = pages.peers.iter().filter(|(_, known)| known.good && known.has_address());
         let mut found: Vec<_> = known.map(|(peer, known)| (known.connected, known.seen, *peer)).collect();
         found.sort_unstable_by_key(|(connected, seen, _)| std::cmp::Reverse((*connected, *seen)));
         found.into_iter().map(|(_, _, peer)| peer).collect()
@@ -306,6 +348,28 @@ mod tests {
         let known = book.addresses(&friend);
         assert_eq!(known.len(), ADDRESSES_MAX);
         assert_eq!(known[0], address(7), "the newest stands first");
+    }
+
+    #[test]
+    fn what_others_say_of_a_peer_takes_no_place_of_what_is_proven() {
+        let (book, peer) = (Book::default(), PeerId::random());
+        book.connected(peer, Some(&address(1)));
+        book.add(peer, [address(2)]);
+        for port in 100..1000 {
+            book.hear(peer, [address(port), address(2)]);
+        }
+        let known = book.addresses(&peer);
+        assert_eq!(known.len(), 2 + HEARSAY_MAX);
+        assert_eq!(known[..4], [address(2), address(999), address(1), address(998)], "both get their turn");
+        // It was there, and then it is proven.
+        book.connected(peer, Some(&address(998)));
+        assert_eq!(book.addresses(&peer)[..2], [address(998), address(999)]);
+        assert_eq!(book.addresses(&peer).len(), 2 + HEARSAY_MAX);
+        book.forget(&peer, &address(999));
+        assert!(!book.addresses(&peer).contains(&address(999)));
+        let stranger = PeerId::random();
+        book.hear(stranger, [address(7)]);
+        assert_eq!(book.addresses(&stranger), [address(7)]);
     }
 
     #[test]

@@ -270,7 +270,7 @@ impl Task {
         match event {
             mdns::Event::Found(found) => {
                 for (peer, address) in found {
-                    self.shared.book.add(peer, [address]);
+                    self.shared.book.hear(peer, [address]);
                     let connected = self.swarm.is_connected(&peer);
                     if self.redial.add(peer, Reason::Mdns, Vec::new(), connected, Instant::now()) {
                         self.shared.worth.set(peer, "mdns", NEIGHBOUR_VALUE);
