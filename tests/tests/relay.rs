@@ -6,14 +6,19 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::path::Path;
+use std::time::Duration;
 
 use holdfast_tests::goods::NoiseFile;
 use holdfast_tests::need::temporary;
+use holdfast_tests::run::finish;
 use holdfast_tests::swarm::Peer;
 use holdfast_tests::wait::wait_until;
 use serde_json::{Value, json};
 
 const TCP: &str = "tcp";
+
+/// A dial on loopback, and a few blocks.
+const FETCH_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A relay, a node that it stands for, and the address of that node through the relay.
 fn relayed(dir: &Path) -> (Peer, Peer, String) {
@@ -21,6 +26,7 @@ fn relayed(dir: &Path) -> (Peer, Peer, String) {
     let relay = Peer::start(dir, "relay", &config, None);
     let config = [
         ("Routing.Type", json!("none")),
+        ("Swarm.EnableHolePunching", json!(false)),
         ("Swarm.RelayClient.Enabled", json!(true)),
         ("Swarm.RelayClient.StaticRelays", json!([relay.address(TCP)])),
         ("Internal.Libp2pForceReachability", json!("private")),
@@ -37,7 +43,11 @@ fn relayed(dir: &Path) -> (Peer, Peer, String) {
 }
 
 fn far(dir: &Path) -> Peer {
-    let config = [("Routing.Type", json!("none")), ("Swarm.RelayClient.Enabled", json!(true))];
+    let config = [
+        ("Routing.Type", json!("none")),
+        ("Swarm.EnableHolePunching", json!(false)),
+        ("Swarm.RelayClient.Enabled", json!(true)),
+    ];
     Peer::start(dir, "far", &config, None)
 }
 
@@ -59,6 +69,29 @@ fn a_relay_carries_words_and_no_blocks() {
     let refused = far.run(["cat", "--timeout=2s", &cid]).failed();
     assert!(refused.err().contains(&cid), "{}", refused.err());
     assert!(addresses_of(&far, &behind).iter().all(|address| address.contains("/p2p-circuit/")));
+}
+
+#[test]
+fn a_fetch_that_begins_on_a_circuit_ends_on_the_direct_connection_that_a_peered_node_gets() {
+    let dir = temporary("relay-peered");
+    let (_relay, behind, circuit) = relayed(dir.path());
+    let far = far(dir.path());
+    far.connect(&circuit);
+    let file = NoiseFile::lay(dir.path(), 1, 3_000_000);
+    let cid = behind.add(&[], &file.path);
+    let got = file.path.with_extension("got");
+    let mut fetch = far.node().command(["get", "-o", got.to_str().unwrap(), &cid]).spawn().unwrap();
+    wait_until("the block is wanted", || {
+        let wanted = far.run(["bitswap", "wantlist"]).ok().out();
+        if wanted.contains(&cid) { Ok(()) } else { Err(wanted) }
+    });
+    assert!(fetch.try_wait().unwrap().is_none(), "a relay carries no blocks");
+    assert_eq!(addresses_of(&far, &behind), [circuit.as_str()]);
+    far.run(["swarm", "peering", "add", &circuit]).ok();
+    finish(fetch, "get".to_owned(), b"", FETCH_TIME_MAX).ok();
+    file.check(&got);
+    let addresses = addresses_of(&far, &behind);
+    assert!(addresses.iter().any(|address| !address.contains("/p2p-circuit/")), "{addresses:?}");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use libp2p::PeerId;
-use libp2p::swarm::dial_opts::DialOpts;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{NotifyHandler, ToSwarm};
+use libp2p::{Multiaddr, PeerId};
 
 use super::handler::Outgoing;
 use super::{Answer, Behaviour, GAUGES_INTERVAL};
@@ -194,11 +194,20 @@ impl Behaviour {
                     tracing::debug!(%cid, "nobody listens to searches for providers, or too slowly");
                 }
             }
-            client::Action::Dial { peer, addresses } => {
-                let opts = DialOpts::peer_id(peer).addresses(addresses).extend_addresses_through_behaviour();
-                self.out.push_back(ToSwarm::Dial { opts: opts.build() });
-            }
+            client::Action::Dial { peer, addresses } => self.dial(peer, addresses),
         }
+    }
+
+    /// Dials a peer unless somebody does. One that is connected through a relay only is dialled: Bitswap does not run over that.
+    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        if self.connections.is_connected(&peer) {
+            return;
+        }
+        let opts = DialOpts::peer_id(peer)
+            .condition(PeerCondition::NotDialing)
+            .addresses(addresses)
+            .extend_addresses_through_behaviour();
+        self.out.push_back(ToSwarm::Dial { opts: opts.build() });
     }
 
     fn act_for_server(&mut self, action: server::Action) {

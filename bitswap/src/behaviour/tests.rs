@@ -1,6 +1,7 @@
 //! Real swarms over loopback TCP with noise and yamux.
 
 mod closing;
+mod dialling;
 
 use std::collections::HashMap;
 use std::sync::Mutex;

@@ -78,13 +78,14 @@ pub(crate) async fn find_peered(swarm: SwarmHandle, routing: Routing) {
     }
 }
 
-/// The peered nodes without a connection, each with whether an address of it is known.
+/// The peered nodes without a direct connection, each with whether an address of it is known.
 async fn who_is_away(swarm: &SwarmHandle) -> Result<Vec<(PeerId, bool)>, Gone> {
     let peered = swarm.peering_list().await?;
     if peered.is_empty() {
         return Ok(Vec::new());
     }
-    let connected: HashSet<PeerId> = swarm.connections().await?.into_iter().map(|open| open.peer).collect();
+    let direct = swarm.connections().await?.into_iter().filter(|open| !open.relayed);
+    let connected: HashSet<PeerId> = direct.map(|open| open.peer).collect();
     let away = peered.into_iter().filter(|(peer, _)| !connected.contains(peer));
     Ok(away
         .map(|(peer, addresses)| (peer, !addresses.is_empty() || !swarm.book().addresses(&peer).is_empty()))

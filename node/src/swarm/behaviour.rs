@@ -13,6 +13,7 @@ use libp2p_identity::Keypair;
 
 use super::autonat_server::ThrottledServer;
 use super::book::Book;
+use super::circuits::Circuits;
 use super::filters::Filters;
 use super::gate::Gate;
 use super::identify::Identify;
@@ -78,6 +79,7 @@ pub(super) struct BehaviourParams<'p> {
     pub(super) settings: &'p SwarmSettings,
     pub(super) filters: Filters,
     pub(super) book: Book,
+    pub(super) circuits: Circuits,
     pub(super) relay_client: Option<relay::client::Behaviour>,
     pub(super) streams: streams::Behaviour,
     pub(super) protocols: Protocols,
@@ -85,12 +87,21 @@ pub(super) struct BehaviourParams<'p> {
 
 impl Behaviour {
     pub(super) fn new(params: BehaviourParams<'_>) -> Self {
-        let BehaviourParams { key, agent, settings, filters, book, relay_client, streams, protocols } =
-            params;
+        let BehaviourParams {
+            key,
+            agent,
+            settings,
+            filters,
+            book,
+            circuits,
+            relay_client,
+            streams,
+            protocols,
+        } = params;
         let us = key.public().to_peer_id();
         Self {
             limits: connection_limits::Behaviour::new(connection_limits(settings.limits)),
-            gate: Gate::new(filters, book),
+            gate: Gate::new(filters, book, circuits),
             identify: Identify::new(key, agent),
             ping: Ping::new(settings.ping),
             autonat_v1: autonat_v1(us, settings),

@@ -1,4 +1,5 @@
-//! Who may come in, and where known peers are found: the filters for inbound connections, the book for outbound ones.
+//! Who may come in, and where known peers are found: the filters for inbound connections, the book for outbound ones. It keeps
+//! the list of circuits, too.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -12,6 +13,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use super::book::Book;
+use super::circuits::Circuits;
 use super::filters::Filters;
 
 /// An inbound connection came from where none is to come from.
@@ -23,11 +25,12 @@ pub(super) struct Refused(Multiaddr);
 pub(super) struct Gate {
     filters: Filters,
     book: Book,
+    circuits: Circuits,
 }
 
 impl Gate {
-    pub(super) fn new(filters: Filters, book: Book) -> Self {
-        Self { filters, book }
+    pub(super) fn new(filters: Filters, book: Book, circuits: Circuits) -> Self {
+        Self { filters, book, circuits }
     }
 }
 
@@ -78,7 +81,17 @@ impl NetworkBehaviour for Gate {
         Ok(dummy::ConnectionHandler)
     }
 
-    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(event) if event.endpoint.is_relayed() => {
+                self.circuits.opened(event.peer_id);
+            }
+            FromSwarm::ConnectionClosed(event) if event.endpoint.is_relayed() => {
+                self.circuits.closed(&event.peer_id);
+            }
+            _ => {}
+        }
+    }
 
     fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
         match event {}

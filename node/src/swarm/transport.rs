@@ -15,6 +15,7 @@ use libp2p_identity::Keypair;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::circuits::Circuits;
 use super::filters::Filters;
 use super::meter::Meter;
 use super::named::ByName;
@@ -79,6 +80,7 @@ pub(super) struct TransportParams<'p> {
     pub(super) psk: Option<PreSharedKey>,
     pub(super) meter: Meter,
     pub(super) filters: Filters,
+    pub(super) circuits: Circuits,
     pub(super) relay: Option<relay::client::Transport>,
     /// Who resolves names in addresses that peers told.
     pub(super) resolver: Resolver,
@@ -86,7 +88,7 @@ pub(super) struct TransportParams<'p> {
 
 /// Makes all transports that were chosen.
 pub(super) fn build(params: TransportParams<'_>) -> Result<Transports, TransportBuildError> {
-    let TransportParams { key, choice, psk, meter, filters, relay, resolver } = params;
+    let TransportParams { key, choice, psk, meter, filters, circuits, relay, resolver } = params;
     if choice.security.tls.is_none() && choice.security.noise.is_none() {
         return Err(TransportBuildError::NoSecurity);
     }
@@ -118,7 +120,7 @@ pub(super) fn build(params: TransportParams<'_>) -> Result<Transports, Transport
         all = either(all, protected(tcp, psk, &security, &meter));
     }
     // The filters see what the names stand for.
-    Ok(ByName::new(Guarded { inner: all, filters }.boxed(), resolver).boxed())
+    Ok(ByName::new(Guarded { inner: all, filters, circuits }.boxed(), resolver).boxed())
 }
 
 fn either(first: Transports, second: Transports) -> Transports {
@@ -159,10 +161,11 @@ where
         .boxed()
 }
 
-/// Never dials what the filters refuse: not a packet is sent there.
+/// Never dials what the filters refuse: not a packet is sent there. Nor a peer through a relay that is connected through one.
 struct Guarded {
     inner: Transports,
     filters: Filters,
+    circuits: Circuits,
 }
 
 impl Transport for Guarded {
@@ -183,6 +186,10 @@ impl Transport for Guarded {
         if self.filters.refuse(&address) {
             let words = "Swarm.AddrFilters refuses this address";
             return Err(TransportError::Other(io::Error::new(io::ErrorKind::PermissionDenied, words)));
+        }
+        if self.circuits.has_enough(&address) {
+            let words = "there is a connection through a relay already";
+            return Err(TransportError::Other(io::Error::new(io::ErrorKind::AlreadyExists, words)));
         }
         self.inner.dial(address, opts)
     }

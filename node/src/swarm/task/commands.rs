@@ -56,7 +56,7 @@ impl Task {
         if peer == self.shared.us {
             return true;
         }
-        let connected = self.swarm.is_connected(&peer);
+        let connected = self.is_direct(&peer);
         if !self.redial.add(peer, Reason::Peered, addresses, connected, Instant::now()) {
             return false;
         }

@@ -9,7 +9,6 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, autonat, dcutr, identify, relay};
-use multiaddr::Protocol;
 
 use super::commands::in_words;
 use super::{ConnectStage, ConnectWaiter, Open, Task};
@@ -94,7 +93,11 @@ impl Task {
         self.open.insert(id, open);
         self.manager.opened(id, peer, direction == Direction::Inbound, Instant::now());
         self.shared.book.connected(peer, dialled);
-        self.redial.connected(&peer);
+        if self.is_direct(&peer) {
+            self.redial.connected(&peer);
+        } else {
+            self.redial.lost(&peer, Instant::now(), rand::random());
+        }
         let known = self.shared.book.description(&peer).is_some();
         let until = Instant::now() + IDENTIFY_TIME_MAX;
         for waiter in self.connects.iter_mut().filter(|waiter| waiter.peer == peer) {
@@ -111,11 +114,13 @@ impl Task {
         }
         self.open.remove(&id);
         self.manager.closed(id);
+        if !self.is_direct(&peer) {
+            self.redial.lost(&peer, Instant::now(), rand::random());
+        }
         if left > 0 {
             return;
         }
         self.shared.book.disconnected(&peer);
-        self.redial.lost(&peer, Instant::now(), rand::random());
         self.pings.retain(|_, (asked, _)| *asked != peer);
         let reason = "the connection ended before the peer had said who it is".to_owned();
         let gone: Vec<ConnectWaiter> = self
@@ -136,11 +141,12 @@ impl Task {
         if let DialError::WrongPeerId { address, .. } = error {
             self.shared.book.forget(&peer, address);
         }
-        if !self.swarm.is_connected(&peer) {
-            // A dial that was not begun says nothing of the peer.
-            if matches!(error, DialError::Transport(_) | DialError::WrongPeerId { .. }) {
-                self.shared.book.dialled_in_vain(peer);
-            }
+        // A dial that was not begun says nothing of the peer.
+        let was_begun = matches!(error, DialError::Transport(_) | DialError::WrongPeerId { .. });
+        if was_begun && !self.swarm.is_connected(&peer) {
+            self.shared.book.dialled_in_vain(peer);
+        }
+        if !self.is_direct(&peer) {
             self.redial.lost(&peer, Instant::now(), rand::random());
         }
     }
@@ -210,14 +216,12 @@ impl Task {
     /// Whoever came through a relay and can be reached from the internet is dialled there, as go-libp2p does it: where this node's
     /// NAT has another port for each peer, no hole could be made, and none is needed.
     fn dial_back(&mut self, id: ConnectionId, peer: PeerId, addresses: &[Multiaddr]) {
-        let is_direct = self.open.values().any(|open| open.peer == peer && !open.relayed);
+        let is_direct = self.is_direct(&peer);
         let punches = self.swarm.behaviour().dcutr.is_enabled();
         let Some(open) = self.open.get_mut(&id).filter(|open| open.relayed && !open.is_dialled_back) else {
             return;
         };
-        let reachable = |address: &&Multiaddr| {
-            Scope::of(address) == Scope::Public && !address.iter().any(|part| part == Protocol::P2pCircuit)
-        };
+        let reachable = |address: &&Multiaddr| Scope::of(address) == Scope::Public;
         let addresses: Vec<Multiaddr> =
             addresses.iter().filter(reachable).take(DIALLED_BACK_MAX).cloned().collect();
         if is_direct || !punches || open.direction == Direction::Outbound || addresses.is_empty() {
@@ -271,7 +275,7 @@ impl Task {
             mdns::Event::Found(found) => {
                 for (peer, address) in found {
                     self.shared.book.hear(peer, [address]);
-                    let connected = self.swarm.is_connected(&peer);
+                    let connected = self.is_direct(&peer);
                     if self.redial.add(peer, Reason::Mdns, Vec::new(), connected, Instant::now()) {
                         self.shared.worth.set(peer, "mdns", NEIGHBOUR_VALUE);
                     }

@@ -101,6 +101,12 @@ struct Task {
 }
 
 impl Task {
+    /// Whether there is a connection to a peer that goes through no relay. One through a relay carries no blocks, and does not
+    /// last: whoever has no other is dialled all the same.
+    fn is_direct(&self, peer: &PeerId) -> bool {
+        self.open.values().any(|open| open.peer == *peer && !open.relayed)
+    }
+
     /// Runs until it is told to stop, or until nobody holds a handle any more.
     async fn run(mut self) {
         let mut ticks = interval(TICK);

@@ -21,6 +21,7 @@ use super::upkeep::Bootstrap;
 use crate::swarm::addresses::split_peer;
 use crate::swarm::behaviour::{Behaviour, BehaviourParams, Protocols};
 use crate::swarm::book::{self, Book};
+use crate::swarm::circuits::Circuits;
 use crate::swarm::connections::{ConnectionManager, Worth};
 use crate::swarm::filters::Filters;
 use crate::swarm::handle::{COMMANDS_MAX, LocalAddresses, Shared, SwarmHandle};
@@ -87,13 +88,14 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         Some((transport, behaviour)) => (Some(transport), Some(behaviour)),
         None => (None, None),
     };
-    let resolver = Resolver::new(&settings.dns);
+    let (resolver, circuits) = (Resolver::new(&settings.dns), Circuits::default());
     let transports = transport::build(TransportParams {
         key: &key,
         choice: settings.transports,
         psk: settings.psk,
         meter: meter.clone(),
         filters: filters.clone(),
+        circuits: circuits.clone(),
         relay: relay_transport,
         resolver: resolver.clone(),
     })?;
@@ -105,6 +107,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         settings: &settings,
         filters: filters.clone(),
         book: book.clone(),
+        circuits,
         relay_client,
         streams: stream_behaviour,
         protocols,

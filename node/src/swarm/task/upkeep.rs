@@ -124,7 +124,7 @@ impl Task {
 
     /// Resolves names and dials. Whoever is to be connected comes round again when that fails.
     fn reach(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
-        if self.swarm.is_connected(&peer) {
+        if self.is_direct(&peer) {
             return self.redial.connected(&peer);
         }
         if self.resolving.len() >= RESOLVING_MAX {
@@ -142,16 +142,17 @@ impl Task {
     }
 
     pub(super) fn dial_again(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        if self.is_direct(&peer) {
+            return self.redial.connected(&peer);
+        }
         let opts = DialOpts::peer_id(peer)
             .addresses(addresses)
             .extend_addresses_through_behaviour()
-            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .condition(PeerCondition::NotDialing)
             .build();
         if let Err(error) = self.swarm.dial(opts) {
             tracing::debug!("dialling {peer}: {error}");
-            if !self.swarm.is_connected(&peer) {
-                self.redial.lost(&peer, Instant::now(), rand::random());
-            }
+            self.redial.lost(&peer, Instant::now(), rand::random());
         }
     }
 

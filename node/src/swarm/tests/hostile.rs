@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::{listening, node, plain, settings, until};
 use crate::dns::DnsSettings;
+use crate::swarm::circuits::Circuits;
 use crate::swarm::filters::Filters;
 use crate::swarm::meter::{Meter, StreamLimits};
 use crate::swarm::resolve::Resolver;
@@ -34,6 +35,7 @@ async fn bare_connection(to: &Multiaddr) -> StreamMuxerBox {
         psk: None,
         meter: Meter::new(none),
         filters: Filters::default(),
+        circuits: Circuits::default(),
         relay: None,
         resolver: Resolver::new(&DnsSettings::NOBODY),
     })

@@ -1,10 +1,11 @@
-//! Relays that a node finds for itself when nobody can dial it.
+//! Relays that a node finds for itself when nobody can dial it, and what is done about those who are met through one.
 
+use libp2p::{Multiaddr, PeerId};
 use serde_json::json;
 
-use super::{listening, node, plain, until};
+use super::{is_connected, listening, node, plain, until};
 use crate::config::Config;
-use crate::swarm::SwarmSettings;
+use crate::swarm::{ConnectionInfo, SwarmHandle, SwarmSettings};
 
 fn settings(keys: &[(&str, serde_json::Value)]) -> SwarmSettings {
     let mut config = Config::defaults();
@@ -43,4 +44,69 @@ async fn relays_that_refuse_do_not_keep_a_node_from_one_that_is_willing() {
     let caller = node(settings(&[("Swarm.RelayClient.Enabled", json!(true))])).await;
     let circuit = format!("{}{through}", listening(&willing)[0]).parse().unwrap();
     caller.connect(hidden.peer_id(), &[circuit]).await.unwrap();
+}
+
+/// A relay, a node that has a circuit at it and listens at these addresses too, and the address of that circuit. Nobody makes
+/// holes.
+async fn behind_a_relay(listen: &[&str]) -> (SwarmHandle, SwarmHandle, Multiaddr) {
+    let relay = node(settings(&[("Swarm.RelayService.Enabled", json!(true))])).await;
+    let circuit = format!("{}/p2p/{}/p2p-circuit", listening(&relay)[0], relay.peer_id());
+    let listen: Vec<&str> = listen.iter().copied().chain([circuit.as_str()]).collect();
+    let hidden = node(without_holes(&listen)).await;
+    until("it announces the circuit", || async {
+        hidden.local_addresses().announced.iter().any(|address| address.to_string().contains("p2p-circuit"))
+    })
+    .await;
+    (relay, hidden, circuit.parse().unwrap())
+}
+
+fn without_holes(listen: &[&str]) -> SwarmSettings {
+    settings(&[
+        ("Addresses.Swarm", json!(listen)),
+        ("Swarm.RelayClient.Enabled", json!(true)),
+        ("Swarm.EnableHolePunching", json!(false)),
+    ])
+}
+
+async fn connections_to(node: &SwarmHandle, peer: PeerId) -> Vec<ConnectionInfo> {
+    node.connections().await.unwrap().into_iter().filter(|open| open.peer == peer).collect()
+}
+
+async fn is_direct(node: &SwarmHandle, peer: PeerId) -> bool {
+    connections_to(node, peer).await.iter().any(|open| !open.relayed)
+}
+
+const LOOPBACK: &str = "/ip4/127.0.0.1/tcp/0";
+
+#[tokio::test]
+async fn a_peered_node_that_is_there_through_a_relay_is_dialled_directly() {
+    // It is peered after the circuit opened, or the circuit is all that is known of it.
+    for met_before in [true, false] {
+        let (_relay, hidden, circuit) = behind_a_relay(&[LOOPBACK]).await;
+        let (caller, peer) = (node(without_holes(&[LOOPBACK])).await, hidden.peer_id());
+        if met_before {
+            caller.connect(peer, std::slice::from_ref(&circuit)).await.unwrap();
+            assert!(!is_direct(&caller, peer).await, "nobody makes holes");
+        }
+        caller.peering_add(peer, vec![circuit]).await.unwrap();
+        until("there is a direct connection", || is_direct(&caller, peer)).await;
+        let relayed = connections_to(&caller, peer).await.iter().filter(|open| open.relayed).count();
+        assert!(relayed <= 1, "one circuit is enough: {relayed}");
+    }
+}
+
+#[tokio::test]
+async fn a_direct_connection_that_ends_is_dialled_again_beside_a_circuit() {
+    let (_relay, hidden, circuit) = behind_a_relay(&[LOOPBACK]).await;
+    let (caller, peer) = (node(without_holes(&[LOOPBACK])).await, hidden.peer_id());
+    caller.connect(peer, std::slice::from_ref(&circuit)).await.unwrap();
+    caller.peering_add(peer, vec![circuit]).await.unwrap();
+    until("there is a direct connection", || is_direct(&caller, peer)).await;
+    let open = connections_to(&caller, peer).await;
+    assert!(open.iter().any(|open| open.relayed), "the circuit is there for a while: {open:?}");
+    let direct = open.into_iter().find(|open| !open.relayed).unwrap();
+    caller.disconnect(peer, Some(direct.address)).await.unwrap();
+    until("it has ended", || async { !is_direct(&caller, peer).await }).await;
+    assert!(is_connected(&caller, peer).await, "the circuit is left");
+    until("there is another", || is_direct(&caller, peer)).await;
 }
