@@ -95,6 +95,25 @@ fn a_fetch_that_begins_on_a_circuit_ends_on_the_direct_connection_that_a_peered_
 }
 
 #[test]
+fn pings_and_questions_take_the_circuit_that_is_there() {
+    let dir = temporary("relay-words");
+    let (_relay, behind, circuit) = relayed(dir.path());
+    let far = far(dir.path());
+    far.connect(&circuit);
+    wait_until("the other end knows who called", || {
+        let known = behind.run(["id", "--offline", far.id()]);
+        if known.out().contains("holdfast") { Ok(()) } else { Err(known.out()) }
+    });
+    for (from, to) in [(&far, &behind), (&behind, &far)] {
+        let pings = from.run(["ping", "-n", "5", to.id()]).ok().out();
+        assert_eq!(pings.matches("Pong received").count(), 5, "{pings}");
+        assert!(from.run(["id", to.id()]).ok().out().contains(to.id()));
+    }
+    assert_eq!(addresses_of(&far, &behind), [circuit.as_str()]);
+    assert_eq!(addresses_of(&behind, &far).len(), 1);
+}
+
+#[test]
 fn a_reachability_that_does_not_exist_is_refused() {
     let dir = temporary("relay-config");
     let node =

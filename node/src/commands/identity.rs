@@ -11,7 +11,7 @@ use crate::keys::IpnsBase;
 use crate::node::Node;
 use crate::repo_init::{InitParams, begin, get_started};
 use crate::routing::reach;
-use crate::swarm::ConnectError;
+use crate::swarm::{ConnectError, Need};
 use holdfast_blockstore::repo::Repo;
 
 /// Largest config file that `init` takes.
@@ -121,7 +121,7 @@ async fn run_id(context: Context, request: Request) -> Result<Response, CommandE
             if let Some(swarm) = context.swarm() {
                 if !request.bool("offline") {
                     let routing = context.open_node().and_then(Node::routing);
-                    reach(swarm, routing, asked, &[]).await.map_err(|error| peer_error(&error))?;
+                    reach(Need::Any, swarm, routing, asked, &[]).await.map_err(|error| peer_error(&error))?;
                 }
                 return id_value(&IdInfo::of_known(swarm.book(), &asked, base));
             }

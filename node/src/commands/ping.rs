@@ -15,8 +15,8 @@ use crate::config::parse_multiaddr;
 use crate::keys::parse_peer_id;
 use crate::node::Node;
 use crate::routing::reach;
-use crate::swarm::SwarmHandle;
 use crate::swarm::addresses::split_peer;
+use crate::swarm::{Need, SwarmHandle};
 
 /// Time from one ping to the next.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -48,13 +48,13 @@ async fn run(context: Context, request: Request) -> Result<Response, CommandErro
     swarm.book().add(peer, address);
     if swarm.book().addresses(&peer).is_empty() {
         let routing = context.open_node().and_then(Node::routing);
-        // What went wrong is said below, or by the first ping.
-        let _ = reach(&swarm, routing, peer, &[]).await;
-    }
-    if swarm.book().addresses(&peer).is_empty() {
-        return Err(CommandError::new(format!(
-            "peer lookup failed: no address of {peer} is known; name one: ping /ip4/.../p2p/{peer}"
-        )));
+        // What went wrong is said below, or by the first ping. Whoever is connected needs no address.
+        let reached = reach(Need::Any, &swarm, routing, peer, &[]).await;
+        if reached.is_err() && swarm.book().addresses(&peer).is_empty() {
+            return Err(CommandError::new(format!(
+                "peer lookup failed: no address of {peer} is known; name one: ping /ip4/.../p2p/{peer}"
+            )));
+        }
     }
     let pinging =
         Pinging { swarm, peer, left: count, answered: 0, total: Duration::ZERO, next: None, done: false };

@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 pub(crate) use endpoint::EndpointError;
 
 use crate::routing::{Routing, reach};
-use crate::swarm::{AcceptError, ConnectError, Incoming, OpenError, SwarmHandle};
+use crate::swarm::{AcceptError, ConnectError, Incoming, Need, OpenError, SwarmHandle};
 
 /// Streams that are open at once; further ones are closed at once.
 const STREAMS_MAX: usize = 1024;
@@ -357,7 +357,7 @@ async fn accept(tcp: TcpListener, mounts: WeakMounts, protocol: StreamProtocol, 
         tokio::spawn(async move {
             let opening = async {
                 let Way { swarm, routing } = &mounts.way;
-                reach(swarm, routing.as_ref(), peer, &[]).await?;
+                reach(Need::Better, swarm, routing.as_ref(), peer, &[]).await?;
                 Ok::<_, DialError>(swarm.streams().open(peer, protocol.clone()).await?)
             };
             match timeout(DIAL_TIME_MAX, opening).await {

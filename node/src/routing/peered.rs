@@ -8,7 +8,7 @@ use libp2p::PeerId;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Routing, reach};
-use crate::swarm::{Gone, SwarmHandle};
+use crate::swarm::{Gone, Need, SwarmHandle};
 
 /// Time between two looks at who is away.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -68,7 +68,7 @@ pub(crate) async fn find_peered(swarm: SwarmHandle, routing: Routing) {
         let due = stream::iter(away.due(&now_away, Instant::now()));
         let (swarm, routing) = (&swarm, &routing);
         let searches = due.for_each_concurrent(AT_ONCE_MAX, |peer| async move {
-            match timeout(TIME_MAX, reach(swarm, Some(routing), peer, &[])).await {
+            match timeout(TIME_MAX, reach(Need::Direct, swarm, Some(routing), peer, &[])).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!("the peered node {peer} was looked for: {error}"),
                 Err(_) => tracing::debug!("the peered node {peer} was looked for, for a minute"),

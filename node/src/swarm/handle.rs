@@ -44,6 +44,17 @@ pub enum PeeringError {
     Full,
 }
 
+/// What a connection is for, where there is one through a relay already. Where there is none, any will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// A few words: nobody is dialled.
+    Any,
+    /// More: the peer is dialled, and where that fails the connection that is there has to do.
+    Better,
+    /// A direct connection: the peer is dialled, and it is an error when that fails.
+    Direct,
+}
+
 /// Why there is no connection. The words are those of go-libp2p where it has some.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -187,6 +198,7 @@ pub struct Usage {
 #[derive(Debug)]
 pub(super) enum Command {
     Connect {
+        need: Need,
         peer: PeerId,
         addresses: Vec<Multiaddr>,
         reply: oneshot::Sender<Result<(), ConnectError>>,
@@ -320,13 +332,25 @@ impl SwarmHandle {
 
     /// Sees to it that there is a connection to `peer`, and that it has said who it is. Names in `addresses` are
     /// resolved first; addresses that are known from elsewhere are tried too. At most 60 seconds.
+    ///
+    /// Where there is one through a relay, a direct one is tried; if that fails, it is left at that.
     pub async fn connect(&self, peer: PeerId, addresses: &[Multiaddr]) -> Result<(), ConnectError> {
+        self.connect_for(Need::Better, peer, addresses).await
+    }
+
+    /// The same, for whoever needs less than that or more.
+    pub async fn connect_for(
+        &self,
+        need: Need,
+        peer: PeerId,
+        addresses: &[Multiaddr],
+    ) -> Result<(), ConnectError> {
         if peer == self.shared.us {
             return Err(ConnectError::Ourselves);
         }
         let connecting = async {
             let addresses = self.resolved(peer, addresses).await?;
-            self.ask(|reply| Command::Connect { peer, addresses, reply }).await?
+            self.ask(|reply| Command::Connect { need, peer, addresses, reply }).await?
         };
         timeout(CONNECT_TIME_MAX, connecting).await.unwrap_or(Err(ConnectError::Timeout(peer)))
     }
@@ -341,9 +365,10 @@ impl SwarmHandle {
         self.ask(|reply| Command::Disconnect { peer, address, reply }).await?
     }
 
-    /// Sends one ping, on a stream of its own, and says how long it took. Connects first where there is no connection.
+    /// Sends one ping, on a stream of its own, and says how long it took. Connects first where there is no connection at
+    /// all: one through a relay will do.
     pub async fn ping(&self, peer: PeerId) -> Result<Duration, PingError> {
-        self.connect(peer, &[]).await?;
+        self.connect_for(Need::Any, peer, &[]).await?;
         let asking = self.ask(|reply| Command::Ping { peer, reply });
         match timeout(PING_TIME_MAX, asking).await {
             Ok(Ok(result)) => result,

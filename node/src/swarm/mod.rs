@@ -42,8 +42,8 @@ mod yamux;
 
 pub use behaviour::Protocols;
 pub use handle::{
-    ConnectError, ConnectionInfo, Direction, DisconnectError, Gone, LocalAddresses, NatInfo, PeeringError,
-    PingError, Reachability, SwarmHandle, Usage,
+    ConnectError, ConnectionInfo, Direction, DisconnectError, Gone, LocalAddresses, NatInfo, Need,
+    PeeringError, PingError, Reachability, SwarmHandle, Usage,
 };
 pub use ping::{PingFailure, PingTimes};
 pub use psk::{PskError, parse as parse_psk};

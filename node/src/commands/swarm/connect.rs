@@ -5,6 +5,7 @@ use crate::commands::registry::{Arg, Command, CommandError, Needs, Request, Resp
 use crate::commands::{Context, planned};
 use crate::node::Node;
 use crate::routing::reach;
+use crate::swarm::Need;
 
 pub(super) fn connect() -> Command {
     Command::new("connect", "Open connection to a given peer.")
@@ -28,7 +29,7 @@ async fn run_connect(context: Context, request: Request) -> Result<Response, Com
     for (peer, addresses) in peers_of_args(swarm, request.args()).await? {
         let what = format!("connect {peer}");
         let routing = context.open_node().and_then(Node::routing);
-        reach(swarm, routing, peer, &addresses)
+        reach(Need::Better, swarm, routing, peer, &addresses)
             .await
             .map_err(|error| CommandError::new(format!("{what} failure: {error}")))?;
         done.push(format!("{what} success"));

@@ -8,14 +8,14 @@ use libp2p::{Multiaddr, PeerId, TransportError};
 
 use super::{ConnectReply, ConnectStage, ConnectWaiter, Open, Task};
 use crate::swarm::addresses::split_peer;
-use crate::swarm::handle::{Command, ConnectError, ConnectionInfo, DisconnectError, Usage};
+use crate::swarm::handle::{Command, ConnectError, ConnectionInfo, DisconnectError, Need, Usage};
 use crate::swarm::redial::Reason;
 
 impl Task {
     pub(super) fn on_command(&mut self, command: Command) {
         // Whoever asked and went away leaves nobody to tell: such errors are passed over.
         match command {
-            Command::Connect { peer, addresses, reply } => self.connect(peer, addresses, reply),
+            Command::Connect { need, peer, addresses, reply } => self.connect(need, peer, addresses, reply),
             Command::Disconnect { peer, address, reply } => {
                 let _ = reply.send(self.disconnect(peer, address.as_ref()));
             }
@@ -73,9 +73,9 @@ impl Task {
         }
     }
 
-    fn connect(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, reply: ConnectReply) {
+    fn connect(&mut self, need: Need, peer: PeerId, addresses: Vec<Multiaddr>, reply: ConnectReply) {
         self.bootstrap.dismissed.remove(&peer);
-        if self.open.values().any(|open| open.peer == peer && !open.relayed) {
+        if self.is_direct(&peer) || (need == Need::Any && self.swarm.is_connected(&peer)) {
             self.shared.book.add(peer, addresses);
             return self.wait_for_identity(peer, reply);
         }
@@ -87,12 +87,18 @@ impl Task {
         let id = opts.connection_id();
         match self.swarm.dial(opts) {
             Ok(()) => {
-                self.connects.push(ConnectWaiter { reply, peer, stage: ConnectStage::Dialling(id) });
+                self.connects.push(ConnectWaiter { reply, peer, stage: ConnectStage::Dialling(id, need) });
             }
-            Err(error) => {
-                let _ = reply.send(Err(in_words(peer, &error)));
-            }
+            Err(error) => self.not_connected(need, peer, reply, &error),
         }
+    }
+
+    /// Answers whoever waited for a dial that failed: a connection through a relay may do instead.
+    pub(super) fn not_connected(&mut self, need: Need, peer: PeerId, reply: ConnectReply, error: &DialError) {
+        if need != Need::Direct && self.swarm.is_connected(&peer) {
+            return self.wait_for_identity(peer, reply);
+        }
+        let _ = reply.send(Err(in_words(peer, error)));
     }
 
     /// Answers once the peer has said who it is, or after a while without that.
@@ -170,7 +176,7 @@ impl Open {
 }
 
 /// What libp2p says, in the words of go-libp2p: one line for each address.
-pub(super) fn in_words(peer: PeerId, error: &DialError) -> ConnectError {
+fn in_words(peer: PeerId, error: &DialError) -> ConnectError {
     let failed = |reason: String| ConnectError::Failed { peer, reason };
     match error {
         DialError::LocalPeerId { .. } => ConnectError::Ourselves,

@@ -10,7 +10,6 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, autonat, dcutr, identify, relay};
 
-use super::commands::in_words;
 use super::{ConnectStage, ConnectWaiter, Open, Task};
 use crate::swarm::addresses::{Scope, split_peer};
 use crate::swarm::behaviour::BehaviourEvent;
@@ -133,9 +132,12 @@ impl Task {
     }
 
     fn on_dial_failed(&mut self, id: ConnectionId, peer: Option<PeerId>, error: &DialError) {
-        let waiting = self.connects.extract_if(.., |waiter| waiter.stage == ConnectStage::Dialling(id));
-        for waiter in waiting.collect::<Vec<_>>() {
-            let _ = waiter.reply.send(Err(in_words(waiter.peer, error)));
+        let waits =
+            |waiter: &mut ConnectWaiter| matches!(waiter.stage, ConnectStage::Dialling(on, _) if on == id);
+        for waiter in self.connects.extract_if(.., waits).collect::<Vec<_>>() {
+            if let ConnectStage::Dialling(_, need) = waiter.stage {
+                self.not_connected(need, waiter.peer, waiter.reply, error);
+            }
         }
         let Some(peer) = peer else { return };
         if let DialError::WrongPeerId { address, .. } = error {

@@ -29,7 +29,9 @@ pub use start::{StartError, SwarmParams, start};
 use super::addresses::AnnounceRules;
 use super::behaviour::Behaviour;
 use super::connections::ConnectionManager;
-use super::handle::{Command, ConnectError, Direction, LocalAddresses, PingError, Reachability, Shared};
+use super::handle::{
+    Command, ConnectError, Direction, LocalAddresses, Need, PingError, Reachability, Shared,
+};
 use super::redial::Redial;
 use super::tables::TableWorth;
 
@@ -65,7 +67,7 @@ struct ConnectWaiter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConnectStage {
     /// This attempt is under way.
-    Dialling(ConnectionId),
+    Dialling(ConnectionId, Need),
     /// There is a connection; the peer is to say who it is, until then.
     Identifying(Instant),
 }

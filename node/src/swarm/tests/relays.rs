@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{is_connected, listening, node, plain, until};
 use crate::config::Config;
-use crate::swarm::{ConnectionInfo, SwarmHandle, SwarmSettings};
+use crate::swarm::{ConnectError, ConnectionInfo, Need, SwarmHandle, SwarmSettings};
 
 fn settings(keys: &[(&str, serde_json::Value)]) -> SwarmSettings {
     let mut config = Config::defaults();
@@ -109,4 +109,29 @@ async fn a_direct_connection_that_ends_is_dialled_again_beside_a_circuit() {
     until("it has ended", || async { !is_direct(&caller, peer).await }).await;
     assert!(is_connected(&caller, peer).await, "the circuit is left");
     until("there is another", || is_direct(&caller, peer)).await;
+}
+
+#[tokio::test]
+async fn whoever_is_there_through_a_relay_is_pinged_and_asked_on_that_circuit() {
+    let (_relay, hidden, circuit) = behind_a_relay(&[]).await;
+    // Neither can be dialled: the circuit is all there is.
+    let (caller, peer) = (node(without_holes(&[])).await, hidden.peer_id());
+    caller.connect(peer, std::slice::from_ref(&circuit)).await.unwrap();
+    until("the other end knows who called", || async { hidden.description(&caller.peer_id()).is_some() })
+        .await;
+    for _ in 0..5 {
+        caller.ping(peer).await.unwrap();
+        hidden.ping(caller.peer_id()).await.unwrap();
+    }
+    for (need, is_enough) in [(Need::Any, true), (Need::Better, true), (Need::Direct, false)] {
+        let there = caller.connect_for(need, peer, std::slice::from_ref(&circuit)).await;
+        assert_eq!(there.is_ok(), is_enough, "{need:?}: {there:?}");
+        let back = hidden.connect_for(need, caller.peer_id(), &[]).await;
+        assert_eq!(back.is_ok(), is_enough, "{need:?}: {back:?}");
+        if let Err(error) = there {
+            assert!(matches!(error, ConnectError::Failed { .. }), "{error}");
+        }
+    }
+    assert_eq!(connections_to(&caller, peer).await.len(), 1);
+    assert_eq!(connections_to(&hidden, caller.peer_id()).await.len(), 1);
 }
