@@ -85,6 +85,12 @@ impl Worth {
         self.change(|all| all.get(peer).is_some_and(|reasons| !reasons.protected.is_empty()))
     }
 
+    /// How many peers are worth anything.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.change(|all| all.len())
+    }
+
     fn value(&self, peer: &PeerId) -> i64 {
         self.change(|all| {
             all.get(peer).map_or(0, |it| it.values.values().map(|value| i64::from(*value)).sum())
@@ -207,6 +213,6 @@ mod tests {
             worth.unprotect(peer, "peering");
         }
         assert_eq!(manager.trim(start + MARKS.grace).len(), 16);
-        assert!(worth.inner.lock().unwrap().is_empty());
+        assert_eq!(worth.len(), 0);
     }
 }

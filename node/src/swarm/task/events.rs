@@ -10,6 +10,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, autonat, dcutr, identify, relay};
 
+use super::upkeep::EXCHANGES;
 use super::{ConnectStage, ConnectWaiter, Open, Task};
 use crate::swarm::addresses::{Scope, split_peer};
 use crate::swarm::behaviour::BehaviourEvent;
@@ -120,6 +121,8 @@ impl Task {
             return;
         }
         self.shared.book.disconnected(&peer);
+        // No tick looks at it again.
+        self.shared.worth.unprotect(&peer, EXCHANGES);
         self.pings.retain(|_, (asked, _)| *asked != peer);
         let reason = "the connection ended before the peer had said who it is".to_owned();
         let gone: Vec<ConnectWaiter> = self

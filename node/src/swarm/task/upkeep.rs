@@ -29,6 +29,8 @@ const RESOLVING_MAX: usize = 32;
 const BOOK_PERIOD: Duration = Duration::from_secs(600);
 /// Who may read the peer book: it says whom this node talks to.
 const BOOK_MODE: u32 = 0o600;
+/// Why a peer is kept that blocks go to or come from.
+pub(super) const EXCHANGES: &str = "bitswap";
 /// How long a direct connection has to hold before circuits to the same peer are given up: what is under way on them may end.
 const CIRCUIT_GRACE: Duration = Duration::from_secs(10);
 
@@ -57,9 +59,9 @@ impl Task {
         let Some(exchange) = &self.exchange else { return };
         for peer in self.swarm.connected_peers() {
             if exchange.is_active(peer) {
-                self.shared.worth.protect(*peer, "bitswap");
+                self.shared.worth.protect(*peer, EXCHANGES);
             } else {
-                self.shared.worth.unprotect(peer, "bitswap");
+                self.shared.worth.unprotect(peer, EXCHANGES);
             }
         }
     }

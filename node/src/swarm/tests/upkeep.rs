@@ -1,7 +1,13 @@
 //! What a node does by itself: connections that are closed, kept, refused and remembered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
+use holdfast_bitswap::Host;
+use holdfast_dag::cid::Cid;
 use libp2p::{Multiaddr, PeerId};
 use libp2p_identity::Keypair;
 use serde_json::json;
@@ -10,7 +16,37 @@ use super::{is_connected, listening, node, node_of, peers, plain, settings, unti
 use crate::config::Config;
 use crate::swarm::connections::Watermarks;
 use crate::swarm::filters::IpRange;
-use crate::swarm::{SwarmHandle, SwarmSettings};
+use crate::swarm::{Protocols, SwarmHandle, SwarmParams, SwarmSettings, start};
+
+/// A store without blocks.
+struct Nothing;
+
+impl Host for Nothing {
+    fn presence(&self, cids: Vec<Cid>) -> BoxFuture<'static, Vec<Option<u64>>> {
+        ready(vec![None; cids.len()]).boxed()
+    }
+    fn read(&self, cids: Vec<Cid>) -> BoxFuture<'static, Vec<Option<Bytes>>> {
+        ready(vec![None; cids.len()]).boxed()
+    }
+    fn run_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        tokio::task::spawn_blocking(work);
+    }
+}
+
+/// A node that speaks Bitswap.
+async fn exchanging() -> (SwarmHandle, holdfast_bitswap::Handle) {
+    let key = Keypair::generate_ed25519();
+    let config = holdfast_bitswap::Config::new(key.public().to_peer_id());
+    let (behaviour, exchange) = holdfast_bitswap::Behaviour::new(config, Arc::new(Nothing));
+    let params = SwarmParams {
+        key,
+        agent: "holdfast/test".to_owned(),
+        settings: settings(&["/ip4/127.0.0.1/tcp/0"]),
+        protocols: Protocols { bitswap: Some(behaviour), ..Protocols::default() },
+        exchange: Some(exchange.clone()),
+    };
+    (Box::pin(start(params)).await.unwrap(), exchange)
+}
 
 #[tokio::test]
 async fn too_many_connections_are_trimmed_and_protected_ones_stay() {
@@ -105,4 +141,28 @@ async fn what_is_announced_is_what_the_config_says() {
     there.connect(here.peer_id(), &listening(&here)).await.unwrap();
     until("it has said who it is", || async { here.description(&there.peer_id()).is_some() }).await;
     assert_eq!(here.book().addresses(&there.peer_id()), announced);
+}
+
+#[tokio::test]
+async fn who_leaves_while_blocks_are_asked_of_it_is_not_kept_in_mind() {
+    let (here, exchange) = exchanging().await;
+    let mut others = Vec::new();
+    for _ in 0..4 {
+        let (other, _) = exchanging().await;
+        here.connect(other.peer_id(), &listening(&other)).await.unwrap();
+        others.push(other);
+    }
+    let session = exchange.session();
+    let nobody_has =
+        holdfast_dag::cid::parse_cid("bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy");
+    let _blocks = session.get(vec![nobody_has.unwrap()]);
+    until("all are kept for being asked", || async {
+        others.iter().all(|other| here.worth().is_protected(&other.peer_id()))
+    })
+    .await;
+    for other in &others {
+        other.stop().await;
+    }
+    until("they are gone", || async { peers(&here).await.is_empty() }).await;
+    assert_eq!(here.worth().len(), 0);
 }
