@@ -12,9 +12,10 @@ use holdfast_tests::foreign::{ANSWER_TIME_MAX, Foreign, Kind};
 use holdfast_tests::goods::NoiseFile;
 use holdfast_tests::need::{say, temporary};
 use holdfast_tests::netns::{Net, Place};
+use holdfast_tests::run::Node;
 use holdfast_tests::swarm::Peer;
 use holdfast_tests::wait::{wait_until, wait_within};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Peers that went silent are noticed by pings; the bound is generous for a busy machine.
 const SILENCE_TIME_MAX: Duration = Duration::from_secs(120);
@@ -99,6 +100,44 @@ fn five_nodes_meet_serve_through_a_partition_and_meet_again() {
     net.heal_all();
     all_meet_within(RETURN_TIME_MAX, "both halves met again", &[a, b, c, d], Some(&kubo));
     fetched(d, a, &NoiseFile::lay(dir.path(), 6, 3_000_000));
+}
+
+/// Nodes that find nobody by themselves: each is told the others' addresses, all in `Peering.Peers`.
+fn listed(dir: &Path, places: &[Place]) -> Vec<Peer> {
+    let repos: Vec<(Node, Value)> = places
+        .iter()
+        .enumerate()
+        .map(|(n, place)| {
+            let address = format!("/ip4/{}/tcp/4001", place.address());
+            let config = [("Discovery.MDNS.Enabled", json!(false)), ("Addresses.Swarm", json!([address]))];
+            let node = Peer::repo(dir, &format!("n{n}"), "mesh", &config, Some(place));
+            let id = node.run(["config", "Identity.PeerID"]).ok().out();
+            (node, json!({"ID": id.trim(), "Addrs": [address]}))
+        })
+        .collect();
+    let lines: Vec<Value> = repos.iter().map(|(_, line)| line.clone()).collect();
+    let start = |(node, own): (Node, Value)| {
+        let others: Vec<&Value> = lines.iter().filter(|line| **line != own).collect();
+        node.run(["config", "--json", "Peering.Peers", &json!(others).to_string()]).ok();
+        Peer::with(node)
+    };
+    repos.into_iter().map(start).collect()
+}
+
+#[test]
+fn nodes_with_a_list_of_peers_meet_again_after_a_partition_without_mdns() {
+    let Some(net) = Net::new("a mesh of listed peers", 4) else { return };
+    let dir = temporary("mesh-listed");
+    let nodes = listed(dir.path(), net.places());
+    let [a, b, c, d] = &nodes[..] else { unreachable!("four were started") };
+    all_meet_within(RETURN_TIME_MAX, "four listed nodes met", &[a, b, c, d], None);
+    net.split(&[&net.places()[0], &net.places()[1]]);
+    all_meet_within(SILENCE_TIME_MAX, "one half saw that it is alone", &[a, b], None);
+    all_meet_within(SILENCE_TIME_MAX, "so did the other", &[c, d], None);
+    fetched(a, b, &NoiseFile::lay(dir.path(), 1, 3_000_000));
+    net.heal_all();
+    all_meet_within(RETURN_TIME_MAX, "both halves met again", &[a, b, c, d], None);
+    fetched(d, a, &NoiseFile::lay(dir.path(), 2, 3_000_000));
 }
 
 #[test]
