@@ -315,3 +315,26 @@ fn queries_are_bounded_and_a_client_serves_nobody() {
     let ping = Message::request(Kind::Ping, b"");
     assert_eq!(serve(&mut engine, &MemoryStore::default(), server, ping), Response::Reset);
 }
+
+#[test]
+fn a_value_that_is_too_large_for_its_key_is_refused_before_it_waits_for_the_store() {
+    let (mut engine, _, server) = engine();
+    let id = PeerId::random().to_bytes();
+    let (name, public_key) = ([b"/ipns/", &id[..]].concat(), [b"/pk/", &id[..]].concat());
+    let mut stored = |key: &[u8], bytes: usize, number: u64| {
+        while engine.poll_action().is_some() {}
+        let record = ValueRecord { key: key.to_vec(), value: vec![7; bytes], ..ValueRecord::default() };
+        let message = Message { record: Some(record), ..Message::request(Kind::PutValue, key) };
+        engine.on_request(InboundId(number), server, message, now());
+        match engine.poll_action() {
+            Some(Action::Store { request: StoreRequest::PutValue { .. }, .. }) => true,
+            Some(Action::Respond { response: Response::Reset, .. }) => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (number, (key, most)) in [(&name, 10 << 10), (&public_key, 4 << 10)].into_iter().enumerate() {
+        assert!(stored(key, most, number as u64));
+        assert!(!stored(key, most + 1, 10 + number as u64), "{most} bytes are the most");
+    }
+    assert!(!stored(b"/other/x", 1, 20), "a key of no known kind");
+}

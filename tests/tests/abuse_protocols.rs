@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use holdfast_tests::ask::{Ask, escape};
 use holdfast_tests::hostile::attack::speak;
+use holdfast_tests::hostile::names::{get_value, routing_key};
 use holdfast_tests::hostile::shapes::{Speech, is_for_circuits, right, wrong};
 use holdfast_tests::hostile::words::{bytes_field, fields, framed, number_field};
 use holdfast_tests::hostile::{Hostile, Opened, STREAM_WAIT_MAX, Stream, hear_frame, send};
@@ -23,6 +24,7 @@ use holdfast_tests::need::{say, temporary};
 use holdfast_tests::swarm::Peer;
 use holdfast_tests::wait::wait_until;
 use holdfast_tests::wire::Wire;
+use libp2p::futures::future::join_all;
 use libp2p::identity::Keypair;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -31,6 +33,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 const IDENTIFY: &str = "/ipfs/id/1.0.0";
+const KAD: &str = "/ipfs/kad/1.0.0";
 const HOP: &str = "/libp2p/circuit/relay/0.2.0/hop";
 /// Protocols that are spoken only where they were switched on.
 const SWITCHED_ON: [&str; 6] =
@@ -39,6 +42,13 @@ const SWITCHED_ON: [&str; 6] =
 const HELD_CONNECTIONS: usize = 4;
 /// How often a connection may end before something could be said on it.
 const TRIES: usize = 10;
+
+/// The largest request of the DHT that is served.
+const REQUEST_BYTES_MAX: usize = 64 << 10;
+/// Peers that begin requests, connections of each, and requests on each of them.
+const PEERS: usize = 3;
+const CONNECTIONS: usize = 8;
+const REQUESTS: usize = 32;
 
 /// A server of somebody, behind a stream of the node's.
 fn server() -> String {
@@ -330,6 +340,63 @@ fn a_peer_that_follows_more_than_may_be_remembered_is_disconnected() {
             if peers.is_empty() { Ok(()) } else { Err(peers) }
         });
     });
+}
+
+/// Begins a request of the DHT on as many streams as a connection may have, and keeps its last byte back.
+async fn begin_requests(liar: &Liar, key: &Keypair) -> (Hostile, Vec<Stream>) {
+    let (peer, opened) = Hostile::connect(key, &liar.address).await.unwrap();
+    tokio::spawn(answer(opened, Arc::default()));
+    let mut request = vec![0x80, 0x80, 0x04];
+    request.resize(3 + REQUEST_BYTES_MAX - 1, 0);
+    let mut streams = Vec::new();
+    for _ in 0..REQUESTS {
+        let mut stream = peer.open(KAD).await.unwrap().expect("the DHT");
+        send(&mut stream, &request).await;
+        streams.push(stream);
+    }
+    (peer, streams)
+}
+
+#[test]
+fn requests_of_the_dht_that_do_not_end_hold_little_and_keep_nobody_from_asking() {
+    const MIB: f64 = (1 << 20) as f64;
+    let dir = temporary("abuse-requests");
+    let victim = Peer::start(dir.path(), "victim", &[("Routing.Type", json!("dhtserver"))], None);
+    let liar = Liar::new(victim.address("tcp"));
+    liar.runtime.block_on(liar.connect()).unwrap();
+    let before = allocated(&victim);
+    let held = liar.runtime.block_on(async {
+        let mut held = Vec::new();
+        for _ in 0..PEERS {
+            let key = Keypair::generate_ed25519();
+            held.extend(join_all((0..CONNECTIONS).map(|_| begin_requests(&liar, &key))).await);
+        }
+        held
+    });
+    let grown = (allocated(&victim) - before) / MIB;
+    let begun = (PEERS * CONNECTIONS * REQUESTS * REQUEST_BYTES_MAX) as f64 / MIB;
+    say(&format!("abuse of the DHT: {grown:.1} MiB are held of {begun} MiB that were begun"));
+    assert!(grown < begun / 2.0, "{grown} MiB are held of {begun} MiB that were begun");
+    // Others ask, and get their answer.
+    let asked = liar.runtime.block_on(async {
+        let line = liar.connect().await.unwrap();
+        let mut stream = line.peer.open(KAD).await.unwrap().expect("the DHT");
+        send(&mut stream, &get_value(&routing_key(&line.peer.id()))).await;
+        timeout(STREAM_WAIT_MAX, hear_frame(&mut stream, 1 << 16)).await.unwrap()
+    });
+    assert!(asked.is_ok(), "an honest question has no answer: {asked:?}");
+    // Nobody waits for the last byte for long.
+    let ended = liar.runtime.block_on(async {
+        let streams = held.into_iter().map(|(peer, streams)| async move {
+            for mut stream in streams {
+                let end = timeout(STREAM_WAIT_MAX, hear_frame(&mut stream, 1)).await;
+                assert!(end.expect("a stream is held still").is_err(), "half a request has an answer");
+            }
+            drop(peer);
+        });
+        join_all(streams).await.len()
+    });
+    assert_eq!(ended, PEERS * CONNECTIONS);
 }
 
 #[test]

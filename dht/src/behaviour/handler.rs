@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use libp2p::PeerId;
 use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
 use libp2p::futures::StreamExt as _;
 use libp2p::futures::stream::FuturesUnordered;
@@ -19,7 +20,8 @@ use libp2p::swarm::{
 };
 use tokio::sync::mpsc;
 
-use super::streams::{Inbound, exchange, serve};
+use super::room::Room;
+use super::streams::{Inbound, Patience, Serve, exchange, serve};
 use crate::kad::{Message, Mode, RequestFailure, RequestId};
 
 /// Streams of a peer that are served at a time. More are closed at once.
@@ -114,8 +116,8 @@ pub struct Handler {
     protocol: StreamProtocol,
     mode: Mode,
     answer_timeout: Duration,
+    serve: Serve,
     serving: FuturesUnordered<Task<()>>,
-    inbound_sender: mpsc::Sender<Inbound>,
     inbound: mpsc::Receiver<Inbound>,
     waiting: VecDeque<Outgoing>,
     idle: Vec<(Stream, Instant)>,
@@ -125,14 +127,20 @@ pub struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(protocol: StreamProtocol, mode: Mode, answer_timeout: Duration) -> Self {
-        let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
+    pub(super) fn new(
+        peer: PeerId,
+        protocol: StreamProtocol,
+        mode: Mode,
+        answer_timeout: Duration,
+        room: Room,
+    ) -> Self {
+        let (requests, inbound) = mpsc::channel(INBOUND_MAX);
         Self {
             protocol,
             mode,
             answer_timeout,
+            serve: Serve { peer, room, requests, timeout: answer_timeout, patience: Patience::USUAL },
             serving: FuturesUnordered::new(),
-            inbound_sender,
             inbound,
             waiting: VecDeque::new(),
             idle: Vec::new(),
@@ -147,8 +155,7 @@ impl Handler {
             return;
         }
         stream.ignore_for_keep_alive();
-        let (requests, timeout) = (self.inbound_sender.clone(), self.answer_timeout);
-        self.serving.push(Box::pin(serve(stream, requests, timeout)));
+        self.serving.push(Box::pin(serve(stream, self.serve.clone())));
     }
 
     fn begin(&mut self, mut stream: Stream, request: Outgoing, was_used: bool) {

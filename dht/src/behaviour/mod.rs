@@ -2,6 +2,7 @@
 
 mod dialing;
 mod handler;
+mod room;
 mod streams;
 
 use std::collections::{HashMap, VecDeque};
@@ -31,6 +32,7 @@ use crate::kad::{
 use crate::records::{RecordStore, StoreError, StoreReply};
 use dialing::Dialing;
 use handler::{FromBehaviour, Handler, Order, Outgoing, Report, ToBehaviour};
+use room::{ROOM_BYTES, Room};
 use streams::{Answer, Inbound};
 
 /// Questions that are taken from the handle in one go, so that the swarm's other parts get their turn.
@@ -52,6 +54,7 @@ pub struct Behaviour {
     engine: Engine,
     protocol: StreamProtocol,
     answer_timeout: std::time::Duration,
+    room: Room,
     store: Arc<dyn RecordStore>,
     storing: FuturesUnordered<Storing>,
     commands: mpsc::Receiver<Command>,
@@ -86,6 +89,7 @@ impl Behaviour {
         let behaviour = Self {
             protocol: config.scope.protocol(),
             answer_timeout: config.answer_timeout,
+            room: Room::new(ROOM_BYTES),
             engine: Engine::new(local, config, rand::random(), Instant::now()),
             store,
             storing: FuturesUnordered::new(),
@@ -143,6 +147,11 @@ impl Behaviour {
     /// How many peers the routing table holds.
     pub fn table_len(&self) -> usize {
         self.engine.table_len()
+    }
+
+    fn handler(&self, peer: PeerId) -> Handler {
+        let (protocol, mode) = (self.protocol.clone(), self.engine.mode());
+        Handler::new(peer, protocol, mode, self.answer_timeout, self.room.clone())
     }
 
     /// Does what the engine wants.
@@ -335,22 +344,22 @@ impl NetworkBehaviour for Behaviour {
     fn handle_established_inbound_connection(
         &mut self,
         _: ConnectionId,
-        _: PeerId,
+        peer: PeerId,
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<Handler, ConnectionDenied> {
-        Ok(Handler::new(self.protocol.clone(), self.engine.mode(), self.answer_timeout))
+        Ok(self.handler(peer))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
-        _: PeerId,
+        peer: PeerId,
         _: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<Handler, ConnectionDenied> {
-        Ok(Handler::new(self.protocol.clone(), self.engine.mode(), self.answer_timeout))
+        Ok(self.handler(peer))
     }
 
     fn handle_pending_outbound_connection(

@@ -29,4 +29,4 @@ pub use network_size::NetworkSize;
 pub use scope::{AddressClass, Classify, IpClassifier, Scope, ScopeFilter};
 pub use table::{BUCKET_PEERS_MAX, BucketStats, PeerStats, Stats};
 pub use validate::{InvalidValue, compare_values, validate_value};
-pub use wire::{Kind, MESSAGE_BYTES_MAX, Message, ValueRecord, WireError};
+pub use wire::{Kind, MESSAGE_BYTES_MAX, Message, REQUEST_BYTES_MAX, ValueRecord, WireError};

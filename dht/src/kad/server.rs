@@ -3,6 +3,7 @@
 use libp2p::PeerId;
 
 use super::query::values::put_request;
+use super::validate::value_bytes_max;
 use super::{
     Action, BUCKET_PEERS_MAX, Engine, InboundId, KadId, Key, Kind, Message, Mode, Now, PeerInfo, Response,
     ValueRecord,
@@ -10,7 +11,8 @@ use super::{
 use crate::ipns::{Record, Timestamp};
 use crate::records::{PROVIDERS_PER_ANSWER_MAX, StoreError, StoreReply, StoreRequest};
 
-/// Messages that wait for the store at a time. More are refused.
+/// Messages that wait for the store at a time. More are refused. With a value of 10 KiB each, and its copies for the store and for
+/// the rule, they hold 30 MiB.
 const SERVING_MAX: usize = 1_024;
 
 /// A message that waits for the store.
@@ -46,7 +48,7 @@ impl Engine {
     }
 
     /// What needs the store.
-    fn ask_store(&mut self, inbound: InboundId, from: PeerId, message: Message) {
+    fn ask_store(&mut self, inbound: InboundId, from: PeerId, mut message: Message) {
         let Ok(key) = Key::new(&message.key) else { return self.respond(inbound, Response::Reset) };
         if self.serving.len() >= SERVING_MAX {
             return self.respond(inbound, Response::Reset);
@@ -64,12 +66,19 @@ impl Engine {
                 StoreRequest::AddProvider { key, provider: PeerInfo { id: from, addresses } }
             }
             Kind::PutValue => match &message.record {
-                Some(record) if record.key == message.key => put_request(key, record.value.clone()),
+                // What no value of the key may have is not kept while the store is waited for.
+                Some(record)
+                    if record.key == message.key
+                        && value_bytes_max(&message.key).is_some_and(|most| record.value.len() <= most) =>
+                {
+                    put_request(key, record.value.clone())
+                }
                 _ => return self.respond(inbound, Response::Reset),
             },
             Kind::FindNode | Kind::Ping => return self.respond(inbound, Response::Reset),
         };
         let id = self.store(request);
+        message.keep_of_sender(&from);
         self.serving.insert(id, Serving { inbound, from, message });
     }
 

@@ -5,7 +5,10 @@ use std::cmp::Ordering;
 use libp2p::PeerId;
 use libp2p_identity::PublicKey;
 
-use crate::ipns::{Name, Record, Timestamp, compare};
+use crate::ipns::{Name, RECORD_BYTES_MAX, Record, Timestamp, compare};
+
+/// What stands before the bytes of a name.
+const NAME_PREFIX: &[u8] = b"/ipns/";
 
 /// What stands before the multihash of a public key.
 const PUBLIC_KEY_PREFIX: &[u8] = b"/pk/";
@@ -26,6 +29,15 @@ pub enum InvalidValue {
     /// Not the public key with this hash.
     #[error("public key does not match storage key")]
     PublicKey,
+}
+
+/// The most bytes that a value under this key may have; `None` for a key of no kind that is known.
+pub(super) fn value_bytes_max(key: &[u8]) -> Option<usize> {
+    match key {
+        key if key.starts_with(PUBLIC_KEY_PREFIX) => Some(PUBLIC_KEY_BYTES_MAX),
+        key if key.starts_with(NAME_PREFIX) => Some(RECORD_BYTES_MAX),
+        _ => None,
+    }
 }
 
 /// Whether a value belongs under a key at this time.

@@ -9,8 +9,15 @@ use quick_protobuf::BytesReader;
 
 use super::PeerInfo;
 
-/// Largest message, in bytes, without the length before it: 4 MiB (go's limit for a message of a stream).
+/// Largest answer, in bytes, without the length before it: 4 MiB (go's limit for a message of a stream).
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Largest request that is served, in bytes, without the length before it: 64 KiB.
+///
+/// The largest that a peer has reason to send are a value, 10 KiB with its key twice, and its own addresses, for which 64 KiB are
+/// more than 600 of 100 bytes. rust-libp2p sends and takes no message of more than 16 KiB, so what is larger than that is not
+/// understood by every server today; Kubo and js-libp2p take 4 MiB and send the same two kinds.
+pub const REQUEST_BYTES_MAX: usize = 64 << 10;
 
 /// Longest key that is read: 256 bytes. Longer ones belong to nothing that there is.
 const KEY_BYTES_READ_MAX: usize = 256;
@@ -164,6 +171,16 @@ impl Message {
             }
         }
         Ok(message)
+    }
+
+    /// Drops of a request what serving it does not need: everything about other peers. Many short addresses take twenty times
+    /// as much memory as they do on the wire.
+    pub fn keep_of_sender(&mut self, sender: &PeerId) {
+        self.closer = Vec::new();
+        let mut providers = std::mem::take(&mut self.providers);
+        if self.kind == Kind::AddProvider {
+            self.providers.extend(providers.drain(..).find(|provider| provider.id == *sender));
+        }
     }
 
     /// Writes the message, without the length before it.
@@ -324,6 +341,22 @@ mod tests {
         message.closer.truncate(1);
         spoiled.extend_from_slice(&message.encode());
         assert_eq!(Message::decode(&spoiled).unwrap().closer.len(), 1);
+    }
+
+    #[test]
+    fn of_a_request_only_what_its_sender_says_of_itself_is_kept() {
+        let (sender, others) = (peer(3), peer(2));
+        let announced = Message {
+            closer: vec![others.clone()],
+            providers: vec![others.clone(), sender.clone(), sender.clone()],
+            ..Message::request(Kind::AddProvider, b"k")
+        };
+        let mut kept = announced.clone();
+        kept.keep_of_sender(&sender.id);
+        assert_eq!((&kept.closer[..], &kept.providers[..]), (&[][..], &[sender.clone()][..]));
+        let mut asked = Message { kind: Kind::GetProviders, ..announced };
+        asked.keep_of_sender(&sender.id);
+        assert_eq!(asked, Message::request(Kind::GetProviders, b"k"));
     }
 
     #[test]
