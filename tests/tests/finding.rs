@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use holdfast_tests::ask::Ask;
 use holdfast_tests::need::temporary;
 use holdfast_tests::swarm::Peer;
 use holdfast_tests::wait::wait_until;
@@ -116,6 +117,48 @@ fn a_name_is_asked_for_again_when_its_time_is_over_or_when_somebody_says_so() {
     let name = one.id().to_owned();
     drop([one, middle, hasty].map(Peer::stop));
     assert_eq!(resolved(&other, &[], &name), fourth);
+}
+
+/// The number of a name's record, as somebody got it.
+fn sequence(asked: &Peer, record: &[u8]) -> u64 {
+    let shown = asked.node().run_with(["name", "inspect", "--enc=json"], record).ok().out();
+    serde_json::from_str::<Value>(&shown).unwrap()["Entry"]["Sequence"].as_u64().unwrap()
+}
+
+fn gateway_record(asked: &Peer, name: &str) -> Vec<u8> {
+    let ask = Ask::new("GET", &format!("/ipns/{name}?format=ipns-record"));
+    ask.send(asked.daemon().gateway()).ok().body
+}
+
+#[test]
+fn commands_give_the_newest_record_that_others_have_and_the_gateway_one_that_may_be_relied_on() {
+    let dir = temporary("finding-record");
+    let [one, middle, other] = three(dir.path());
+    let keys = one.run(["key", "list", "-l"]).ok().out();
+    let name = keys.split_whitespace().next().unwrap().to_owned();
+    publish(&one, dir.path(), "first", "1s");
+    assert_eq!(sequence(&other, &gateway_record(&other, &name)), 0, "it was never seen before");
+    publish(&one, dir.path(), "second", "1s");
+    wait_until("the second record, as the time of the first is over", || {
+        let found = sequence(&other, &gateway_record(&other, &name));
+        if found == 1 { Ok(()) } else { Err(found) }
+    });
+    // From here on nobody has to ask again for a day: who wants the newest record asks all the same.
+    let key = format!("/ipns/{name}");
+    let gets = [["routing", "get", "--timeout=60s", &key], ["name", "get", "--timeout=60s", &name]];
+    for (get, number) in gets.into_iter().zip(2..) {
+        publish(&one, dir.path(), &format!("number {number}"), "24h");
+        if number == 3 {
+            let relied_on = gateway_record(&other, &name);
+            assert_eq!(sequence(&other, &relied_on), 2, "it may be relied on for a day");
+        }
+        assert_eq!(sequence(&other, &other.run(get).ok().stdout), number, "{get:?}");
+    }
+    // Where nobody answers, or nobody is to be asked, there is the one that was found.
+    drop([one, middle].map(Peer::stop));
+    for get in gets.into_iter().chain([["name", "get", "--offline", &name]]) {
+        assert_eq!(sequence(&other, &other.run(get).ok().stdout), 3, "{get:?}");
+    }
 }
 
 #[test]

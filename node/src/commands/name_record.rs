@@ -7,7 +7,7 @@ use super::Context;
 use super::config::line;
 use super::name::{is_networked, refuse_delegated, tell, where_to};
 use super::registry::{Arg, Command, CommandError, Opt, Request, Response, Status};
-use super::routing::kept_record;
+use super::routing::newest_record;
 use crate::node::Node;
 
 /// Kubo's words for a put without a network.
@@ -19,12 +19,15 @@ const READ_BYTES_MAX: u64 = 1 << 20;
 
 pub(super) fn get() -> Command {
     Command::new("get", "Retrieve a signed IPNS record.")
-        .help("Writes the record of a name, as 'name inspect' and 'name put' take it.")
+        .help(
+            "Writes the record of a name, as 'name inspect' and 'name put' take it. A node that is online asks others for the \
+             newest one, unless it published the name itself; the one that is kept here is given where nobody has a better one.",
+        )
         .arg(Arg::text("name", "The IPNS name to look up.").required())
         .status(Status::Experimental)
         .run(|context, request| async move {
             let name: Name = request.arg(0).parse().map_err(CommandError::from_error)?;
-            let record = kept_record(context.node().await?, name).await?;
+            let record = newest_record(context.node().await?, name).await?;
             Ok(Response::bytes(record.as_bytes().to_vec(), "application/vnd.ipfs.ipns-record"))
         })
 }

@@ -9,7 +9,7 @@ use super::config::line;
 use super::name::{is_networked, tell};
 use super::registry::{Arg, Command, CommandError, Opt, Request, Response, Status};
 use crate::node::Node;
-use crate::services::names::{NameNetworkError, NameRecordError};
+use crate::services::names::{NameFindError, NameRecordError, Wanted};
 
 /// Kubo's words for a put without a network.
 const OFFLINE_PUT: &str = "can't put while offline: pass `--allow-offline` to override";
@@ -24,12 +24,15 @@ const READ_BYTES_MAX: u64 = 1 << 20;
 
 pub(super) fn get() -> Command {
     Command::new("get", "Given a key, query the routing system for its best value.")
-        .help("Writes the record of a name that is kept here: keys are of the form /ipns/<name>.")
+        .help(
+            "Writes the record of a name: keys are of the form /ipns/<name>. A node that is online asks others for the newest \
+             one, unless it published the name itself; the one that is kept here is given where nobody has a better one.",
+        )
         .arg(Arg::text("key", "The key to find a value for.").required().variadic())
         .status(Status::Experimental)
         .run(|context, request| async move {
             let name = name_of_key(request.arg(0))?;
-            let record = kept_record(context.node().await?, name).await?;
+            let record = newest_record(context.node().await?, name).await?;
             Ok(Response::One(event("", &BASE64.encode(record.as_bytes()))))
         })
         .text(|_, value, out| {
@@ -78,15 +81,15 @@ fn name_of_key(key: &str) -> Result<Name, CommandError> {
     }
 }
 
-/// The record of a name that is kept here. Where there is none, whoever is online could be asked.
-pub(super) async fn kept_record(node: &Node, name: Name) -> Result<Record, CommandError> {
-    match node.names().record(name).await {
-        Err(NameRecordError::Stored(StoredError::Missing(_))) => match node.names().ask(name).await {
-            Err(NameNetworkError::Offline) => Err(CommandError::new(OFFLINE_GET)),
-            asked => asked.map_err(CommandError::from_error),
-        },
-        kept => kept.map_err(CommandError::from_error),
-    }
+/// The newest record of a name that others have, or else the one that is kept here.
+pub(super) async fn newest_record(node: &Node, name: Name) -> Result<Record, CommandError> {
+    let found = node.names().find(name, Wanted::Newest).await;
+    found.map_err(|error| match error {
+        NameFindError::Kept(NameRecordError::Stored(StoredError::Missing(_))) => {
+            CommandError::new(OFFLINE_GET)
+        }
+        error => CommandError::from_error(error),
+    })
 }
 
 /// An event of a query, as Kubo writes it.

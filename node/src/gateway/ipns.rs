@@ -17,6 +17,7 @@ use super::failure::Failure;
 use super::format::Format;
 use super::headers::{self, Disposition, put, without_content};
 use crate::http::ResponseBody;
+use crate::services::names::Wanted;
 
 pub(super) async fn serve(ask: &Ask) -> Result<Answer, Failure> {
     let PathRoot::Ipns(text) = ask.path.root() else {
@@ -30,7 +31,7 @@ pub(super) async fn serve(ask: &Ask) -> Result<Answer, Failure> {
     let name: Name = text.parse().map_err(|_| {
         Failure::bad_request(format!("{text:?} is no key's name, and only those have records"))
     })?;
-    let record = ask.node.names().record(name).await;
+    let record = ask.node.names().find(name, Wanted::Fresh).await;
     let record = record.map_err(|error| Failure::new(StatusCode::NOT_FOUND, error.to_string()))?;
     let digest = HashKind::Sha2_256.digest(&[record.as_bytes()]);
     let etag = format!("\"{}\"", BASE32_DNSSEC.encode(digest.digest().get(..16).unwrap_or_default()));

@@ -26,7 +26,7 @@ pub use fixed::{FixedNames, FixedNamesError};
 pub use gossip::NameGossip;
 pub use keep::KeepError;
 pub use keys::{KeyLookupError, find_key};
-pub use network::NameNetworkError;
+pub use network::{NameFindError, NameNetworkError, Wanted};
 pub use republish::RepublishConfigError;
 pub(crate) use republish::{RepublishSettings, Republisher};
 pub use resolve::{NameResolveError, ResolveDepth};

@@ -4,11 +4,13 @@ use std::collections::HashSet;
 use std::pin::pin;
 use std::time::Duration;
 
-use holdfast_dht::ipns::{Name, Record, TTL_DEFAULT, Timestamp};
+use holdfast_dht::ipns::{self, Name, Record, StoredError, TTL_DEFAULT, Timestamp};
 use holdfast_dht::kad::{Key, QueryError};
 use tokio::time::timeout;
 
-use super::Names;
+use super::keep::Kept;
+use super::{NameRecordError, Names, now};
+use crate::config::ValueError;
 use crate::pubsub::PubsubError;
 
 /// How long a record is looked for (Kubo's `--dht-timeout`).
@@ -41,6 +43,30 @@ pub enum NameNetworkError {
     Kept(String),
 }
 
+/// Why no record of a name was found, here or with others.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameFindError {
+    /// None is kept that is valid, and there is nobody to ask, or nobody who has one.
+    #[error(transparent)]
+    Kept(#[from] NameRecordError),
+    /// None is kept, and none was found.
+    #[error(transparent)]
+    Network(#[from] NameNetworkError),
+    /// `Ipns.MaxCacheTTL` cannot be used.
+    #[error(transparent)]
+    Config(#[from] ValueError),
+}
+
+/// Which record of a name is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// The newest that others have: one that is kept counts where this node published it, or nobody has a better one.
+    Newest,
+    /// One that may be relied on still: others are asked where none is kept, or its time is over.
+    Fresh,
+}
+
 /// Names that were asked for while one path is followed.
 pub(super) type Asked = HashSet<Name>;
 
@@ -63,6 +89,35 @@ impl Names {
             (Some(Err(error)), _) => Err(error.into()),
             (None, Some(Err(error))) => Err(NameNetworkError::Pubsub(error)),
             (None, None) => Err(NameNetworkError::Offline),
+        }
+    }
+
+    /// The record of a name, with the help of others where the request lets them be asked.
+    pub async fn find(&self, name: Name, wanted: Wanted) -> Result<Record, NameFindError> {
+        let (store, most) = (self.node.store().clone(), self.cache_time_max()?);
+        let look = move || {
+            let now = now();
+            let kept = ipns::stored(&Kept::to_read(&store), &name, now);
+            let is_enough = match (&kept, wanted) {
+                (Err(StoredError::Missing(_)), _) => false,
+                (Ok(_), Wanted::Fresh) => !Names::is_stale(&store, &name, now, most),
+                (Ok(_), Wanted::Newest) | (Err(_), _) => !Names::is_of_others(&store, &name),
+            };
+            (kept, is_enough)
+        };
+        let (kept, is_enough) = self.node.pool().run(look).await.map_err(NameRecordError::from)?;
+        let kept = kept.map_err(NameRecordError::from);
+        if is_enough || !self.can_ask() {
+            return Ok(kept?);
+        }
+        match (self.ask(name).await, kept) {
+            (Ok(found), _) => Ok(found),
+            (Err(error), Ok(kept)) => {
+                tracing::debug!("the record of {name} that is kept is given: {error}");
+                Ok(kept)
+            }
+            (Err(error), Err(NameRecordError::Stored(StoredError::Missing(_)))) => Err(error.into()),
+            (Err(_), Err(kept)) => Err(kept.into()),
         }
     }
 

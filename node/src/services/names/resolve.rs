@@ -161,7 +161,7 @@ impl Names {
     }
 
     /// `Ipns.MaxCacheTTL`: for how long a record of others is relied on at most, if the config says something.
-    fn cache_time_max(&self) -> Result<Option<Duration>, ValueError> {
+    pub(super) fn cache_time_max(&self) -> Result<Option<Duration>, ValueError> {
         let most = self.node.config().duration("Ipns.MaxCacheTTL")?.and_then(GoDuration::to_std);
         Ok(most.filter(|most| !most.is_zero()))
     }
