@@ -8,6 +8,7 @@ use holdfast_tests::ask::Ask;
 use holdfast_tests::need::temporary;
 use holdfast_tests::swarm::Peer;
 use holdfast_tests::wait::wait_until;
+use libp2p::PeerId;
 use serde_json::{Value, json};
 
 /// A peer whose local network is loopback, and which keeps to those that it is told to connect to.
@@ -159,6 +160,31 @@ fn commands_give_the_newest_record_that_others_have_and_the_gateway_one_that_may
     for get in gets.into_iter().chain([["name", "get", "--offline", &name]]) {
         assert_eq!(sequence(&other, &other.run(get).ok().stdout), 3, "{get:?}");
     }
+}
+
+#[test]
+fn a_public_key_is_put_by_one_and_got_by_a_stranger() {
+    let dir = temporary("finding-key");
+    let [one, _middle, other] = three(dir.path());
+    // The ID is the identity hash of the key: behind its kind and its length.
+    let key = one.id().parse::<PeerId>().unwrap().to_bytes().split_off(2);
+    let place = format!("/pk/{}", one.id());
+    let get = ["routing", "get", "--timeout=60s", &place];
+    assert!(other.run(get).failed().err().contains("not found"));
+    let put = |place: &str| one.node().run_with(["routing", "put", "--timeout=60s", place], &key);
+    assert_eq!(put(&place).ok().out(), format!("{}\n", one.id()));
+    assert_eq!(other.run(get).ok().stdout, key);
+    let forged = put(&format!("/pk/{}", other.id())).failed().error_line();
+    assert_eq!(forged, "Error: public key does not match storage key");
+    // Nobody has it without a DHT.
+    let offline = other.run(["routing", "get", "--offline", &place]).failed().error_line();
+    assert_eq!(offline, "Error: this action must be run in online mode, try running 'ipfs daemon' first");
+    let node = one.stop();
+    let put = |options: &[&str]| {
+        node.run_with([&["routing", "put", &place], options].concat(), &key).failed().error_line()
+    };
+    assert_eq!(put(&[]), "Error: can't put while offline: pass `--allow-offline` to override");
+    assert!(put(&["--allow-offline"]).contains("kept by the peers of the DHT"));
 }
 
 #[test]
