@@ -208,7 +208,9 @@ mod tests {
         let mut dialled: Vec<PeerId> = first.into_iter().map(|(peer, _)| peer).collect();
         for _ in 0..3 {
             // None of them is there.
-            dialled.iter().for_each(|peer| redial.lost(peer, later, 1.0));
+            for peer in &dialled {
+                redial.lost(peer, later, 1.0);
+            }
             later += Duration::from_millis(400);
             dialled = redial.due(later, usize::MAX).into_iter().map(|(peer, _)| peer).collect();
         }

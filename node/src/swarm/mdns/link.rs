@@ -105,9 +105,10 @@ impl Link {
 
     /// Sends a message to everybody on the link. One that does not go out is lost, as any may be: it is asked again.
     pub(super) fn send(&self, message: &[u8]) {
-        let to = match self.id.is_v6 {
-            true => SocketAddr::from(SocketAddrV6::new(GROUP_V6, PORT, 0, self.id.index)),
-            false => SocketAddr::from(SocketAddrV4::new(GROUP_V4, PORT)),
+        let to = if self.id.is_v6 {
+            SocketAddr::from(SocketAddrV6::new(GROUP_V6, PORT, 0, self.id.index))
+        } else {
+            SocketAddr::from(SocketAddrV4::new(GROUP_V4, PORT))
         };
         if let Err(error) = self.socket.try_send_to(message, to) {
             tracing::debug!("mDNS on {:?}: {error}", self.id);
