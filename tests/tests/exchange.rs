@@ -38,7 +38,11 @@ fn a_file_added_on_one_is_read_on_the_other_over_each_transport() {
         let (sent, received) = wait_until("both counted the same", || {
             let (sent, received) = (stat(&from), stat(&to));
             let came = number(&received, "BlocksReceived");
-            if number(&sent, "BlocksSent") == came { Ok((sent, received)) } else { Err((sent, received)) }
+            if number(&sent, "BlocksSent") == came {
+                Ok((sent, received))
+            } else {
+                Err(format!("{sent} {received}"))
+            }
         });
         assert_eq!(received["Peers"], json!([from.id()]));
         assert_eq!(received["Wantlist"], json!([]));
