@@ -162,17 +162,22 @@ impl Scene {
 
     /// They meet at the relay, find no other way, say so, and stay where they are.
     fn stay_with_the_relay(&self) {
-        self.far.connect(&self.through);
         let said = format!("no hole to {}", self.far.id());
-        wait_within(ATTEMPTS_TIME_MAX, "the end of all attempts", || {
-            let log = self.behind.daemon().stderr();
-            if log.contains(&said) { Ok(()) } else { Err(log) }
-        });
-        for (one, other) in self.ends() {
-            let addresses = connections(one, other);
-            let is_named = |address: &String| address.contains(self.public[0].id()) && is_relayed(address);
-            assert!(!addresses.is_empty() && addresses.iter().all(is_named), "{addresses:?}");
-        }
+        let is_named = |address: &String| address.contains(self.public[0].id()) && is_relayed(address);
+        let meet = || {
+            self.far.connect(&self.through);
+            wait_within(ATTEMPTS_TIME_MAX, "the end of all attempts", || {
+                let [far, behind] = self.ends().map(|(one, other)| connections(one, other));
+                assert!(far.iter().chain(&behind).all(is_named), "{far:?} {behind:?}");
+                let log = self.behind.daemon().stderr();
+                match (far.is_empty(), log.contains(&said)) {
+                    (false, false) => Err(log),
+                    (is_apart, is_said) => Ok(is_said && !is_apart),
+                }
+            })
+        };
+        // On a machine that is very busy a circuit ends before all attempts were made: then they meet again.
+        assert!((0..4).any(|_| meet()), "no circuit lasted for as long as the attempts");
         let file = NoiseFile::lay(self.dir.path(), 1, 100_000);
         let cid = self.behind.add(&[], &file.path);
         self.far.run(["cat", "--timeout=2s", &cid]).failed();
