@@ -14,10 +14,9 @@ use holdfast_dht::ipns::{
 use libp2p_identity::Keypair;
 use proptest::prelude::*;
 
-/// The folder of recorded data, if it is there: `HOLDFAST_TEST_DATA`, else `shared/data` beside the checkout.
+/// The fixtures in the folder of recorded data that `HOLDFAST_TEST_DATA` names, if it is there.
 fn fixtures() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let data = std::env::var_os("HOLDFAST_TEST_DATA").map_or_else(beside, PathBuf::from);
+    let data = PathBuf::from(std::env::var_os("HOLDFAST_TEST_DATA").unwrap_or_default());
     let folder = data.join("gateway-fixtures");
     if folder.is_dir() {
         return Some(folder);

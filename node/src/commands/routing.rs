@@ -35,8 +35,9 @@ const READ_BYTES_MAX: u64 = 1 << 20;
 pub(super) fn get() -> Command {
     Command::new("get", "Given a key, query the routing system for its best value.")
         .help(
-            "Writes the record of a name, for keys of the form /ipns/<name>, or the public key of a peer, for /pk/<peer ID>. A node that is online asks others for the newest \
-             one, unless it published the name itself; the one that is kept here is given where nobody has a better one.",
+            "Writes the record of a name, for keys of the form /ipns/<name>, or the public key of a peer, for /pk/<peer ID>. A \
+             node that is online asks others for the newest record, unless it published the name itself; the one that is kept \
+             here is given where nobody has a better one.",
         )
         .arg(Arg::text("key", "The key to find a value for.").required().variadic())
         .status(Status::Experimental)

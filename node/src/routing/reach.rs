@@ -25,7 +25,7 @@ pub(crate) async fn reach(
     match routing.find_peer(peer, None).await {
         Ok(found) if !found.addresses.is_empty() => {
             // Strangers said these: names in them are resolved within the bounds for such.
-            swarm.book().add(peer, found.addresses);
+            swarm.book().hear(peer, found.addresses);
             swarm.connect_for(need, peer, &[]).await
         }
         Ok(_) => first,

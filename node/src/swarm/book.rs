@@ -12,7 +12,7 @@ const PEERS_MAX: usize = 4096;
 /// Addresses of a peer that are kept.
 const ADDRESSES_MAX: usize = 32;
 /// Of those, beyond them, that others told.
-const HEARSAY_MAX: usize = 8;
+const HEARSAY_MAX: usize = 16;
 /// Bytes of one address: a circuit with names is far below.
 const ADDRESS_BYTES_MAX: usize = 512;
 /// Protocols of a peer that are kept.
@@ -180,7 +180,7 @@ impl Book {
         known.addresses.truncate(ADDRESSES_MAX);
     }
 
-    /// Notes where a peer is as others say, who may be wrong or lie: of that at most 8 addresses are kept, the newest.
+    /// Notes where a peer is as others say, who may be wrong or lie: of that at most 16 addresses are kept, the newest.
     pub fn hear(&self, peer: PeerId, addresses: impl IntoIterator<Item = Multiaddr>) {
         let mut pages = self.pages();
         let known = pages.page(peer);
