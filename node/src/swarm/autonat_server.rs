@@ -1,30 +1,64 @@
-//! AutoNAT v2's server with a limit: libp2p's dials back for whoever asks, as often as they ask.
+//! AutoNAT v2's server with limits: libp2p's dials back for whoever asks, as often as they ask, for as long as it takes, and
+//! through relays.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::Duration;
 
 use libp2p::autonat::v2::server;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::swarm::derive_prelude::Either;
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
-    ToSwarm,
+    ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm, NetworkBehaviour, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::addresses::Scope;
 use super::settings::AutonatThrottle;
+
+/// How long a peer is dialled back: whoever asks waits 10 seconds for the answer, and asks again if there is none.
+const DIAL_TIME_MAX: Duration = Duration::from_secs(8);
 
 /// The behaviour.
 pub(super) struct ThrottledServer {
     inner: server::Behaviour,
     throttle: Throttle,
+    /// Peers that are being dialled, and until when: as many as are asked for within that time, at most.
+    dials: VecDeque<(Instant, ConnectionId)>,
+    /// When the first of them has taken too long.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl ThrottledServer {
     pub(super) fn new(limits: AutonatThrottle) -> Self {
-        Self { inner: server::Behaviour::default(), throttle: Throttle::new(limits) }
+        let (inner, throttle) = (server::Behaviour::default(), Throttle::new(limits));
+        Self { inner, throttle, dials: VecDeque::new(), alarm: None }
+    }
+
+    /// Gives up the dials that take too long: whoever asked is told that nobody is there.
+    fn give_up(&mut self, cx: &mut Context<'_>) {
+        while let Some(&(until, connection_id)) = self.dials.front() {
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            if alarm.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.alarm = None;
+            self.dials.pop_front();
+            let failure = DialFailure { peer_id: None, error: &DialError::Aborted, connection_id };
+            self.inner.on_swarm_event(FromSwarm::DialFailure(failure));
+        }
+    }
+
+    /// A dial is over.
+    fn ended(&mut self, id: ConnectionId) {
+        if self.dials.front().is_some_and(|(_, dial)| *dial == id) {
+            self.alarm = None;
+        }
+        self.dials.retain(|(_, dial)| *dial != id);
     }
 }
 
@@ -69,6 +103,11 @@ impl NetworkBehaviour for ThrottledServer {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        if Scope::of(local) == Scope::Relayed {
+            // That of outbound connections serves nobody: what a test costs is more than a relay carries.
+            let (role, port_use) = (Endpoint::Listener, PortUse::Reuse);
+            return self.inner.handle_established_outbound_connection(id, peer, local, role, port_use);
+        }
         self.inner.handle_established_inbound_connection(id, peer, local, remote)
     }
 
@@ -80,10 +119,14 @@ impl NetworkBehaviour for ThrottledServer {
         role: Endpoint,
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.ended(id);
         self.inner.handle_established_outbound_connection(id, peer, address, role, port_use)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        if let FromSwarm::DialFailure(failure) = &event {
+            self.ended(failure.connection_id);
+        }
         self.inner.on_swarm_event(event);
     }
 
@@ -98,15 +141,35 @@ impl NetworkBehaviour for ThrottledServer {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        self.inner.poll(cx)
+        self.give_up(cx);
+        let event = self.inner.poll(cx);
+        if let Poll::Ready(ToSwarm::Dial { opts }) = &event {
+            self.dials.push_back((Instant::now() + DIAL_TIME_MAX, opts.connection_id()));
+            self.give_up(cx);
+        }
+        event
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[test]
+    fn peers_at_the_other_end_of_a_circuit_are_served_nothing() {
+        let limits = AutonatThrottle { global: 5, per_peer: 2, interval: Duration::from_secs(60), v2: true };
+        let (mut server, [relay, far]) = (ThrottledServer::new(limits), [(); 2].map(|()| PeerId::random()));
+        let mut serves = |number, local: String, remote: String| {
+            let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
+            let id = ConnectionId::new_unchecked(number);
+            matches!(
+                server.handle_established_inbound_connection(id, far, &local, &remote),
+                Ok(Either::Right(_))
+            )
+        };
+        assert!(serves(1, "/ip4/10.0.0.1/tcp/4001".into(), "/ip4/1.1.1.1/tcp/4001".into()));
+        assert!(!serves(2, format!("/ip4/1.1.1.1/tcp/1/p2p/{relay}/p2p-circuit"), format!("/p2p/{far}")));
+    }
 
     #[test]
     fn nobody_is_dialled_for_more_often_than_the_limits_say() {

@@ -11,6 +11,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{PeerId, autonat, dcutr, relay, upnp};
 use libp2p_identity::Keypair;
 
+use super::autonat_client::Client;
 use super::autonat_server::ThrottledServer;
 use super::book::Book;
 use super::circuits::Circuits;
@@ -33,7 +34,7 @@ pub(super) struct Behaviour {
     pub(super) identify: Identify,
     pub(super) ping: Ping,
     pub(super) autonat_v1: autonat::v1::Behaviour,
-    pub(super) autonat_v2: autonat::v2::client::Behaviour,
+    pub(super) autonat_v2: Client,
     pub(super) autonat_server: Toggle<ThrottledServer>,
     pub(super) relay_client: Toggle<relay::client::Behaviour>,
     pub(super) relay_service: Toggle<relay::Behaviour>,
@@ -105,7 +106,7 @@ impl Behaviour {
             identify: Identify::new(key, agent),
             ping: Ping::new(settings.ping),
             autonat_v1: autonat_v1(us, settings),
-            autonat_v2: autonat::v2::client::Behaviour::default(),
+            autonat_v2: Client::new(),
             autonat_server: settings
                 .autonat_service
                 .filter(|limits| limits.v2)

@@ -19,7 +19,7 @@ use libp2p_identity::Keypair;
 use multiaddr::Protocol;
 
 use super::addresses::Scope;
-use super::observed::Observed;
+use super::observed::{Candidates, Observed};
 
 /// What every IPFS node calls the family of its protocols.
 const PROTOCOL_VERSION: &str = "ipfs/0.1.0";
@@ -29,6 +29,9 @@ pub(super) struct Identify {
     inner: identify::Behaviour,
     announced: Vec<Multiaddr>,
     observed: Observed,
+    candidates: Candidates,
+    /// Who described itself last. What follows from that comes next.
+    last: Option<PeerId>,
     /// What others may try: one at most, for it is told before the next event is asked for.
     candidate: Option<Multiaddr>,
 }
@@ -41,7 +44,14 @@ impl Identify {
             // Addresses of peers are kept in the book.
             .with_cache_size(0);
         let (inner, announced) = (identify::Behaviour::new(config), Vec::new());
-        Self { inner, announced, observed: Observed::default(), candidate: None }
+        Self {
+            inner,
+            announced,
+            observed: Observed::default(),
+            candidates: Candidates::default(),
+            last: None,
+            candidate: None,
+        }
     }
 
     /// Announces these addresses from now on, and tells them to `peers` if they differ from what was announced.
@@ -114,16 +124,19 @@ impl NetworkBehaviour for Identify {
                     peer_id,
                     info,
                 })) => {
+                    self.last = Some(peer_id);
                     let seen = &info.observed_addr;
-                    if Scope::of(seen) == Scope::Public && self.observed.note(connection_id, peer_id, seen) {
+                    if Scope::of(seen) == Scope::Public
+                        && self.observed.note(connection_id, peer_id, seen)
+                        && self.candidates.admit(seen, peer_id)
+                    {
                         self.candidate = Some(seen.clone());
                     }
                     let event = identify::Event::Received { connection_id, peer_id, info };
                     return Poll::Ready(ToSwarm::GenerateEvent(event));
                 }
-                // Only what could be reached from the internet is worth being tested from there.
                 Poll::Ready(ToSwarm::NewExternalAddrCandidate(address))
-                    if Scope::of(&address) != Scope::Public => {}
+                    if !self.last.is_some_and(|peer| self.candidates.admit(&address, peer)) => {}
                 other => return other,
             }
         }

@@ -8,9 +8,10 @@
 //!
 //! # Map
 //! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes (`circuits`: none through a second relay); [`meter`] counts them; `resolve` and `named` resolve
-//! names in addresses; `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns`, `autonat_server`, `streams` and `gate` are wrapped or made here; `task` runs it all.
+//! names in addresses; `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns`, `autonat_client`, `autonat_server`, `streams` and `gate` are wrapped or made here; `task` runs it all.
 
 pub mod addresses;
+mod autonat_client;
 mod autonat_server;
 mod behaviour;
 pub mod book;

@@ -77,6 +77,7 @@ impl Task {
             _ => point.get_remote_address(),
         };
         if let ConnectedPoint::Listener { local_addr, send_back_addr } = point
+            && !point.is_relayed()
             && Scope::of(send_back_addr) == Scope::Public
         {
             self.nat.came_in(local_addr, Instant::now());
