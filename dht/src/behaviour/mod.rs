@@ -394,8 +394,11 @@ impl NetworkBehaviour for Behaviour {
                         }
                     }
                     dialing::Next::Fail(requests) => {
+                        // Where this node itself dials too many, nothing is known of the peer.
+                        let is_ours = matches!(failure.error, libp2p::swarm::DialError::Denied { .. });
+                        let reason = if is_ours { RequestFailure::Busy } else { RequestFailure::Dial };
                         for request in requests {
-                            self.engine.on_response(request.id, Err(RequestFailure::Dial), now());
+                            self.engine.on_response(request.id, Err(reason), now());
                         }
                     }
                 }

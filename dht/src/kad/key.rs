@@ -139,7 +139,7 @@ impl Distance {
 }
 
 /// The first bits of places: a region of the key space. 0 to 256 bits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix {
     id: KadId,
     bits: u32,

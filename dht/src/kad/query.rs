@@ -135,9 +135,11 @@ impl Query {
         self.is_done && self.telling == 0
     }
 
-    /// How far the closest peers were that answered: what the size of the network is guessed from.
+    /// How far the closest peers were that answered: what the size of the network is guessed from. Nothing where the search may have
+    /// ended before it had come to them.
     pub(super) fn distances(&self) -> Vec<f64> {
-        if self.phase == Phase::Lookup && self.optimistic.is_none() {
+        let is_whole = matches!(self.goal, Goal::ClosestPeers { .. } | Goal::Refresh { .. });
+        if is_whole && self.phase == Phase::Lookup && self.lookup.is_over() {
             self.lookup.distances(BUCKET_PEERS_MAX)
         } else {
             Vec::new()

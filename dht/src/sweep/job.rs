@@ -207,8 +207,8 @@ impl Job {
         }
     }
 
-    /// The closest peers came that [`Step::Lookup`] asked for.
-    pub(super) fn on_closest(&mut self, place: &KadId, closest: Option<Vec<PeerInfo>>) {
+    /// The closest peers came that [`Step::Lookup`] asked for; `is_all`: there are no others that are as close.
+    pub(super) fn on_closest(&mut self, place: &KadId, closest: Option<Vec<PeerInfo>>, is_all: bool) {
         self.is_asked = false;
         self.counts.lookups += 1;
         let Some(closest) = closest.filter(|closest| !closest.is_empty()) else {
@@ -222,7 +222,10 @@ impl Job {
                     self.to_tell = closest.into_iter().map(|peer| (peer, vec![key.clone()])).collect();
                 }
             }
-            State::Exploring(coverage) => coverage.answered(place, closest),
+            State::Exploring(coverage) if is_all => coverage.answered(place, closest),
+            State::Exploring(_) => {
+                self.fail();
+            }
             State::Reading | State::Announcing(_) => {}
         }
     }

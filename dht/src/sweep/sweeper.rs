@@ -1,6 +1,6 @@
 //! The state machine: regions in turn and new keys at once, with a bounded number of workers.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
 use libp2p::PeerId;
@@ -22,6 +22,11 @@ const REGION_BITS_MAX: u32 = 16;
 
 /// A region that failed is tried again after a minute.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
+/// One whose servers were found and took no key, not one of them: records live longer than that.
+const UNSERVED_DELAY: Duration = Duration::from_secs(6 * 3600);
+
+/// How long searches that find fewer peers than a key has servers are taken for a broken line, where the network was larger.
+const DOUBT_TIME: Duration = Duration::from_secs(3600);
 
 /// Regions that wait to be tried again.
 const RETRIES_MAX: usize = 1 << REGION_BITS_MAX;
@@ -102,11 +107,14 @@ pub struct Sweeper {
     config: SweepConfig,
     schedule: Schedule,
     network_size: Option<f64>,
+    /// Since when searches find fewer peers than a key has servers.
+    short_since: Option<Timestamp>,
     jobs: BTreeMap<JobId, Job>,
     next_job: u64,
     /// New keys by place.
     pending: BTreeMap<KadId, Key>,
-    retries: VecDeque<(Timestamp, Prefix)>,
+    /// Regions that failed, and when they are tried again.
+    retries: BTreeSet<(Timestamp, Prefix)>,
     actions: VecDeque<SweepAction>,
     started_at: Timestamp,
     status_since: Timestamp,
@@ -136,10 +144,11 @@ impl Sweeper {
             schedule: Schedule::new(config.interval, saved, now),
             config,
             network_size: None,
+            short_since: None,
             jobs: BTreeMap::new(),
             next_job: 0,
             pending: BTreeMap::new(),
-            retries: VecDeque::new(),
+            retries: BTreeSet::new(),
             actions: VecDeque::new(),
             started_at: now,
             status_since: now,
@@ -239,7 +248,7 @@ impl Sweeper {
         if !self.is_online || !self.has_worker(Origin::Periodic) || self.schedule.interval().is_zero() {
             return None;
         }
-        let retry = self.retries.front().map(|(at, _)| at.since(now));
+        let retry = self.retries.first().map(|(at, _)| at.since(now));
         let due = self.schedule.wait(self.region_bits(), now);
         Some(retry.map_or(due, |retry| retry.min(due)))
     }
@@ -259,7 +268,19 @@ impl Sweeper {
     pub fn on_closest(&mut self, job: JobId, key: &Key, closest: Option<Vec<PeerInfo>>, now: Timestamp) {
         let place = key.id();
         self.past.lookups += 1;
-        self.with_job(job, now, |job| job.on_closest(&place, closest));
+        let is_all = closest.as_ref().is_none_or(|closest| self.is_all(closest.len(), now));
+        self.with_job(job, now, |job| job.on_closest(&place, closest, is_all));
+    }
+
+    /// Whether as many peers as a search found can be all that are closest: in a network that was larger a moment ago, a few are
+    /// those that could still be reached.
+    fn is_all(&mut self, found: usize, now: Timestamp) -> bool {
+        if found >= BUCKET_PEERS_MAX {
+            self.short_since = None;
+            return true;
+        }
+        let since = *self.short_since.get_or_insert(now);
+        self.network_size.is_none_or(|size| size < REGION_PEERS_MIN) || now.since(since) >= DOUBT_TIME
     }
 
     /// A server was told of the first `sent` keys.
@@ -303,10 +324,12 @@ impl Sweeper {
             self.past.keys_provided_per_minute = mix(self.past.keys_provided_per_minute, per_minute);
             return;
         }
-        if counts.is_failed {
+        let is_unserved = counts.keys > 0 && counts.keys_provided == 0;
+        if counts.is_failed || is_unserved {
             self.cycle.failed_regions += 1;
             if self.retries.len() < RETRIES_MAX {
-                self.retries.push_back((now.after(RETRY_DELAY), job.region));
+                let delay = if counts.is_failed { RETRY_DELAY } else { UNSERVED_DELAY };
+                self.retries.insert((now.after(delay), job.region));
             }
             return;
         }
@@ -368,8 +391,8 @@ impl Sweeper {
         }
         let salt = self.next_job << 20;
         let connections = self.config.connections_per_worker;
-        if self.retries.front().is_some_and(|(at, _)| *at <= now)
-            && let Some((_, region)) = self.retries.pop_front()
+        if self.retries.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, region)) = self.retries.pop_first()
         {
             self.begin(Job::periodic(region, connections, salt, now), now);
             return true;

@@ -39,6 +39,10 @@ struct World {
     lookups: usize,
     most_jobs: usize,
     is_reachable: bool,
+    /// How many of the closest can be reached.
+    found_max: usize,
+    /// Whether servers take what they are told.
+    is_served: bool,
 }
 
 fn start() -> Timestamp {
@@ -62,6 +66,8 @@ impl World {
             lookups: 0,
             most_jobs: 0,
             is_reachable: true,
+            found_max: usize::MAX,
+            is_served: true,
         }
     }
 
@@ -91,12 +97,14 @@ impl World {
             }
             SweepAction::Lookup { job, key } => {
                 self.lookups += 1;
-                let closest = self.is_reachable.then(|| self.network.closest(&key.id()));
+                let closest = self.network.closest(&key.id()).into_iter().take(self.found_max);
+                let closest = self.is_reachable.then(|| closest.collect());
                 self.sweeper.on_closest(job, &key, closest, self.now);
             }
             SweepAction::Announce { job, peer, keys } => {
-                self.told.extend(keys.iter().map(|key| (self.now, peer.id, key.clone())));
-                self.sweeper.on_announced(job, &peer.id, &keys, keys.len(), self.now);
+                let taken = if self.is_served { keys.len() } else { 0 };
+                self.told.extend(keys.iter().take(taken).map(|key| (self.now, peer.id, key.clone())));
+                self.sweeper.on_announced(job, &peer.id, &keys, taken, self.now);
             }
         }
     }
@@ -210,6 +218,38 @@ fn a_region_that_fails_is_tried_again_and_the_state_remembers_it() {
     assert_eq!(world.sweeper.saved_state().place, KadId::from_bytes([0; 32]));
     world.is_reachable = true;
     world.run_until(start().after(Duration::from_secs(300)));
+    assert!((world.share_of_closest() - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_line_that_breaks_amid_a_search_does_not_make_the_network_small() {
+    let mut world = World::new(500, 1_000, None);
+    world.found_max = 7;
+    world.run_until(start().after(Duration::from_secs(30)));
+    assert!(world.told.is_empty() && world.sweeper.stats(world.now).pending_region_reprovides > 0);
+    world.found_max = usize::MAX;
+    world.run_until(start().after(Duration::from_secs(300)));
+    assert!((world.share_of_closest() - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_network_that_shrank_is_believed_after_an_hour() {
+    let mut world = World::new(500, 1_000, None);
+    world.found_max = 7;
+    world.run_until(start().after(HOUR + Duration::from_secs(600)));
+    assert!(!world.told.is_empty());
+}
+
+#[test]
+fn a_region_whose_servers_took_nothing_is_tried_again_the_same_day() {
+    let mut world = World::new(500, 100, None);
+    world.is_served = false;
+    world.run_until(start().after(Duration::from_secs(600)));
+    let lookups = world.lookups;
+    world.is_served = true;
+    world.run_until(start().after(5 * HOUR));
+    assert!(world.lookups <= 2 * lookups && world.share_of_closest() < 0.9, "nobody is asked all the time");
+    world.run_until(start().after(7 * HOUR));
     assert!((world.share_of_closest() - 1.0).abs() < 1e-9);
 }
 
