@@ -59,7 +59,7 @@ pub(crate) struct Records {
     /// Of those, by peer.
     shares: Arc<Shares>,
     values: Arc<AtomicU64>,
-    /// Held while a row is compared and replaced. A store has few such requests at a time, each of about 0.1 ms.
+    /// Held while rows are compared and replaced or removed. A store has few such requests at a time, each of about 0.1 ms.
     replacing: Arc<Mutex<()>>,
     /// This node, where it is given as a provider of what it announces.
     us: Option<PeerId>,
@@ -122,6 +122,8 @@ impl Records {
         behind: Option<&[u8]>,
         now: Timestamp,
     ) -> Result<Page, StoreError> {
+        // What is renewed meanwhile is not old any more.
+        let _one_at_a_time = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = self.store.side_page(table, &[scope_byte(self.scope)], behind, EXPIRE_PAGE_ROWS);
         let rows = rows.map_err(read_failed)?;
         let last = rows.last().filter(|_| rows.len() == EXPIRE_PAGE_ROWS).map(|(key, _)| key.to_vec());
