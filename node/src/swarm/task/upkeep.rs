@@ -43,6 +43,8 @@ pub(super) struct Bootstrap {
     pub(super) first: bool,
     /// Peers whose connections somebody had closed: they are not dialled for having been connected once.
     pub(super) dismissed: HashSet<PeerId>,
+    /// How many of those that were dialled in vain had their turn again.
+    pub(super) again: usize,
 }
 
 impl Bootstrap {
@@ -50,6 +52,19 @@ impl Bootstrap {
         if self.dismissed.len() < DISMISSED_MAX {
             self.dismissed.insert(peer);
         }
+    }
+
+    /// The next peers to dial for having been connected once: those seen last first, and behind them, in turn, those that were
+    /// dialled in vain since then.
+    fn acquaintances(&mut self, book: &Book) -> Vec<PeerId> {
+        let good = book.good().into_iter().filter(|peer| !self.dismissed.contains(peer));
+        let (mut lost, mut next): (Vec<_>, Vec<_>) = good.partition(|peer| book.is_lost(peer));
+        let turn = self.again.checked_rem(lost.len()).unwrap_or_default();
+        lost.rotate_left(turn);
+        self.again = turn + BOOTSTRAP_DIALS.saturating_sub(next.len());
+        next.extend(lost);
+        next.truncate(BOOTSTRAP_DIALS);
+        next
     }
 }
 
@@ -169,14 +184,10 @@ impl Task {
             return;
         }
         let listed: Vec<_> = self.bootstrap.peers.iter().take(BOOTSTRAP_DIALS).cloned().collect();
-        let mut known = Vec::new();
-        if self.bootstrap.first || self.swarm.network_info().num_peers() == 0 {
-            let good =
-                self.shared.book.good().into_iter().filter(|peer| !self.bootstrap.dismissed.contains(peer));
-            known.extend(good.take(BOOTSTRAP_DIALS).map(|peer| (peer, Vec::new())));
-        }
+        let is_alone = self.bootstrap.first || self.swarm.network_info().num_peers() == 0;
+        let known = if is_alone { self.bootstrap.acquaintances(&self.shared.book) } else { Vec::new() };
         self.bootstrap.first = false;
-        for (peer, addresses) in listed.into_iter().chain(known).collect::<Vec<_>>() {
+        for (peer, addresses) in listed.into_iter().chain(known.into_iter().map(|peer| (peer, Vec::new()))) {
             if peer != self.shared.us {
                 self.reach(peer, addresses, now);
             }
@@ -200,5 +211,39 @@ fn save(book: &Book, path: &Path) {
         && let Err(error) = write_atomic(path, &book.to_file(), BOOK_MODE)
     {
         tracing::warn!("writing the peer book {}: {error}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acquaintances_that_are_gone_do_not_keep_the_others_from_being_tried() {
+        let book = Book::default();
+        let address: Multiaddr = "/ip4/10.0.0.1/tcp/4001".parse().unwrap();
+        for _ in 0..3 * BOOTSTRAP_DIALS {
+            let peer = PeerId::random();
+            book.connected(peer, Some(&address));
+            book.disconnected(&peer);
+        }
+        let mut bootstrap = Bootstrap {
+            peers: Vec::new(),
+            next: Instant::now(),
+            first: true,
+            dismissed: HashSet::new(),
+            again: 0,
+        };
+        let all: HashSet<PeerId> = book.good().into_iter().collect();
+        // Twice around: the second time everybody was dialled in vain before.
+        for _ in 0..2 {
+            let mut tried = HashSet::new();
+            for _ in 0..3 {
+                let next = bootstrap.acquaintances(&book);
+                next.iter().for_each(|peer| book.dialled_in_vain(*peer));
+                tried.extend(next);
+            }
+            assert_eq!(tried, all);
+        }
     }
 }
