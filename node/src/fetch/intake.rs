@@ -32,6 +32,16 @@ pub(super) struct Intake {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Who knows which blocks are on their way into the store.
+#[derive(Clone)]
+pub(super) struct Held(Arc<Shared>);
+
+impl Held {
+    pub(super) fn has(&self, hash: &Multihash) -> bool {
+        self.0.held.load(Ordering::Acquire) > 0 && self.0.queue().held.contains_key(hash)
+    }
+}
+
 struct Shared {
     queue: Mutex<Queue>,
     /// Blocks held, so that a reader need not take the lock where there are none.
@@ -72,6 +82,11 @@ impl Intake {
             shared.queue().stop = true;
         }
         Self { shared, thread: thread.ok() }
+    }
+
+    /// To be asked for what is on its way.
+    pub(super) fn held(&self) -> Held {
+        Held(Arc::clone(&self.shared))
     }
 
     /// A block that is not in the store yet.

@@ -16,7 +16,7 @@ mod waits;
 mod walk;
 
 use std::collections::HashSet;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -32,10 +32,10 @@ use counts::Counters;
 pub use counts::FetchCounts;
 pub use error::{FetchError, WalkError};
 pub use exchange::{Exchange, PEERS_NAMED_MAX, Session, Tried};
-use intake::Intake;
+use intake::{Held, Intake};
 pub(crate) use known::known_block;
 pub use remote::REMOTE_WINDOW_BYTES_MAX;
-pub(crate) use remote::{Arrival, Keep, Remote};
+pub(crate) use remote::{Arrival, Keep, MISSED_BEFORE, Remote};
 use scope::Scope;
 pub use waits::Wait;
 use waits::Waits;
@@ -64,6 +64,8 @@ struct Shared {
     /// All readers that want something of others, whatever their scope.
     wanted: Arc<Waits>,
     readers: AtomicUsize,
+    /// How often blocks were put that did not come from others for a reader. It begins at 1.
+    puts: Arc<AtomicU64>,
     _repo: Arc<Repo>,
 }
 
@@ -81,6 +83,7 @@ impl Fetch {
             counters: Counters::default(),
             wanted: Arc::default(),
             readers: AtomicUsize::new(0),
+            puts: Arc::new(AtomicU64::new(1)),
             _repo: repo,
         };
         Self { shared: Arc::new(shared), scope: Scope::default() }
@@ -92,18 +95,22 @@ impl Fetch {
     /// What an exchange keeps of this node, it must let go of when it is taken away.
     pub fn set_exchange(&self, exchange: Option<Arc<dyn Exchange>>) {
         if exchange.is_some() {
-            self.shared.watch.get_or_init(|| self.listen());
-            self.shared.intake.get_or_init(|| Intake::start(self.shared.store.clone()));
+            let intake = self.shared.intake.get_or_init(|| Intake::start(self.shared.store.clone()));
+            self.shared.watch.get_or_init(|| self.listen(intake.held()));
         }
         *self.shared.exchange.write().unwrap_or_else(PoisonError::into_inner) = exchange;
     }
 
     /// Has the store tell what is put into it.
-    fn listen(&self) -> Watch {
+    fn listen(&self, held: Held) -> Watch {
+        let puts = Arc::clone(&self.shared.puts);
         let exchange = Arc::downgrade(&self.shared.exchange);
         let wanted = Arc::downgrade(&self.shared.wanted);
         self.shared.store.watch(move |happened| {
             let Happened::Stored(blocks) = happened else { return };
+            if blocks.iter().any(|(cid, _)| !held.has(cid.hash())) {
+                puts.fetch_add(1, Ordering::Release);
+            }
             if let Some(wanted) = wanted.upgrade() {
                 let live = wanted.live();
                 if !live.is_empty() {
@@ -167,6 +174,11 @@ impl Fetch {
         self.shared.exchange.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What tells [`Remote::want`] when blocks were missed: to be taken before they are looked for.
+    fn puts(&self) -> u64 {
+        self.shared.puts.load(Ordering::Acquire)
+    }
+
     fn pool(&self) -> &Pool {
         &self.shared.pool
     }
@@ -200,7 +212,7 @@ impl Fetch {
             return Err(error);
         }
         let Some(mut remote) = self.remote(cid, Keep::AsCache) else { return Err(error) };
-        remote.want(vec![*cid]);
+        remote.want(vec![*cid], MISSED_BEFORE);
         match std::future::poll_fn(|context| remote.poll_next(context)).await {
             Some(Arrival::Block(_, block)) => Ok(block),
             Some(Arrival::GivenUp(_, given_up)) => Err(given_up),
@@ -230,7 +242,7 @@ impl Fetch {
         let Some(mut remote) = missing.first().and_then(|first| self.remote(first, Keep::AsCache)) else {
             return Ok(blocks);
         };
-        remote.want(missing);
+        remote.want(missing, MISSED_BEFORE);
         while let Some(arrival) = std::future::poll_fn(|context| remote.poll_next(context)).await {
             let (cid, outcome) = match arrival {
                 Arrival::Block(cid, block) => (cid, Ok(block)),
@@ -278,7 +290,7 @@ impl Fetch {
     ) -> Result<Bytes, FetchError> {
         let missing = || FetchError::NotFound { cid: Box::new(*cid) };
         let mut remote = self.remote(cid, Keep::ByCaller).ok_or_else(missing)?;
-        remote.want(vec![*cid]);
+        remote.want(vec![*cid], self.puts());
         let next = wait_for(std::future::poll_fn(|context| remote.poll_next(context)), deadline);
         match next {
             Ok(Some(Arrival::Block(_, block))) => Ok(block),

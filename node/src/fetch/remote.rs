@@ -25,6 +25,9 @@ const WINDOW_BYTES_SHARE_MIN: u64 = 1 << 20;
 /// Blocks of one reader that are hashed at a time.
 const CHECKS: usize = 4;
 
+/// Blocks were missed at a time that nobody noted.
+pub(crate) const MISSED_BEFORE: u64 = 0;
+
 /// What came, or will not come.
 pub(crate) enum Arrival {
     /// A block that was wanted; its hash was checked.
@@ -99,16 +102,31 @@ impl Remote {
         self.wanted.tried()
     }
 
-    /// Asks for blocks.
-    pub(crate) fn want(&mut self, cids: Vec<Cid>) {
+    /// Asks for blocks that the store did not have when `missed` was the count of puts ([`Fetch::puts`]), or [`MISSED_BEFORE`].
+    pub(crate) fn want(&mut self, cids: Vec<Cid>, missed: u64) {
         if cids.is_empty() {
             return;
         }
         self.wanted.add(&cids);
+        // From here on it is told of what is put.
+        if missed != self.fetch.puts() {
+            self.look_again(cids.clone());
+        }
         let blocks = self.session.get(cids.clone());
         let blocks = if self.is_verified { blocks } else { checked(blocks, self.fetch.pool().clone()) };
         let blocks = blocks.map(|(cid, data)| Event::Block(cid, data));
         self.arriving.push(blocks.chain(stream::iter([Event::End(cids)])).boxed());
+    }
+
+    /// Looks for blocks in the store that somebody may have put since they were missed.
+    fn look_again(&mut self, cids: Vec<Cid>) {
+        let fetch = self.fetch.clone();
+        let look = self.fetch.pool().start(move || {
+            let here = cids.into_iter().filter(|cid| matches!(fetch.shared.store.has(cid.hash()), Ok(true)));
+            here.filter_map(|cid| Some((cid, fetch.get_local_blocking(&cid).ok()?))).collect::<Vec<_>>()
+        });
+        let found = stream::once(look).flat_map(|found| stream::iter(found.unwrap_or_default()));
+        self.arriving.push(found.map(|(cid, data)| Event::Stored(cid, data)).boxed());
     }
 
     /// Says that the reader does not wait for anything just now.

@@ -9,7 +9,7 @@ use futures_util::Stream;
 use holdfast_dag::cid::Cid;
 use holdfast_dag::walk::{Step, Walker};
 
-use super::remote::{Arrival, Keep, Remote};
+use super::remote::{Arrival, Keep, MISSED_BEFORE, Remote};
 use super::{Blocks, Fetch, FetchError, WalkError};
 use crate::pool::{PoolError, Task, wait_for};
 
@@ -36,7 +36,8 @@ pub struct Walk<W: Walker> {
     fetch: Fetch,
     walker: W,
     /// Reads on their way, in the order in which the walker wants them.
-    jobs: VecDeque<Task<Blocks>>,
+    /// Reads of the store, and the count of puts when they began.
+    jobs: VecDeque<(u64, Task<Blocks>)>,
     jobs_max: u64,
     /// What a block has had lately, in bytes.
     block_bytes: u64,
@@ -84,7 +85,7 @@ impl<W: Walker> Walk<W> {
         self.walker.wants(window_bytes.max(self.jobs_max * JOB_BYTES), &mut wants);
         let blocks_per_job = (JOB_BYTES / self.block_bytes.max(1)).clamp(1, BLOCKS_PER_JOB_MAX);
         for job in wants.chunks(blocks_per_job as usize) {
-            self.jobs.push_back(self.fetch.start_many(job.to_vec()));
+            self.jobs.push_back((self.fetch.puts(), self.fetch.start_many(job.to_vec())));
         }
     }
 
@@ -120,7 +121,7 @@ impl<W: Walker> Walk<W> {
     fn poll_jobs(&mut self, context: &mut Context<'_>) -> Result<bool, PoolError> {
         // Queued behind a full pool, a job moves only when polled: all are, the first is waited for.
         let mut first = None;
-        for (index, job) in self.jobs.iter_mut().enumerate() {
+        for (index, (_, job)) in self.jobs.iter_mut().enumerate() {
             if index == 0 {
                 first = Some(Pin::new(job).poll(context));
             } else if job.poll_queueing(context) {
@@ -128,7 +129,7 @@ impl<W: Walker> Walk<W> {
             }
         }
         let Some(Poll::Ready(blocks)) = first else { return Ok(false) };
-        self.jobs.pop_front();
+        let missed = self.jobs.pop_front().map_or(MISSED_BEFORE, |(puts, _)| puts);
         let mut elsewhere = Vec::new();
         for (cid, block) in blocks? {
             match block {
@@ -137,17 +138,17 @@ impl<W: Walker> Walk<W> {
                 Err(error) => self.lacks(&cid, error),
             }
         }
-        self.ask(elsewhere);
+        self.ask(elsewhere, missed);
         Ok(true)
     }
 
-    fn ask(&mut self, cids: Vec<Cid>) {
+    fn ask(&mut self, cids: Vec<Cid>, missed: u64) {
         let Some(first) = cids.first() else { return };
         if self.remote.is_none() {
             self.remote = self.fetch.remote(first, Keep::AsCache);
         }
         match &mut self.remote {
-            Some(remote) => remote.want(cids),
+            Some(remote) => remote.want(cids, missed),
             // The exchange went away in this moment.
             None => cids.iter().for_each(|cid| self.lacks(cid, FetchError::NotFound { cid: Box::new(*cid) })),
         }

@@ -154,3 +154,16 @@ async fn what_a_reader_waits_for_comes_when_somebody_adds_it_here() {
     assert_eq!(to.add("file").await, root);
     assert!(soon(reading).await.unwrap().unwrap() == noise(300_000, 8));
 }
+
+#[tokio::test]
+async fn what_is_added_between_a_look_and_the_question_to_others_is_read() {
+    let (_from, root, _) = file(300_000, 8).await;
+    let (to, _peers) = TestNode::asking(std::collections::HashMap::new()).await;
+    let node = to.node.clone();
+    let mut reading = Box::pin(cat(&node, root));
+    assert!(futures_util::poll!(&mut reading).is_pending());
+    until("it was looked for", async || node.fetch().counts().missing > 0).await;
+    to.write("file", noise(300_000, 8));
+    assert_eq!(to.add("file").await, root);
+    assert!(soon(reading).await.unwrap() == noise(300_000, 8));
+}

@@ -9,7 +9,7 @@ use holdfast_dag::cid::{Cid, codec};
 use holdfast_dag::hash::check_policy;
 
 use super::complete::CompleteError;
-use crate::fetch::{Arrival, Fetch, FetchError, Keep, Remote};
+use crate::fetch::{Arrival, Fetch, FetchError, Keep, MISSED_BEFORE, Remote};
 use crate::pool::wait_for;
 
 /// Bytes that are put together.
@@ -83,7 +83,7 @@ impl<'a> Missing<'a> {
             let room = remote.window_bytes() / self.block_bytes.max(1);
             let room = (room as usize).clamp(1, ASKED_MAX).saturating_sub(remote.len());
             let count = room.min(self.backlog.len());
-            remote.want(self.backlog.drain(..count).collect());
+            remote.want(self.backlog.drain(..count).collect(), MISSED_BEFORE);
         }
         Ok(())
     }
