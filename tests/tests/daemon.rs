@@ -350,6 +350,32 @@ fn flags_of_kubo_are_taken_and_those_without_effect_say_so_once() {
 }
 
 #[test]
+fn routing_that_needs_routers_over_http_is_refused_with_what_helps() {
+    let (_dir, node) = repo("daemon-routing");
+    let refused = |args: &[&str]| {
+        let words = ["daemon"].iter().chain(args);
+        let said = Daemon::spawn(node.command(words)).wait().failed();
+        assert!(!said.out().contains("Daemon is ready"), "{}", said.out());
+        said.error_line()
+    };
+    for kind in ["custom", "delegated"] {
+        let said = refused(&[&format!("--routing={kind}")]);
+        for word in [&format!("--routing={kind} needs"), "'holdfast daemon --routing=auto'"] {
+            assert!(said.contains(word), "{said}");
+        }
+        node.run(["config", "Routing.Type", kind]).ok();
+        let said = refused(&[]);
+        for word in [&format!("Routing.Type \"{kind}\""), "'holdfast config Routing.Type auto'"] {
+            assert!(said.contains(word), "{said}");
+        }
+        // Either of what is said helps.
+        assert_eq!(Daemon::start(&node, &["--routing=auto"]).stop().code, Some(0));
+        node.run(["config", "Routing.Type", "auto"]).ok();
+        assert_eq!(Daemon::start(&node, &[]).stop().code, Some(0));
+    }
+}
+
+#[test]
 fn it_lives_on_when_nobody_reads_what_it_says() {
     let (_dir, node) = repo("daemon-unread");
     let mut child = node.command(["daemon"]).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

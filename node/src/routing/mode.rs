@@ -19,12 +19,18 @@ pub enum RoutingMode {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoutingError {
-    /// It needs routers over HTTP.
+    /// The config asks for routers over HTTP.
     #[error(
         "Routing.Type \"{0}\" needs delegated routers, which this version does not ask; set one of auto, dht, dhtclient, \
          dhtserver and none, as with 'holdfast config Routing.Type auto'"
     )]
     Delegated(String),
+    /// The flag asks for them.
+    #[error(
+        "--routing={0} needs delegated routers, which this version does not ask; leave it out, or give one of auto, dht, \
+         dhtclient, dhtserver and none, as with 'holdfast daemon --routing=auto'"
+    )]
+    DelegatedByFlag(String),
     /// There is no such kind.
     #[error("unrecognized routing option: {0}")]
     Unknown(String),
@@ -36,9 +42,13 @@ pub enum RoutingError {
 impl RoutingMode {
     /// What the config says, or `instead` (the daemon's `--routing`) where it is neither empty nor `default`.
     pub fn of_config(config: &Config, instead: &str) -> Result<Self, RoutingError> {
-        let configured = config.text("Routing.Type")?.unwrap_or_default();
-        let name = if matches!(instead, "" | "default") { configured.as_str() } else { instead };
-        Self::of_name(name)
+        if matches!(instead, "" | "default") {
+            return Self::of_name(&config.text("Routing.Type")?.unwrap_or_default());
+        }
+        Self::of_name(instead).map_err(|error| match error {
+            RoutingError::Delegated(name) => RoutingError::DelegatedByFlag(name),
+            other => other,
+        })
     }
 
     /// The kind of this name. `auto` and `autoclient` ask no HTTP routers: they are the DHT alone.
@@ -71,6 +81,8 @@ mod tests {
     fn what_needs_delegated_routers_is_refused_with_what_to_set() {
         let error = RoutingMode::of_name("custom").unwrap_err();
         assert!(error.to_string().contains("config Routing.Type auto"), "{error}");
+        let error = RoutingMode::of_config(&Config::parse("{}").unwrap(), "custom").unwrap_err();
+        assert!(error.to_string().contains("daemon --routing=auto"), "{error}");
         assert_eq!(RoutingMode::of_name("supernode"), Err(RoutingError::Unknown("supernode".to_owned())));
     }
 }
