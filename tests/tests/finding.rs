@@ -205,6 +205,96 @@ fn a_peer_is_found_by_its_id_with_kubos_events() {
     assert!(refused.err().contains("own peer"), "{}", refused.err());
 }
 
+/// The events of a question to the DHT, each of which has the keys of Kubo's and no others.
+fn events(of: &Peer, path: &str) -> Vec<Value> {
+    let answer = of.daemon().post(path);
+    assert_eq!((answer.status, answer.trailers.as_str()), (200, ""), "{path}: {}", answer.text());
+    let events: Vec<Value> = answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for event in &events {
+        let keys: Vec<&String> = event.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["Extra", "ID", "Responses", "Type"], "{event}");
+        assert!(event["Extra"].is_string() && event["ID"].is_string() && event["Type"].is_u64(), "{event}");
+        for peer in event["Responses"].as_array().into_iter().flatten() {
+            assert!(peer["ID"].is_string() && peer["Addrs"].is_array(), "{event}");
+        }
+    }
+    events
+}
+
+/// The peers that events of a type are about.
+fn about(events: &[Value], kind: u64) -> Vec<&str> {
+    events.iter().filter(|event| event["Type"] == kind).filter_map(|event| event["ID"].as_str()).collect()
+}
+
+const SENDING_QUERY: u64 = 0;
+const PEER_RESPONSE: u64 = 1;
+const FINAL_PEER: u64 = 2;
+
+#[test]
+fn a_query_of_the_dht_tells_whom_it_asked_what_they_said_and_who_is_closest() {
+    let dir = temporary("finding-query");
+    let [one, middle, other] = three(dir.path());
+    let events = events(&other, &format!("/api/v0/dht/query?arg={}", one.id()));
+    assert!(about(&events, SENDING_QUERY).contains(&middle.id()), "{events:?}");
+    let said =
+        events.iter().find(|event| event["Type"] == PEER_RESPONSE && event["ID"] == middle.id()).unwrap();
+    let told = said["Responses"].as_array().unwrap().iter().find(|peer| peer["ID"] == one.id()).unwrap();
+    let address = one.address("tcp").split_once("/p2p/").unwrap().0.to_owned();
+    assert!(told["Addrs"].as_array().unwrap().contains(&json!(address)), "{told}");
+    let mut closest = about(&events, FINAL_PEER);
+    assert_eq!(closest[0], one.id(), "nobody is closer to a key than the peer that it is");
+    closest.sort_unstable();
+    let mut both = [one.id(), middle.id()];
+    both.sort_unstable();
+    assert_eq!(closest, both);
+
+    let out = other.run(["dht", "query", "--timeout=60s", one.id()]).ok().out();
+    assert_eq!(out, format!("{}\n{}\n", one.id(), middle.id()));
+    let out = other.run(["dht", "query", "-v", "--timeout=60s", one.id()]).ok().out();
+    for line in [format!("* querying {}", middle.id()), format!("* {} says use ", middle.id())] {
+        assert!(out.lines().any(|shown| shown.starts_with(&line)), "no {line:?} in: {out}");
+    }
+    assert!(other.run(["dht", "query", "nobody"]).failed().err().contains("failed to parse peer ID"));
+}
+
+#[test]
+fn what_is_provided_by_hand_is_found_and_its_events_name_who_was_told() {
+    let dir = temporary("finding-provide");
+    let lan = ("Routing.LoopbackAddressesOnLanDHT", json!(true));
+    // Nothing is announced by itself.
+    let one = Peer::start(dir.path(), "one", &[lan, ("Provide.Strategy", json!("mfs"))], None);
+    let lonely = one.run(["routing", "provide", "bafkqaaa"]).failed().error_line();
+    assert_eq!(lonely, "Error: cannot provide, no connected peers");
+    let other = peer(dir.path(), "other");
+    one.connect(&other.address("tcp"));
+    wait_for_table(&one, &other);
+    wait_for_table(&other, &one);
+    let found = |cid: &str| {
+        other.run(["routing", "findprovs", "-n", "1", "--timeout=60s", cid]).ok().out().trim().to_owned()
+    };
+    let path = dir.path().join("file");
+    for (seed, command) in [(1, "routing/provide"), (2, "dht/provide")] {
+        std::fs::write(&path, vec![seed; 1000]).unwrap();
+        let cid = one.put_block(&[], &path);
+        assert_eq!(found(&cid), "", "{command}: somebody provides it already");
+        let events = events(&one, &format!("/api/v0/{command}?arg={cid}"));
+        assert_eq!(about(&events, FINAL_PEER), [other.id()], "{command}: {events:?}");
+        assert_eq!(found(&cid), one.id(), "{command}");
+    }
+    // A file of two leaves: its root alone, or with all that is below.
+    std::fs::write(&path, [vec![3; 1000], vec![4; 1000]].concat()).unwrap();
+    let root = one.add(&["--cid-version=1", "--chunker=size-1000"], &path);
+    let leaves = one.run(["refs", &root]).ok().out();
+    let leaf = leaves.lines().next().unwrap();
+    for (options, expected) in [(&[][..], ""), (&["-r"], one.id())] {
+        let line = [&["routing", "provide", "-v", "--timeout=60s"], options, &[&root]].concat();
+        let out = one.run(&line[..]).ok().out();
+        let told = format!("sending provider record to peer {}", other.id());
+        assert!(out.lines().any(|line| line == told), "{options:?}: {out}");
+        assert_eq!((found(&root).as_str(), found(leaf).as_str()), (one.id(), expected), "{options:?}");
+    }
+}
+
 #[test]
 fn a_peer_is_reached_by_its_id_alone() {
     let dir = temporary("finding-reach");

@@ -166,7 +166,7 @@ pub enum QueryEvent {
         /// Whom it says to be closer.
         closer: Vec<PeerInfo>,
     },
-    /// What was searched is this peer.
+    /// What was searched is this peer; or, of an announcement: it is told.
     FinalPeer {
         /// The peer.
         peer: PeerInfo,

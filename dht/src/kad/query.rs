@@ -422,6 +422,9 @@ impl Query {
     }
 
     fn tell(&mut self, peer: PeerInfo, message: Message, cx: &mut Context<'_>) {
+        if matches!(self.goal, Goal::Provide { .. }) {
+            cx.event(QueryEvent::FinalPeer { peer: peer.clone() });
+        }
         self.told.insert(peer.id);
         self.telling += 1;
         cx.effects.push(Effect::Send { peer, message, role: Role::Tell });
