@@ -23,6 +23,7 @@
 //! - [`goods`]: what peers exchange. [`crowd`]: thousands of connections.
 //! - [`foreign`]: other peers as processes: Kubo, Helia, rust-ipfs.
 //! - [`netns`]: networks that a test makes for itself, and cuts, splits and heals. [`nat`]: an internet with homes behind NATs.
+//! - [`igd`]: a router at home that maps ports (UPnP).
 //! - [`swarm`]: our daemon as a peer. [`wait`]: waiting for a condition, with a bound.
 //! - [`pinning_service`]: a pinning service with a state of its own, which may also misbehave.
 //! - [`hostile`]: a peer that says to a node whatever a test wants, over bare streams.
@@ -51,6 +52,7 @@ pub mod files_script;
 pub mod foreign;
 pub mod goods;
 pub mod hostile;
+pub mod igd;
 pub mod inputs;
 pub mod journal;
 pub mod nat;

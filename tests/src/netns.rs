@@ -7,7 +7,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd as _;
 use std::process::{Child, Command, Stdio};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::disk::tool;
 use crate::need::{program, skip};
@@ -253,6 +256,25 @@ impl Place {
     /// Its address, in a network of 256.
     pub fn address(&self) -> Ipv4Addr {
         self.address
+    }
+
+    /// Sends what has no other way, multicast too, to another place, as a computer at home does to its router.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn route_through(&self, router: &Place) {
+        self.holder.ip(&format!("route add default via {}", router.address)).unwrap();
+    }
+
+    /// Brings the thread that calls this here: sockets that it makes from now on, and those of threads that it starts, are of
+    /// this network.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn enter(&self) {
+        let network = std::fs::File::open(format!("/proc/{}/ns/net", self.holder.pid())).unwrap();
+        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
     }
 
     /// What has to stand before a program so that it runs here: its process takes the place of this.
