@@ -5,10 +5,11 @@
 //!
 //! - [`attack`]: everything at once, for as long as a test wants. [`greed`]: wanting all of a node's blocks again and again.
 //! - [`words`]: messages of Bitswap, and frames that are none. [`names`]: records of names, and the DHT's messages about them.
-//! - `circuit`: the same through a relay. [`shapes`]: what is said in each protocol that our node speaks, and how it is said wrongly.
+//! - [`dial_back`]: asking to be dialled back (AutoNAT). `circuit`: the same through a relay. [`shapes`]: what is said in each protocol that our node speaks, and how it is said wrongly.
 
 pub mod attack;
 mod circuit;
+pub mod dial_back;
 pub mod greed;
 mod muxer;
 pub mod names;
@@ -43,6 +44,12 @@ const LINE_BYTES_MAX: usize = 1024;
 
 /// Streams that wait to be opened. Whoever wants one more waits for its turn.
 const WANTED_MAX: usize = 64;
+
+/// The protocol of pings.
+const PING: &str = "/ipfs/ping/1.0.0";
+
+/// Streams of the node that [`attend`] holds; further ones are dropped.
+const HELD_MAX: usize = 64;
 
 /// How the agreement on a protocol begins.
 const MULTISTREAM: &str = "/multistream/1.0.0";
@@ -213,6 +220,20 @@ async fn agree_to_anything(mut stream: Stream) -> io::Result<Opened> {
     say_line(&mut stream, &protocol).await?;
     stream.flush().await?;
     Ok((protocol, stream))
+}
+
+/// Answers pings, so that the node keeps the connection, and holds whatever else it opens; until the connection ends.
+pub async fn attend(mut opened: mpsc::Receiver<Opened>) {
+    let mut streams = JoinSet::new();
+    let mut held = VecDeque::new();
+    while let Some((protocol, stream)) = opened.recv().await {
+        if protocol == PING {
+            streams.spawn(greed::echo(stream));
+        } else {
+            held.push_back(stream);
+            held.truncate(HELD_MAX);
+        }
+    }
 }
 
 /// Sends all of it, as far as the node takes it in time. Says whether it took everything.
