@@ -4,10 +4,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::ask::Ask;
 use crate::daemon::Daemon;
 use crate::netns::Place;
 use crate::run::{Answer, Node};
 use crate::wait::wait_until;
+use crate::wire::Wire;
 
 /// A daemon of the binary under test, online, with commands that go through it.
 #[derive(Debug)]
@@ -64,6 +66,29 @@ impl Peer {
         let daemon = Daemon::start(&node, &[]);
         let id = node.run(["config", "Identity.PeerID"]).ok().out().trim().to_owned();
         Self { node, daemon, id }
+    }
+
+    /// One of the numbers that the daemon tells of itself, by the name of its metric.
+    ///
+    /// # Panics
+    /// When it does not tell it.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        let api = self.daemon.api();
+        let ask = Ask::new("GET", "/debug/metrics/prometheus");
+        let text = ask.send_over(&mut Wire::tcp(api), &api.to_string()).ok().text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in: {text}")).parse().unwrap()
+    }
+
+    /// What is allocated and not freed, without the memory of the index, which is bounded by the config and grows and shrinks as
+    /// tables are written.
+    ///
+    /// # Panics
+    /// When the daemon does not tell it.
+    #[track_caller]
+    pub fn live_bytes(&self) -> f64 {
+        self.metric("holdfast_allocator_allocated_bytes") - self.metric("holdfast_index_memory_bytes")
     }
 
     /// Runs a command through the daemon.

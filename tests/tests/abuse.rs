@@ -10,7 +10,6 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdfast_tests::ask::Ask;
 use holdfast_tests::hostile::attack::{
     Attack, BITSWAP, FLOOD_MESSAGES, HELD_STREAMS, Part, Target, UNREQUESTED, WANTS,
 };
@@ -19,7 +18,6 @@ use holdfast_tests::inputs::noise;
 use holdfast_tests::need::{say, temporary};
 use holdfast_tests::swarm::Peer;
 use holdfast_tests::wait::{wait_until, wait_within};
-use holdfast_tests::wire::Wire;
 use libp2p::PeerId;
 
 /// Bytes of each file that honest peers exchange.
@@ -31,8 +29,6 @@ const WANTS_KEPT_MAX: usize = 1024;
 /// How long the node may take to give back what the hostile peer cost: timeouts of streams, idle threads and caches.
 const GIVEN_BACK_TIME_MAX: Duration = Duration::from_secs(180);
 
-const MEMORY: &str = "holdfast_allocator_allocated_bytes";
-const INDEX_MEMORY: &str = "holdfast_index_memory_bytes";
 const MESSAGES: &str = "holdfast_bitswap_messages_received_total";
 const UNWANTED: &str = "holdfast_bitswap_unwanted_blocks_total";
 const BAD: &str = "holdfast_bitswap_bad_messages_total";
@@ -43,26 +39,12 @@ fn file(dir: &Path, seed: u64) -> PathBuf {
     path
 }
 
-fn metric(peer: &Peer, name: &str) -> f64 {
-    let mut wire = Wire::tcp(peer.daemon().api());
-    let host = peer.daemon().api().to_string();
-    let text = Ask::new("GET", "/debug/metrics/prometheus").send_over(&mut wire, &host).ok().text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name} in: {text}")).parse().unwrap()
-}
-
 /// Waits until a number of the node is this much higher than it was.
 fn wait_for_growth(peer: &Peer, name: &str, before: f64, by: usize) {
     wait_until(&format!("{name} grows by {by}"), || {
-        let now = metric(peer, name);
+        let now = peer.metric(name);
         if now >= before + by as f64 { Ok(()) } else { Err((before, now)) }
     });
-}
-
-/// What is allocated and not freed, without the memory of the index, which is bounded by the config and grows and shrinks as tables are
-/// written.
-fn live_bytes(peer: &Peer) -> f64 {
-    metric(peer, MEMORY) - metric(peer, INDEX_MEMORY)
 }
 
 /// How many wants of a peer the node remembers.
@@ -98,7 +80,7 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
     let blocks_of = |peer: &Peer| -> HashSet<String> {
         peer.run(["refs", "local"]).ok().out().lines().map(str::to_owned).collect()
     };
-    let before = live_bytes(&victim);
+    let before = victim.live_bytes();
     let leaves = victim.run(["refs", "-r", &served]).ok().out();
     let target = Target::of(&victim, &served, &["quic-v1", "tcp"]);
     let protocols = target.protocols.len() as u64;
@@ -109,7 +91,7 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
             target.protocols
         );
     }
-    let [unwanted, bad] = [UNWANTED, BAD].map(|name| metric(&victim, name));
+    let [unwanted, bad] = [UNWANTED, BAD].map(|name| victim.metric(name));
     let attack = Attack::begin(target, &Part::ALL);
     // Honest peers go on beside it, both ways, until each part was played.
     let mut exchanged = 0;
@@ -130,7 +112,7 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
         assert!(words.contains(&nowhere) || words.contains("deadline"), "{words}");
         if attack.plan().lied_to() > 0 { Ok(()) } else { Err(attack.plan().rounds()) }
     });
-    let peak = live_bytes(&victim);
+    let peak = victim.live_bytes();
     let plan = attack.end();
     assert!(plan.taken_bytes() > 0, "nobody was greedy");
     wait_for_growth(&victim, UNWANTED, unwanted, 1);
@@ -156,7 +138,7 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
     blocks_of(&calm);
     let [without, after] =
         wait_within(GIVEN_BACK_TIME_MAX, "what the hostile peer cost is given back", || {
-            let [without, now] = [&calm, &victim].map(live_bytes);
+            let [without, now] = [&calm, &victim].map(Peer::live_bytes);
             if now <= 1.1 * without { Ok([without, now]) } else { Err((before, without, now)) }
         });
     let stored = blocks_of(&victim);
@@ -190,7 +172,7 @@ fn each_attack_reaches_the_node_and_is_refused() {
     let served = victim.add(&["--cid-version=1"], &file(dir.path(), 1));
     let leaves = victim.run(["refs", "-r", &served]).ok().out();
     let target = Target::of(&victim, &served, &["quic-v1", "tcp"]);
-    let before = |name| metric(&victim, name);
+    let before = |name| victim.metric(name);
 
     let (messages, attack) = (before(MESSAGES), Attack::begin(target.clone(), &[Part::Flood]));
     let flooder = attack.peers()[0];

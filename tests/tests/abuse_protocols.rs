@@ -11,7 +11,7 @@ use std::io::{self, Read as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_tests::ask::{Ask, escape};
 use holdfast_tests::hostile::attack::speak;
@@ -22,8 +22,7 @@ use holdfast_tests::hostile::{Hostile, Opened, STREAM_WAIT_MAX, Stream, hear_fra
 use holdfast_tests::inputs::noise;
 use holdfast_tests::need::{say, temporary};
 use holdfast_tests::swarm::Peer;
-use holdfast_tests::wait::wait_until;
-use holdfast_tests::wire::Wire;
+use holdfast_tests::wait::{wait_until, wait_within};
 use libp2p::futures::future::join_all;
 use libp2p::identity::Keypair;
 use serde_json::{Value, json};
@@ -38,10 +37,31 @@ const HOP: &str = "/libp2p/circuit/relay/0.2.0/hop";
 /// Protocols that are spoken only where they were switched on.
 const SWITCHED_ON: [&str; 6] =
     [HOP, "/ipfs/kad/1.0.0", "/meshsub/1.1.0", "/floodsub/1.0.0", "/libp2p/fetch/0.0.1", "/x/echo"];
+/// What is spoken where nothing was switched off.
+const EVERYWHERE: [&str; 14] = [
+    IDENTIFY,
+    "/ipfs/id/push/1.0.0",
+    "/ipfs/ping/1.0.0",
+    "/ipfs/bitswap/1.2.0",
+    "/ipfs/bitswap/1.1.0",
+    "/ipfs/bitswap/1.0.0",
+    "/ipfs/bitswap",
+    "/ipfs/lan/kad/1.0.0",
+    "/libp2p/autonat/1.0.0",
+    "/libp2p/autonat/2/dial-request",
+    "/libp2p/autonat/2/dial-back",
+    "/libp2p/circuit/relay/0.2.0/stop",
+    "/meshsub/1.0.0",
+    "/meshsub/1.2.0",
+];
 /// Connections whose streams are held without an end.
 const HELD_CONNECTIONS: usize = 4;
 /// How often a connection may end before something could be said on it.
 const TRIES: usize = 10;
+
+/// How long a node may take to give back what a hostile peer cost: messages of pubsub are remembered for 2 minutes, and what
+/// connections read with is given back when they were idle for a while.
+const GIVEN_BACK_TIME_MAX: Duration = Duration::from_secs(240);
 
 /// The largest request of the DHT that is served.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
@@ -66,7 +86,7 @@ fn server() -> String {
 }
 
 /// A node that speaks all that it can.
-fn everything_on(dir: &Path) -> Peer {
+fn everything_on(dir: &Path, name: &str) -> Peer {
     let config: [(&str, Value); 7] = [
         ("Routing.Type", json!("dhtserver")),
         ("Pubsub.Enabled", json!(true)),
@@ -76,7 +96,7 @@ fn everything_on(dir: &Path) -> Peer {
         ("Experimental.Libp2pStreamMounting", json!(true)),
         ("Swarm.PingInterval", json!("1s")),
     ];
-    let peer = Peer::start(dir, "victim", &config, None);
+    let peer = Peer::start(dir, name, &config, None);
     peer.run(["p2p", "listen", "/x/echo", &server()]).ok();
     peer
 }
@@ -212,14 +232,6 @@ fn came_in(victim: &Peer, protocol: &str) -> u64 {
     ask.send(victim.daemon().api()).ok().value()["TotalIn"].as_u64().unwrap()
 }
 
-fn allocated(peer: &Peer) -> f64 {
-    let mut wire = Wire::tcp(peer.daemon().api());
-    let host = peer.daemon().api().to_string();
-    let text = Ask::new("GET", "/debug/metrics/prometheus").send_over(&mut wire, &host).ok().text();
-    let name = "holdfast_allocator_allocated_bytes ";
-    text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
-}
-
 /// Has an honest peer read something new of the node.
 fn serve(victim: &Peer, honest: &Peer, dir: &Path, seed: u64) {
     let path = dir.join("block");
@@ -230,15 +242,15 @@ fn serve(victim: &Peer, honest: &Peer, dir: &Path, seed: u64) {
 }
 
 #[test]
-fn every_protocol_that_is_spoken_bears_what_is_wrong() {
+fn every_protocol_that_is_spoken_bears_what_is_wrong_and_nothing_of_it_is_kept() {
     let dir = temporary("abuse-protocols");
-    let victim = everything_on(dir.path());
+    let victim = everything_on(dir.path(), "victim");
     let honest = Peer::start(dir.path(), "honest", &[("Routing.Type", json!("none"))], None);
     honest.connect(&victim.address("tcp"));
     for seed in 0..10 {
         serve(&victim, &honest, dir.path(), seed);
     }
-    let before = allocated(&victim);
+    let before = victim.live_bytes();
     let mut seed = 10;
     for transport in ["tcp", "quic-v1"] {
         let mut liar = Liar::new(victim.address(transport));
@@ -250,7 +262,7 @@ fn every_protocol_that_is_spoken_bears_what_is_wrong() {
         let hidden: Vec<&&str> = shown.difference(&told).collect();
         assert!(told.is_subset(&shown), "others are told {told:?}, and `id` says {shown:?}");
         assert!(hidden.iter().all(|name| is_for_circuits(name)), "others are not told {hidden:?}");
-        for expected in SWITCHED_ON {
+        for expected in EVERYWHERE.iter().chain(&SWITCHED_ON) {
             assert!(shown.contains(expected), "{expected} is not spoken: {shown:?}");
         }
         let mut said = 0;
@@ -289,9 +301,26 @@ fn every_protocol_that_is_spoken_bears_what_is_wrong() {
         let peers = victim.peers();
         if peers == [honest.id()] { Ok(()) } else { Err(peers) }
     });
-    // What is given back is asserted where a node that was left in peace is there to compare with: in abuse.rs.
-    let after = allocated(&victim);
-    say(&format!("abuse of protocols: live bytes before {before}, after {after}"));
+    // One that speaks as much and served the same in peace: what grows with what a node does, and not with who does it, costs the
+    // same there.
+    let calm = everything_on(dir.path(), "calm");
+    let friend = Peer::start(dir.path(), "friend", &[("Routing.Type", json!("none"))], None);
+    friend.connect(&calm.address("tcp"));
+    for seed in 0..seed {
+        serve(&calm, &friend, dir.path(), seed);
+    }
+    let begun = Instant::now();
+    let beside = victim.live_bytes();
+    let [without, after] =
+        wait_within(GIVEN_BACK_TIME_MAX, "what the hostile peer cost is given back", || {
+            let [without, now] = [&calm, &victim].map(Peer::live_bytes);
+            if now <= 1.1 * without { Ok([without, now]) } else { Err((before, without, now)) }
+        });
+    say(&format!(
+        "abuse of protocols: live bytes before {before}, at its end {beside}, after {:?} more {after}, of a node that never met it \
+         {without}",
+        begun.elapsed()
+    ));
     victim.run(["repo", "verify"]).ok();
     serve(&victim, &honest, dir.path(), seed);
 }
@@ -364,7 +393,7 @@ fn requests_of_the_dht_that_do_not_end_hold_little_and_keep_nobody_from_asking()
     let victim = Peer::start(dir.path(), "victim", &[("Routing.Type", json!("dhtserver"))], None);
     let liar = Liar::new(victim.address("tcp"));
     liar.runtime.block_on(liar.connect()).unwrap();
-    let before = allocated(&victim);
+    let before = victim.live_bytes();
     let held = liar.runtime.block_on(async {
         let mut held = Vec::new();
         for _ in 0..PEERS {
@@ -373,7 +402,7 @@ fn requests_of_the_dht_that_do_not_end_hold_little_and_keep_nobody_from_asking()
         }
         held
     });
-    let grown = (allocated(&victim) - before) / MIB;
+    let grown = (victim.live_bytes() - before) / MIB;
     let begun = (PEERS * CONNECTIONS * REQUESTS * REQUEST_BYTES_MAX) as f64 / MIB;
     say(&format!("abuse of the DHT: {grown:.1} MiB are held of {begun} MiB that were begun"));
     assert!(grown < begun / 2.0, "{grown} MiB are held of {begun} MiB that were begun");
@@ -431,6 +460,16 @@ fn hole_punching_bears_what_is_wrong() {
         let identity = victim.identity();
         if identity["Addresses"].to_string().contains("/p2p-circuit/") { Ok(()) } else { Err(identity) }
     });
+    let honest = Peer::start(dir.path(), "honest", &[none], None);
+    // Not through the relay, over which no blocks go.
+    let identity = victim.identity();
+    let addresses = identity["Addresses"].as_array().unwrap().iter().filter_map(Value::as_str);
+    let mut direct = addresses.filter(|text| text.contains("/tcp/") && !text.contains("/p2p-circuit"));
+    honest.connect(direct.next().expect("an address of its own"));
+    for seed in 0..10 {
+        serve(&victim, &honest, dir.path(), seed);
+    }
+    let before = victim.live_bytes();
     let liar = Liar::new(relay.address("tcp"));
     let protocol = "/libp2p/dcutr";
     let mut speeches = wrong(&right(protocol).unwrap(), &noise(1, 4000)).into_iter().cycle();
@@ -451,12 +490,18 @@ fn hole_punching_bears_what_is_wrong() {
         }
     });
     assert!(said >= CIRCUITS, "{said} requests for a hole came through {CIRCUITS} circuits");
-    say(&format!("abuse of hole punching: {said} answers over {CIRCUITS} circuits"));
-    let honest = Peer::start(dir.path(), "honest", &[none], None);
-    // Not through the relay, over which no blocks go.
-    let identity = victim.identity();
-    let addresses = identity["Addresses"].as_array().unwrap().iter().filter_map(Value::as_str);
-    let mut direct = addresses.filter(|text| text.contains("/tcp/") && !text.contains("/p2p-circuit"));
-    honest.connect(direct.next().expect("an address of its own"));
-    serve(&victim, &honest, dir.path(), 1);
+    let mut expected = [relay.id(), honest.id()];
+    expected.sort_unstable();
+    wait_until("only the honest ones are left", || {
+        let peers = victim.peers();
+        if peers == expected { Ok(()) } else { Err(peers) }
+    });
+    let after = wait_within(GIVEN_BACK_TIME_MAX, "what the hostile peer cost is given back", || {
+        let now = victim.live_bytes();
+        if now <= 1.1 * before { Ok(now) } else { Err((before, now)) }
+    });
+    say(&format!(
+        "abuse of hole punching: {said} answers over {CIRCUITS} circuits; live bytes before {before}, after {after}"
+    ));
+    serve(&victim, &honest, dir.path(), 10);
 }
