@@ -254,3 +254,31 @@ fn messages_without_a_signature_reach_nobody_who_wants_one() {
     let messages = messages(&reader, 1);
     assert_eq!((messages.len(), messages[0]["from"].as_str().unwrap()), (1, other.id()));
 }
+
+#[test]
+fn all_messages_without_a_signature_reach_those_who_want_none() {
+    const COUNT: usize = 40;
+    let dir = temporary("pubsub-unsigned-many");
+    let unsigned = [("Pubsub.DisableSigning", json!(true))];
+    let [one, middle, other] = ["one", "middle", "other"].map(|name| peer(dir.path(), name, &unsigned));
+    for end in [&one, &other] {
+        end.connect(&middle.address("tcp"));
+    }
+    let readers = [&one, &middle, &other].map(|peer| follow(peer, "news"));
+    wait_for_followers(&middle, "news", &[&one, &other]);
+    for end in [&one, &other] {
+        wait_for_followers(end, "news", &[&middle]);
+    }
+    let sent: Vec<String> = (0..COUNT).map(|number| format!("message {number}")).collect();
+    for text in &sent {
+        publish(&one, "news", text.as_bytes());
+    }
+    let mut expected: Vec<String> = sent.iter().map(|text| encoded(&one, text.as_bytes())).collect();
+    expected.sort_unstable();
+    for reader in &readers {
+        let told = messages(reader, COUNT);
+        let mut data: Vec<&str> = told.iter().map(|message| message["data"].as_str().unwrap()).collect();
+        data.sort_unstable();
+        assert_eq!(data, expected, "each once");
+    }
+}

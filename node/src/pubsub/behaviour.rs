@@ -58,7 +58,8 @@ pub struct Behaviour {
     subscribers: Subscribers,
     /// Topics that the examiner follows.
     joined: HashSet<String>,
-    seqnos: Seqnos,
+    /// None where messages need no signature: anybody can give them any number, and libp2p gives ours random ones.
+    seqnos: Option<Seqnos>,
     /// Connected peers that do not speak it.
     silent: HashSet<PeerId>,
     peer_topics: PeerTopics,
@@ -111,7 +112,7 @@ impl Behaviour {
             admission,
             subscribers: Subscribers::default(),
             joined: HashSet::new(),
-            seqnos: Seqnos::default(),
+            seqnos: settings.signing.then(Seqnos::default),
             silent: HashSet::new(),
             peer_topics: PeerTopics::default(),
             greedy: HashSet::new(),
@@ -167,7 +168,7 @@ impl Behaviour {
                 let _ = reply.send(self.peers(topic));
             }
             Command::Reset { peer, reply } => {
-                let _ = reply.send(self.seqnos.reset(peer));
+                let _ = reply.send(self.seqnos.as_mut().map_or(0, |seqnos| seqnos.reset(peer)));
             }
             Command::Judge { pending, verdict } => self.judge(&pending, verdict),
         }
@@ -242,7 +243,8 @@ impl Behaviour {
             gossipsub::Event::Message { propagation_source: source, message_id: id, message } => {
                 let gossipsub::Message { source: from, data, sequence_number: seqno, topic } = message;
                 let message = Arc::new(Message { from, data, seqno, topic: topic.into_string() });
-                let is_new = from != Some(self.us) && self.seqnos.is_new(from, seqno);
+                let has_risen = self.seqnos.as_mut().is_none_or(|seqnos| seqnos.is_new(from, seqno));
+                let is_new = from != Some(self.us) && has_risen;
                 let pending = Pending { id, source, message };
                 if !is_new {
                     self.judge(&pending, Verdict::Ignore);

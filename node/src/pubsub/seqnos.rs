@@ -1,6 +1,7 @@
 //! The last number of each writer: a message that comes again after it was forgotten is not new, however it comes.
 //!
 //! As go-libp2p-pubsub's `BasicSeqnoValidator`, which Kubo uses: numbers of one writer only rise. They are kept in memory.
+//! They say something only where messages are signed.
 
 use std::collections::{HashMap, VecDeque};
 
