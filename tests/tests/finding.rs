@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::path::Path;
+use std::time::Duration;
 
 use holdfast_tests::ask::Ask;
 use holdfast_tests::need::temporary;
@@ -118,6 +119,25 @@ fn a_name_is_asked_for_again_when_its_time_is_over_or_when_somebody_says_so() {
     let name = one.id().to_owned();
     drop([one, middle, hasty].map(Peer::stop));
     assert_eq!(resolved(&other, &[], &name), fourth);
+}
+
+#[test]
+fn a_record_that_ends_before_its_time_to_live_is_asked_for_again() {
+    let dir = temporary("finding-ended");
+    let [one, _middle, other] = three(dir.path());
+    let path = dir.path().join("file");
+    std::fs::write(&path, b"what the name means").unwrap();
+    let path = format!("/ipfs/{}", one.add(&[], &path));
+    one.run(["name", "publish", "--timeout=60s", "--ttl=15s", "--lifetime=15s", &path]).ok();
+    // Its time to live begins when it is found.
+    std::thread::sleep(Duration::from_secs(7));
+    assert_eq!(resolved(&other, &[], one.id()), path);
+    one.run(["name", "publish", "--timeout=60s", "--ttl=15s", "--lifetime=48h", &path]).ok();
+    wait_until("the end of the first record", || {
+        let found = other.run(["name", "resolve", "--offline", one.id()]);
+        if found.code == Some(0) { Err(found.out()) } else { Ok(()) }
+    });
+    assert_eq!(resolved(&other, &[], one.id()), path);
 }
 
 /// The number of a name's record, as somebody got it.

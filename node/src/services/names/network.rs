@@ -165,7 +165,8 @@ impl Names {
         store.name_record(&name.to_bytes()).is_ok_and(|row| row.is_some_and(|row| !row.is_own))
     }
 
-    /// Whether a record that came from others has been kept for longer than it says that it may, or than `most`.
+    /// Whether a record that came from others has been kept for longer than it says that it may, or than `most`, or is of
+    /// no use any more.
     pub(super) fn is_stale(
         store: &holdfast_blockstore::Store,
         name: &Name,
@@ -173,11 +174,18 @@ impl Names {
         most: Option<Duration>,
     ) -> bool {
         let Ok(Some(row)) = store.name_record(&name.to_bytes()) else { return false };
-        let ttl = Record::decode(&row.record).ok().and_then(|record| record.ttl_nanos().ok().flatten());
-        let ttl = ttl.map_or(TTL_DEFAULT, Duration::from_nanos);
+        if row.is_own {
+            return false;
+        }
+        let Ok(record) = Record::decode(&row.record) else { return true };
+        // Its publisher may have signed it again long ago.
+        if record.end_of_life().map_or(true, |end| end < now) {
+            return true;
+        }
+        let ttl = record.ttl_nanos().ok().flatten().map_or(TTL_DEFAULT, Duration::from_nanos);
         let ttl = most.map_or(ttl, |most| ttl.min(most));
         let seconds = i64::try_from(row.stored_unix_ms / 1000).unwrap_or(i64::MAX);
-        !row.is_own && Timestamp::from_unix(seconds, 0).after(ttl) <= now
+        Timestamp::from_unix(seconds, 0).after(ttl) <= now
     }
 }
 
@@ -233,6 +241,14 @@ mod tests {
         assert!(stale(&foreign, 3600, Some(2 * HOUR)));
         let fleeting = keep(store, Duration::ZERO, false);
         assert!(stale(&fleeting, 0, None), "nobody may rely on it");
+        // It lives for 48 hours, whatever it says.
+        let long = keep(store, 72 * HOUR, false);
+        assert!(!stale(&long, 48 * 3600, None));
+        assert!(stale(&long, 48 * 3600 + 1, None), "it has ended");
+        let record = NameRecord { record: b"junk".to_vec(), stored_unix_ms: u64::MAX, is_own: false };
+        let unreadable = Name::from(Keypair::generate_ed25519().public().to_peer_id());
+        store.put_name_record(&unreadable.to_bytes(), record).unwrap();
+        assert!(stale(&unreadable, 0, None), "it says nothing");
         // What this node published is what it says, and what is not here is not stale but missing.
         let own = keep(store, Duration::ZERO, true);
         assert!(!stale(&own, 1_000_000, Some(Duration::from_secs(1))));
