@@ -27,6 +27,9 @@ pub trait RecordStore {
 
     /// Replaces it. It survives a power cut when this returns.
     fn put(&self, name: &Name, record: &[u8], origin: Origin) -> Result<(), Self::Error>;
+
+    /// Others have nothing better than the record that is kept: unless this node signed it, it counts as put just now.
+    fn confirm(&self, name: &Name) -> Result<(), Self::Error>;
 }
 
 /// What is to be published.
@@ -85,7 +88,10 @@ pub enum PutError<E> {
     Invalid(#[from] ValidateError),
     /// A better one is kept. The words are Kubo's.
     #[error("can't replace a newer value with an older value")]
-    Older,
+    Older {
+        /// The one that is kept.
+        kept: Box<Record>,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(E),
@@ -153,7 +159,7 @@ fn next_sequence<E>(name: &Name, last: Option<&[u8]>, publish: &Publish) -> Resu
 }
 
 /// Keeps a record that somebody signed, if it is valid and no better one that is valid is kept. The same one again is no
-/// error and changes nothing.
+/// error, and only confirms the one that is kept.
 pub fn put<S: RecordStore>(
     store: &S,
     name: &Name,
@@ -164,13 +170,14 @@ pub fn put<S: RecordStore>(
     record.validate(name, now)?;
     if let Some(kept) = store.get(name).map_err(PutError::Store)? {
         if kept == bytes {
+            store.confirm(name).map_err(PutError::Store)?;
             return Ok(record);
         }
         let kept = Record::decode(&kept).ok().filter(|kept| kept.validate(name, now).is_ok());
         if let Some(kept) = kept
             && compare(&kept, &record)? == Ordering::Greater
         {
-            return Err(PutError::Older);
+            return Err(PutError::Older { kept: Box::new(kept) });
         }
     }
     store.put(name, bytes, Origin::Put).map_err(PutError::Store)?;
@@ -200,8 +207,9 @@ mod tests {
 
     use super::*;
 
+    /// Records, and how often each was confirmed.
     #[derive(Default)]
-    struct Memory(RefCell<HashMap<Name, (Vec<u8>, Origin)>>);
+    struct Memory(RefCell<HashMap<Name, (Vec<u8>, usize)>>);
 
     impl RecordStore for Memory {
         type Error = Infallible;
@@ -210,8 +218,13 @@ mod tests {
             Ok(self.0.borrow().get(name).map(|(record, _)| record.clone()))
         }
 
-        fn put(&self, name: &Name, record: &[u8], origin: Origin) -> Result<(), Infallible> {
-            self.0.borrow_mut().insert(*name, (record.to_vec(), origin));
+        fn put(&self, name: &Name, record: &[u8], _: Origin) -> Result<(), Infallible> {
+            self.0.borrow_mut().insert(*name, (record.to_vec(), 0));
+            Ok(())
+        }
+
+        fn confirm(&self, name: &Name) -> Result<(), Infallible> {
+            self.0.borrow_mut().entry(*name).and_modify(|(_, count)| *count += 1);
             Ok(())
         }
     }
@@ -277,8 +290,12 @@ mod tests {
         };
         let (old, new) = (record("/ipfs/bafkqaaa", 3, HOUR * 9), record("/ipfs/bafkqaaa/new", 4, HOUR));
         put(&store, &name, new.as_bytes(), now()).unwrap();
-        assert!(matches!(put(&store, &name, old.as_bytes(), now()), Err(PutError::Older)));
+        assert!(
+            matches!(put(&store, &name, old.as_bytes(), now()), Err(PutError::Older { kept }) if *kept == new)
+        );
+        assert_eq!(store.0.borrow()[&name].1, 0);
         put(&store, &name, new.as_bytes(), now()).unwrap();
+        assert_eq!(store.0.borrow()[&name].1, 1, "the same one says that it still holds");
         assert_eq!(stored(&store, &name, now()).unwrap(), new);
         let later = now().after(HOUR * 2);
         assert!(matches!(stored(&store, &name, later), Err(StoredError::Invalid { .. })));

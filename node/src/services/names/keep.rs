@@ -47,12 +47,19 @@ impl RecordStore for Kept<'_> {
     }
 
     fn put(&self, name: &Name, record: &[u8], origin: Origin) -> Result<(), KeepError> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let row = NameRecord {
-            record: record.to_vec(),
-            stored_unix_ms: now.map_or(0, |since| since.as_millis() as u64),
-            is_own: origin == Origin::Published,
-        };
+        let is_own = origin == Origin::Published;
+        let row = NameRecord { record: record.to_vec(), stored_unix_ms: unix_ms(), is_own };
         Ok(self.store.put_name_record(&name.to_bytes(), row)?)
     }
+
+    fn confirm(&self, name: &Name) -> Result<(), KeepError> {
+        let kept = self.store.name_record(&name.to_bytes())?;
+        let Some(row) = kept.filter(|row| !row.is_own) else { return Ok(()) };
+        Ok(self.store.put_name_record(&name.to_bytes(), NameRecord { stored_unix_ms: unix_ms(), ..row })?)
+    }
+}
+
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_millis() as u64)
 }

@@ -19,7 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use holdfast_blockstore::Store;
-use holdfast_dht::ipns::{self, Name, Publish, PublishError, PutError, Record, StoredError, Timestamp};
+use holdfast_dht::ipns::{
+    self, Name, Publish, PublishError, PutError, Record, RecordStore as _, StoredError, Timestamp,
+};
 
 pub use dnslink::DnsLinkError;
 pub use fixed::{FixedNames, FixedNamesError};
@@ -162,6 +164,16 @@ impl Keeper {
                 tracing::warn!("old records of names are not removed: {error}");
             }
             Ok(kept)
+        };
+        self.pool.operation(operation).await?
+    }
+
+    /// Others have no better record of a name than the one that is kept: its time to live begins anew.
+    async fn confirm(&self, name: Name) -> Result<(), NameError> {
+        let (store, state) = (self.store.clone(), Arc::clone(&self.state));
+        let operation = move || {
+            let _changing = state.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(Kept::to_change(&store).confirm(&name).map_err(PutError::Store)?)
         };
         self.pool.operation(operation).await?
     }

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::pin::pin;
 use std::time::Duration;
 
-use holdfast_dht::ipns::{self, Name, Record, StoredError, TTL_DEFAULT, Timestamp};
+use holdfast_dht::ipns::{self, Name, PutError, Record, StoredError, TTL_DEFAULT, Timestamp};
 use holdfast_dht::kad::{Key, QueryError};
 use tokio::time::timeout;
 
 use super::keep::Kept;
-use super::{NameRecordError, Names, now};
+use super::{NameError, NameRecordError, Names, now};
 use crate::config::ValueError;
 use crate::pubsub::PubsubError;
 
@@ -151,7 +151,18 @@ impl Names {
         let routing = self.node.routing().ok_or(NameNetworkError::Offline)?;
         let asking = timeout(SEARCH_TIME_MAX, routing.get_value(key_of(&name)?, None)).await;
         let found = asking.map_err(|_| NameNetworkError::Late(SEARCH_TIME_MAX.as_secs()))??;
-        self.put(name, found).await.map_err(|error| NameNetworkError::Kept(error.to_string()))
+        self.hear(name, found).await.map_err(|error| NameNetworkError::Kept(error.to_string()))
+    }
+
+    /// Keeps the best record that others have. Where the one that is kept is as good or better, it may be relied on anew.
+    async fn hear(&self, name: Name, found: Vec<u8>) -> Result<Record, NameError> {
+        match self.put(name, found).await {
+            Err(NameError::Put(PutError::Older { kept })) => {
+                self.keeper().confirm(name).await?;
+                Ok(*kept)
+            }
+            heard => heard,
+        }
     }
 
     /// Whether others could be asked, and the request lets them be.
@@ -196,6 +207,8 @@ pub(super) fn key_of(name: &Name) -> Result<Key, QueryError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use holdfast_blockstore::{NameRecord, Store};
     use holdfast_dht::ipns::Draft;
     use libp2p_identity::Keypair;
@@ -220,13 +233,17 @@ mod tests {
         name
     }
 
+    async fn node(folder: &Path) -> Node {
+        let repo = folder.join("repo");
+        let params = InitParams { repo: repo.clone(), profiles: "test".to_owned(), ..InitParams::default() };
+        node::init(&params, &mut |_| {}).unwrap();
+        Node::builder().repo(repo).open().await.unwrap()
+    }
+
     #[tokio::test]
     async fn a_record_of_others_is_relied_on_for_its_ttl_and_no_longer_than_the_config_says() {
         let folder = tempfile::tempdir().unwrap();
-        let repo = folder.path().join("repo");
-        let params = InitParams { repo: repo.clone(), profiles: "test".to_owned(), ..InitParams::default() };
-        node::init(&params, &mut |_| {}).unwrap();
-        let node = Node::builder().repo(repo).open().await.unwrap();
+        let node = node(folder.path()).await;
         let store = node.store();
         let stale = |name: &Name, seconds, most| {
             Names::is_stale(store, name, Timestamp::from_unix(STORED + seconds, 0), most)
@@ -254,5 +271,36 @@ mod tests {
         assert!(!stale(&own, 1_000_000, Some(Duration::from_secs(1))));
         let nowhere = Name::from(Keypair::generate_ed25519().public().to_peer_id());
         assert!(!stale(&nowhere, 0, None));
+    }
+
+    #[tokio::test]
+    async fn a_record_that_others_have_nothing_better_than_is_relied_on_anew() {
+        const LONG_AGO: u64 = 1_700_000_000_000;
+        let folder = tempfile::tempdir().unwrap();
+        let node = node(folder.path()).await;
+        let (names, store) = (node.names(), node.store());
+        let key = Keypair::generate_ed25519();
+        let name = Name::from(key.public().to_peer_id());
+        let signed = |sequence| {
+            let (value, end_of_life) = ("/ipfs/bafkqaaa".to_owned(), now().after(48 * HOUR));
+            let draft = Draft { value, sequence, end_of_life, ttl: HOUR, v1_compatible: true };
+            draft.sign(&key).unwrap()
+        };
+        let (older, kept) = (signed(1), signed(2));
+        let row = |is_own| NameRecord { record: kept.as_bytes().to_vec(), stored_unix_ms: LONG_AGO, is_own };
+        for told in [&kept, &older] {
+            store.put_name_record(&name.to_bytes(), row(false)).unwrap();
+            assert!(Names::is_stale(store, &name, now(), None));
+            assert_eq!(names.hear(name, told.as_bytes().to_vec()).await.unwrap(), kept);
+            assert!(!Names::is_stale(store, &name, now(), None));
+            assert!(Names::is_of_others(store, &name));
+            assert_eq!(names.record(name).await.unwrap(), kept);
+        }
+        // Our own is ours whoever tells it.
+        for told in [&kept, &older] {
+            store.put_name_record(&name.to_bytes(), row(true)).unwrap();
+            assert_eq!(names.hear(name, told.as_bytes().to_vec()).await.unwrap(), kept);
+            assert_eq!(store.name_record(&name.to_bytes()).unwrap(), Some(row(true)));
+        }
     }
 }
