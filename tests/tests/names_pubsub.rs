@@ -106,6 +106,34 @@ fn what_is_no_record_of_the_name_changes_nothing_and_is_not_told_on() {
 }
 
 #[test]
+fn a_record_that_nobody_tells_over_pubsub_is_asked_of_the_dht_again() {
+    let dir = temporary("names-pubsub-dht");
+    let start = |name, uses_pubsub: bool| {
+        let lan = ("Routing.LoopbackAddressesOnLanDHT", json!(true));
+        Peer::start(dir.path(), name, &[lan, ("Ipns.UsePubsub", json!(uses_pubsub))], None)
+    };
+    let [owner, middle] = ["owner", "middle"].map(|name| start(name, false));
+    let reader = start("reader", true);
+    for end in [&owner, &reader] {
+        end.connect(&middle.address("tcp"));
+        wait_until("a peer in the routing table", || {
+            let stats = end.daemon().post("/api/v0/stats/dht?arg=lan").json();
+            if stats.to_string().contains(middle.id()) { Ok(()) } else { Err(stats) }
+        });
+    }
+    let resolved = |options: &[&str]| {
+        let args = [&["name", "resolve", "--timeout=60s"], options, &[owner.id()]].concat();
+        reader.run(args).ok().out().trim().to_owned()
+    };
+    for text in ["first", "second"] {
+        let value = add(&owner, dir.path(), text);
+        owner.run(["name", "publish", "--timeout=60s", "--ttl=24h", &value]).ok();
+        assert_eq!(resolved(&["--nocache"]), value);
+        assert_eq!(resolved(&[]), value);
+    }
+}
+
+#[test]
 fn where_it_is_off_it_says_so() {
     let dir = temporary("names-pubsub-off");
     let peer = Peer::start(dir.path(), "off", &[("Pubsub.Enabled", json!(true))], None);

@@ -98,19 +98,31 @@ impl NameGossip {
         self.inner.pubsub.publish(&topic_of(&name), record.as_bytes().to_vec()).await
     }
 
-    /// Follows a name, and asks peers that do so too for its record, which is kept. `None` where nobody has one.
+    /// Follows a name, and asks peers that do so too for its record, which is kept. `None` where nobody has one, or the one
+    /// that is kept is newer than theirs: then they do not know whether it still holds.
     pub async fn look_up(&self, name: Name) -> Option<Record> {
         self.follow(name).await.ok()?;
+        let before = self.inner.keeper.record(name).await.ok();
         let peers = self.inner.pubsub.peers(Some(&topic_of(&name))).await.ok()?;
         let mut asking = JoinSet::new();
         for peer in peers.into_iter().take(ASKED_MAX) {
             let gossip = self.clone();
-            asking.spawn(async move { gossip.ask(peer, name).await });
+            asking.spawn(async move {
+                let told = gossip.ask(peer, name).await?;
+                gossip.inner.keeper.put(name, told).await.ok()
+            });
         }
-        let all = async { while asking.join_next().await.is_some() {} };
+        let mut has_heard = false;
+        let all = async {
+            while let Some(told) = asking.join_next().await {
+                has_heard |= told.is_ok_and(|told| told.is_some());
+            }
+        };
         // Whoever has not answered by then is not waited for.
         let _ = timeout(ASK_TIME_MAX, all).await;
-        self.inner.keeper.record(name).await.ok()
+        let kept = self.inner.keeper.record(name).await.ok();
+        // A message may have come meanwhile.
+        if has_heard || kept != before { kept } else { None }
     }
 
     async fn run(self, mut examined: mpsc::Receiver<Examined>, mut questions: Incoming) {
@@ -125,8 +137,10 @@ impl NameGossip {
                     Some(Examined::Message(pending)) => drop(jobs.spawn(async move { gossip.examine(pending).await })),
                     Some(Examined::Peer { peer, topic }) => drop(jobs.spawn(async move {
                         let name = gossip.followed().get(&topic).copied();
-                        if let Some(name) = name {
-                            gossip.ask(peer, name).await;
+                        if let Some(name) = name
+                            && let Some(told) = gossip.ask(peer, name).await
+                        {
+                            gossip.take(name, told).await;
                         }
                     })),
                     None => return,
@@ -167,17 +181,16 @@ impl NameGossip {
         }
     }
 
-    /// Asks a peer for the record of a name, and keeps it.
-    async fn ask(&self, peer: PeerId, name: Name) {
+    /// Asks a peer for the record of a name.
+    async fn ask(&self, peer: PeerId, name: Name) -> Option<Vec<u8>> {
         let asking = async {
             let stream = self.inner.streams.open(peer, record_fetch::PROTOCOL).await;
             record_fetch::ask(stream.map_err(std::io::Error::other)?, &key_of(&name)).await
         };
-        match asking.await {
-            Ok(Some(record)) => drop(self.take(name, record).await),
-            Ok(None) => {}
-            Err(error) => tracing::debug!("asking {peer} for the record of {name}: {error}"),
-        }
+        let told = asking.await;
+        told.inspect_err(|error| tracing::debug!("asking {peer} for the record of {name}: {error}"))
+            .ok()
+            .flatten()
     }
 
     /// Answers a peer with a record that is kept.
