@@ -221,31 +221,40 @@ impl Client {
 
     /// Ends a request whose reader has gone.
     pub fn cancel(&mut self, request: RequestId, now: Instant) {
-        let Some(state) = self.requests.remove(&request) else { return };
-        for key in &state.wants {
-            let Some(want) = self.wants.get_mut(*key) else { continue };
+        let Some(state) = self.requests.get_mut(&request) else { return };
+        let (id, wants) = (state.session, std::mem::take(&mut state.wants));
+        let mut sessions = vec![id];
+        // The request stays until its wants are over: what they take up is given back to its session.
+        for key in wants {
+            let Some(want) = self.wants.get_mut(key) else { continue };
             want.requests.retain(|other| *other != request);
             let heir = want.requests.first().copied();
             if want.owner != request {
                 continue;
             }
             match heir {
-                None => self.end_want(*key, None),
-                Some(heir) => self.inherit(*key, heir, state.session),
+                None => self.end_want(key, None),
+                Some(heir) => sessions.extend(self.inherit(key, heir, id)),
             }
         }
-        if let Some(session) = self.sessions.get_mut(&state.session) {
+        self.requests.remove(&request);
+        if let Some(session) = self.sessions.get_mut(&id) {
             session.requests.retain(|other| *other != request);
         }
-        self.rest_or_end(state.session);
-        self.pump_all(vec![state.session], now);
+        self.rest_or_end(id);
+        sessions.sort_unstable();
+        sessions.dedup();
+        self.pump_all(sessions.clone(), now);
+        for id in sessions {
+            self.look_for_search(id, now);
+        }
     }
 
-    /// Gives a want to another request that waits for it.
-    fn inherit(&mut self, key: WantKey, heir: RequestId, from: SessionId) {
-        let Some(want) = self.wants.get_mut(key) else { return };
+    /// Gives a want to another request that waits for it. Says whose session has it now.
+    fn inherit(&mut self, key: WantKey, heir: RequestId, from: SessionId) -> Option<SessionId> {
+        let want = self.wants.get_mut(key)?;
         want.owner = heir;
-        let Some(request) = self.requests.get_mut(&heir) else { return };
+        let request = self.requests.get_mut(&heir)?;
         let to = request.session;
         match want.place {
             Place::Held(..) => {
@@ -265,6 +274,7 @@ impl Client {
                 request.queue.push_front(key);
             }
         }
+        Some(to)
     }
 
     /// Notes that the reader of a request took this many bytes.

@@ -267,6 +267,7 @@ impl Client {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         for key in std::mem::take(&mut session.broadcast).into_iter().rev() {
             if let Some(want) = self.wants.get_mut(key) {
+                debug_assert_eq!(want.place, Place::Broadcast, "what is broadcast is nowhere else");
                 want.place = Place::Queued;
             }
             self.queue_first(key);

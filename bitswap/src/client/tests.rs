@@ -1,3 +1,5 @@
+mod repeated;
+
 use std::time::Duration;
 
 use super::*;

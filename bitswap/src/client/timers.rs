@@ -8,6 +8,9 @@ use super::{Action, Client, SessionId};
 /// Searches for providers of one session are never further apart.
 const SEARCH_DELAY_MAX: Duration = Duration::from_secs(60);
 
+/// A session is looked at later than now, whatever it waits for.
+const LOOK_AGAIN_MIN: Duration = Duration::from_millis(1);
+
 /// Members that are dialled when a session is stuck.
 const REDIALS_MAX: usize = 10;
 
@@ -78,7 +81,7 @@ impl Client {
         if session.requests.is_empty() || session.timer.is_some() {
             return;
         }
-        let at = session.search_at.min(session.rebroadcast_at).max(now);
+        let at = session.search_at.min(session.rebroadcast_at).max(now + LOOK_AGAIN_MIN);
         session.timer = Some(at);
         self.timers.insert((at, Timer::Session(id)));
     }
@@ -115,11 +118,12 @@ impl Client {
 
     /// Asks the node for providers of a want, and sets when to ask again.
     pub(super) fn search(&mut self, id: SessionId, key: WantKey, now: Instant) {
-        let (Some(session), Some(want)) = (self.sessions.get_mut(&id), self.wants.get(key)) else { return };
-        session.tried.provider_searches += 1;
+        let Some(session) = self.sessions.get_mut(&id) else { return };
         session.searches_in_row += 1;
         let doublings = session.searches_in_row.min(8);
         session.search_at = now + (self.config.search_delay * 2_u32.pow(doublings)).min(SEARCH_DELAY_MAX);
+        let Some(want) = self.wants.get(key) else { return };
+        session.tried.provider_searches += 1;
         self.actions.push_back(Action::FindProviders { session: id, cid: want.cid });
     }
 
