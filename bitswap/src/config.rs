@@ -43,6 +43,7 @@ pub struct Config {
     /// Peers that one session keeps. Default 64.
     pub session_peers_max: usize,
     /// A session without a block for this long asks for providers, then again after twice the time, to 60 s. Default 1 s (boxo).
+    /// At zero it asks at once, and then as if this were 100 ms.
     pub search_delay: Duration,
     /// Broadcast wants are said again this often. Default 60 s (boxo).
     pub rebroadcast_interval: Duration,

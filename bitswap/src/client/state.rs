@@ -7,6 +7,7 @@ use holdfast_dag::cid::Cid;
 use libp2p::{Multiaddr, PeerId};
 
 use super::flow::Flow;
+use super::timers::SEARCH_DELAY_MIN;
 use super::{RequestId, SessionId, Tried};
 use crate::config::Config;
 use crate::message::WantType;
@@ -202,7 +203,7 @@ impl Session {
         self.delivered += 1;
         self.is_answered = true;
         self.searches_in_row = 0;
-        self.search_at = now + config.search_delay;
+        self.search_at = now + config.search_delay.max(SEARCH_DELAY_MIN);
     }
 
     /// Bytes to set aside for a block: the largest of the last eight.

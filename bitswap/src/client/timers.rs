@@ -8,6 +8,9 @@ use super::{Action, Client, SessionId};
 /// Searches for providers of one session are never further apart.
 const SEARCH_DELAY_MAX: Duration = Duration::from_secs(60);
 
+/// They are never nearer, whatever the config says of the first.
+pub(super) const SEARCH_DELAY_MIN: Duration = Duration::from_millis(100);
+
 /// A session is looked at later than now, whatever it waits for.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(1);
 
@@ -121,7 +124,8 @@ impl Client {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.searches_in_row += 1;
         let doublings = session.searches_in_row.min(8);
-        session.search_at = now + (self.config.search_delay * 2_u32.pow(doublings)).min(SEARCH_DELAY_MAX);
+        let delay = self.config.search_delay.max(SEARCH_DELAY_MIN) * 2_u32.pow(doublings);
+        session.search_at = now + delay.min(SEARCH_DELAY_MAX);
         let Some(want) = self.wants.get(key) else { return };
         session.tried.provider_searches += 1;
         self.actions.push_back(Action::FindProviders { session: id, cid: want.cid });

@@ -52,3 +52,18 @@ fn who_inherits_a_want_asks_for_it_at_once() {
     client.cancel(RequestId(1), sim.now);
     assert_eq!(client.sessions[&SessionId(2)].broadcast.len(), 1);
 }
+
+#[test]
+fn a_search_delay_of_zero_searches_at_once_and_then_ever_less_often() {
+    for is_connected in [false, true] {
+        let mut sim = Sim::new(2, MS, |config| config.search_delay = Duration::ZERO);
+        sim.nodes[1].manner = Manner::Mute;
+        if is_connected {
+            sim.connect(0, 1);
+        }
+        sim.get(0, 1, 1, &cids(&blocks(1, 100)));
+        sim.run(10 * 1000 * MS, |_| false);
+        let times: Vec<_> = sim.nodes[0].searches.iter().map(|(at, _)| at.as_millis() / 100).collect();
+        assert_eq!(times, [0, 2, 6, 14, 30, 62]);
+    }
+}
