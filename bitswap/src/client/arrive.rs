@@ -140,6 +140,7 @@ impl Client {
         self.pump_all(sessions.clone(), now);
         for session in sessions {
             self.rest_or_end(session);
+            self.arm_session(session, now);
         }
         if outcome.wanted > 0 {
             self.note_deliverer(id);

@@ -78,14 +78,19 @@ impl Client {
         self.look_for_search(id, now);
     }
 
-    /// Sets the time at which a session is looked at, if it waits for anything.
+    /// Sets the time at which a session is looked at, if it waits for anything. A time that is set already is only made earlier.
     pub(super) fn arm_session(&mut self, id: SessionId, now: Instant) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        if session.requests.is_empty() || session.timer.is_some() {
+        if session.requests.is_empty() {
             return;
         }
         let at = session.search_at.min(session.rebroadcast_at).max(now + LOOK_AGAIN_MIN);
-        session.timer = Some(at);
+        if session.timer.is_some_and(|armed| armed <= at) {
+            return;
+        }
+        if let Some(armed) = session.timer.replace(at) {
+            self.timers.remove(&(armed, Timer::Session(id)));
+        }
         self.timers.insert((at, Timer::Session(id)));
     }
 

@@ -67,3 +67,33 @@ fn a_search_delay_of_zero_searches_at_once_and_then_ever_less_often() {
         assert_eq!(times, [0, 2, 6, 14, 30, 62]);
     }
 }
+
+/// A session that has waited long for one thing, and searches seldom; and its wanted blocks.
+fn patient() -> (Sim, Vec<(Cid, Bytes)>) {
+    let wanted = blocks(2, 5000);
+    let mut sim = star(1, MS, &[]);
+    sim.nodes[1].manner = Manner::Mute;
+    sim.get(0, 1, 1, &cids(&wanted));
+    sim.run(70 * 1000 * MS, |_| false);
+    (sim, wanted)
+}
+
+#[test]
+fn a_session_that_rested_searches_as_soon_as_a_new_one() {
+    let (mut sim, wanted) = patient();
+    sim.nodes[0].client.cancel(RequestId(1), sim.now);
+    let before = sim.nodes[0].searches.len();
+    sim.get(0, 1, 2, &cids(&wanted));
+    sim.run(1010 * MS, |_| false);
+    assert_eq!(sim.nodes[0].searches.len(), before + 1);
+}
+
+#[test]
+fn a_block_brings_the_next_search_nearer() {
+    let (mut sim, wanted) = patient();
+    let before = sim.nodes[0].searches.len();
+    let peer = sim.nodes[1].id;
+    sim.receive(0, peer, message_of(&wanted[..1]));
+    sim.run(1010 * MS, |_| false);
+    assert_eq!(sim.nodes[0].searches.len(), before + 1);
+}
