@@ -11,8 +11,8 @@ use crate::message::{Message, Payload, Prefix, Presence};
 /// Answers without blocks that may be on their way to one stream. More are put together until it takes some.
 const OUTSTANDING_MESSAGES_MAX: usize = 4;
 
-/// Presences in one message: about 200 KiB of the usual CIDs.
-const PRESENCES_MAX: usize = 4096;
+/// Presences in one message: about 200 KiB of the usual CIDs. With so many unsaid nothing more is looked up.
+pub(super) const PRESENCES_MAX: usize = 4096;
 
 impl Server {
     /// The answer to [`Action::Read`]: the bytes of each block that is still here.

@@ -8,6 +8,9 @@ use holdfast_dag::cid::Cid;
 use super::Ledger;
 use crate::message::WantType;
 
+/// Names that may wait to be looked up besides two for each want.
+const UNKNOWN_SPARE: usize = 64;
+
 /// Larger is served later: priority reversed, then arrival.
 pub(super) type Rank = (i64, u64);
 
@@ -43,7 +46,7 @@ pub(super) struct List {
     /// Those that are to be read.
     ready: BTreeSet<Rank>,
     pub(super) ready_bytes: u64,
-    /// CIDs that are to be looked up.
+    /// CIDs that are to be looked up, and some that are over.
     pub(super) unknown: Vec<Cid>,
     pub(super) is_looking_up: bool,
     /// HAVE and DONT_HAVE to be said.
@@ -111,7 +114,19 @@ impl List {
         self.ranks.insert(rank, cid);
         self.wants.insert(cid, Want { kind, send_dont_have, rank, state: State::Unknown });
         self.unknown.push(cid);
+        if self.unknown.len() > 2 * self.wants.len() + UNKNOWN_SPARE {
+            // Who wants and cancels again and again leaves many names behind.
+            self.tidy_unknown();
+        }
         debug_assert_eq!(self.ranks.len(), self.wants.len(), "each want has one rank");
+    }
+
+    /// Cancelled and wanted again, a CID may be there more than once; what has gone need not be looked up.
+    pub(super) fn tidy_unknown(&mut self) {
+        let wants = &self.wants;
+        self.unknown.retain(|cid| wants.get(cid).is_some_and(|want| want.state == State::Unknown));
+        self.unknown.sort_unstable();
+        self.unknown.dedup();
     }
 
     pub(super) fn remove(&mut self, cid: &Cid) -> Option<Want> {

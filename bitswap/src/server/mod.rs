@@ -216,8 +216,8 @@ impl Server {
             let mut done = HashSet::new();
             for peer in std::mem::take(&mut self.dirty) {
                 if done.insert(peer) {
-                    self.look_up(&peer);
                     self.say_presences(&peer, now);
+                    self.look_up(&peer);
                 }
             }
             self.take_turns(now);

@@ -1,3 +1,5 @@
+mod greedy;
+
 use std::collections::HashMap;
 use std::time::Instant;
 

@@ -3,6 +3,7 @@
 use holdfast_dag::cid::Cid;
 use libp2p::PeerId;
 
+use super::answer::PRESENCES_MAX;
 use super::list::State;
 use super::{Action, Server};
 use crate::message::{Entry, MESSAGE_BYTES_MAX, WantType};
@@ -83,14 +84,12 @@ impl Server {
     pub(super) fn look_up(&mut self, peer: &PeerId) {
         let max = self.config.wants_per_peer_max;
         let Some(list) = self.lists.get_mut(peer) else { return };
-        if list.is_looking_up || list.unknown.is_empty() {
+        // Who does not take answers gets no more of them: its wants stay on its list, which is bounded, until its stream took some.
+        if list.is_looking_up || list.unknown.is_empty() || list.presences.len() >= PRESENCES_MAX {
             return;
         }
-        let mut cids = std::mem::take(&mut list.unknown);
-        // Cancelled and wanted again, a CID may be there more than once; what has gone need not be looked up.
-        cids.retain(|cid| list.get(cid).is_some_and(|want| want.state == State::Unknown));
-        cids.sort_unstable();
-        cids.dedup();
+        list.tidy_unknown();
+        let cids = std::mem::take(&mut list.unknown);
         debug_assert!(cids.len() <= max, "no more than the list holds");
         if !cids.is_empty() {
             list.is_looking_up = true;
