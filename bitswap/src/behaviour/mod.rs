@@ -228,15 +228,15 @@ impl NetworkBehaviour for Behaviour {
         match event {
             FromSwarm::ConnectionEstablished(established) => {
                 let (peer, address) = (established.peer_id, established.endpoint.get_remote_address());
-                if !established.endpoint.is_relayed()
-                    && peer != self.common.config.local_peer
-                    && self.connections.add(peer, established.connection_id)
-                {
-                    self.client.on_connected(peer, now);
-                    self.server.on_connected(peer);
-                    if connections::is_near(address) {
-                        self.client.favour(peer, true);
+                if !established.endpoint.is_relayed() && peer != self.common.config.local_peer {
+                    if self.connections.add(peer, established.connection_id) {
+                        self.client.on_connected(peer, now);
+                        self.server.on_connected(peer);
+                        if connections::is_near(address) {
+                            self.client.favour(peer, true);
+                        }
                     }
+                    // Whichever connection our wants are told on, the peer may answer on any.
                     self.touched.insert(peer);
                 }
             }

@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 
 use libp2p::core::ConnectedPoint;
+use libp2p::swarm::ConnectionHandler as _;
 use libp2p::swarm::behaviour::ConnectionEstablished;
 
 use super::*;
@@ -35,7 +36,7 @@ impl Bench {
         bench
     }
 
-    fn connect(&mut self, id: usize, others: usize) {
+    fn connect(&mut self, id: usize, others: usize) -> Handler {
         let (connection_id, address) = (ConnectionId::new_unchecked(id), self.endpoint.get_remote_address());
         let made = self.behaviour.handle_established_outbound_connection(
             connection_id,
@@ -44,7 +45,6 @@ impl Bench {
             Endpoint::Dialer,
             PortUse::Reuse,
         );
-        drop(made.expect("nobody is refused"));
         self.behaviour.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
             peer_id: self.peer,
             connection_id,
@@ -52,6 +52,7 @@ impl Bench {
             failed_addresses: &[],
             other_established: others,
         }));
+        made.expect("nobody is refused")
     }
 
     fn close(&mut self, id: usize) {
@@ -189,4 +190,17 @@ async fn a_peer_is_answered_on_the_connection_on_which_it_asked_last() {
     bench.asks_on(FIRST, &cids(&have));
     let (answered_on, message) = bench.told().await;
     assert_eq!((answered_on, message.blocks.len()), (FIRST, 2), "what was lost is no reason to wait");
+}
+
+/// Blocks that come on a connection which does not know that any are wanted are dropped unhashed.
+#[tokio::test]
+async fn a_connection_that_comes_later_knows_what_is_wanted() {
+    let mut bench = Bench::new();
+    let (_cids, _session, _blocks) = bench.want(3).await;
+    assert_eq!(bench.told().await.0, FIRST);
+    bench.sent_wants(FIRST);
+    assert_eq!(bench.told_now().await, None);
+    let later = bench.connect(3, 2);
+    assert_eq!(bench.told_now().await, None, "everything is said");
+    assert!(later.connection_keep_alive(), "blocks may come on it");
 }
