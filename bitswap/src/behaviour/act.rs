@@ -42,6 +42,11 @@ impl Behaviour {
                     self.leave(from.0, now);
                 }
             }
+            Input::Readmitted(from) => {
+                if let Some(is_near) = self.connections.readmit(from) {
+                    self.arrive(from.0, is_near, now);
+                }
+            }
             Input::Reader(request) => self.on_reader(request, now),
         }
     }

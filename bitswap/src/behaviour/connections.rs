@@ -38,6 +38,7 @@ struct Connection {
     /// The peer's wants came on it last, of all its connections.
     is_asked_on: bool,
     is_refused: bool,
+    is_near: bool,
 }
 
 /// What a connection leaves behind when it closes.
@@ -70,11 +71,18 @@ impl Connections {
     }
 
     /// Adds a connection. Says whether it is the first that can be used.
-    pub(super) fn add(&mut self, peer: PeerId, id: ConnectionId) -> bool {
+    pub(super) fn add(&mut self, peer: PeerId, id: ConnectionId, is_near: bool) -> bool {
         let Some(line) = self.expected.remove(&id) else { return false };
         let connections = self.peers.entry(peer).or_default();
         let is_first = connections.iter().all(|connection| connection.is_refused);
-        connections.push(Connection { id, line, pending: Vec::new(), is_asked_on: false, is_refused: false });
+        connections.push(Connection {
+            id,
+            line,
+            pending: Vec::new(),
+            is_asked_on: false,
+            is_refused: false,
+            is_near,
+        });
         is_first
     }
 
@@ -129,6 +137,14 @@ impl Connections {
         let Some(connection) = self.get_mut(from) else { return false };
         let was = std::mem::replace(&mut connection.is_refused, true);
         !was && self.peers.get(&from.0).is_some_and(|all| all.iter().all(|connection| connection.is_refused))
+    }
+
+    /// A connection can be used after all. Says, if it is the first that can, whether it leads to somebody near.
+    pub(super) fn readmit(&mut self, from: (PeerId, ConnectionId)) -> Option<bool> {
+        let was_last = self.peers.get(&from.0)?.iter().all(|connection| connection.is_refused);
+        let connection = self.get_mut(from)?;
+        connection.is_refused = false;
+        was_last.then_some(connection.is_near)
     }
 
     fn get_mut(&mut self, (peer, id): (PeerId, ConnectionId)) -> Option<&mut Connection> {

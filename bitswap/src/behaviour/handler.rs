@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::SelectAll;
 use libp2p::swarm::handler::{
     ConnectionEvent, ConnectionHandler, ConnectionHandlerEvent, DialUpgradeError, FullyNegotiatedInbound,
-    FullyNegotiatedOutbound,
+    FullyNegotiatedOutbound, ProtocolsChange,
 };
 use libp2p::swarm::{StreamUpgradeError, SubstreamProtocol};
 
@@ -87,8 +87,9 @@ impl Handler {
         self.inbound.push(Inbound::new(stream, share, self.common.config.stream_idle_max));
     }
 
-    fn on_message(&mut self, message: Message, bytes: usize) {
+    pub(super) fn on_message(&mut self, message: Message, bytes: usize) {
         self.common.counters.messages_received.add(1);
+        self.readmit();
         let Message { entries, full, blocks, presences, .. } = message;
         if full || !entries.is_empty() || !presences.is_empty() {
             let held = entries.len() * size_of::<crate::message::Entry>()
@@ -191,12 +192,24 @@ impl ConnectionHandler for Handler {
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, .. }) => {
                 self.outbound.open_failed(matches!(error, StreamUpgradeError::NegotiationFailed));
             }
+            ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Added(mut protocols)) => {
+                if protocols.any(|protocol| Version::from_name(protocol.as_ref()).is_some()) {
+                    self.readmit();
+                }
+            }
             _ => {}
         }
     }
 }
 
 impl Handler {
+    /// The peer speaks Bitswap, as what it says or sends shows, whatever became of streams to it.
+    fn readmit(&mut self) {
+        if self.offer == Offer::All && self.outbound.readmit() {
+            self.common.inbox.push(Input::Readmitted(self.from));
+        }
+    }
+
     fn opened(&mut self, stream: libp2p::Stream, version: Version) {
         self.common.inbox.push(Input::Opened(self.from, version));
         self.outbound.opened(stream, version);

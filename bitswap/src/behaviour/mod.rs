@@ -133,6 +133,16 @@ impl Behaviour {
         self.touched.insert(peer);
     }
 
+    /// A peer is there, and of use.
+    fn arrive(&mut self, peer: PeerId, is_near: bool, now: Instant) {
+        self.client.on_connected(peer, now);
+        self.server.on_connected(peer);
+        if is_near {
+            self.client.favour(peer, true);
+        }
+        self.touched.insert(peer);
+    }
+
     /// A peer is gone, or of no use.
     fn leave(&mut self, peer: PeerId, now: Instant) {
         self.client.favour(peer, self.connections.is_peered(&peer));
@@ -229,12 +239,9 @@ impl NetworkBehaviour for Behaviour {
             FromSwarm::ConnectionEstablished(established) => {
                 let (peer, address) = (established.peer_id, established.endpoint.get_remote_address());
                 if !established.endpoint.is_relayed() && peer != self.common.config.local_peer {
-                    if self.connections.add(peer, established.connection_id) {
-                        self.client.on_connected(peer, now);
-                        self.server.on_connected(peer);
-                        if connections::is_near(address) {
-                            self.client.favour(peer, true);
-                        }
+                    let is_near = connections::is_near(address);
+                    if self.connections.add(peer, established.connection_id, is_near) {
+                        self.arrive(peer, is_near, now);
                     }
                     // Whichever connection our wants are told on, the peer may answer on any.
                     self.touched.insert(peer);

@@ -15,8 +15,12 @@ use crate::message::{Message, Version, encode};
 /// After a stream was lost the next is opened after this long, and twice as long each time it is lost again.
 const BACK_OFF_START: Duration = Duration::from_millis(100);
 
-/// Failures to open a stream after which the peer counts as one that does not speak Bitswap (boxo: three tries).
-const FAILURES_MAX: u32 = 3;
+/// Failures to open a stream after which the peer counts as one that does not speak Bitswap: a peer that has too much to do gets half a
+/// minute.
+const FAILURES_MAX: u32 = 10;
+
+/// A peer that was refused again is believed to speak Bitswap only after this long, then after three times as long, and so on.
+const READMIT_AFTER: Duration = Duration::from_millis(500);
 
 /// What the handler has to do.
 pub(super) enum Event {
@@ -35,7 +39,7 @@ enum State {
     Waiting(Pin<Box<Sleep>>),
     Opening,
     Open(libp2p::Stream, Version),
-    Refused,
+    Refused(Instant),
 }
 
 /// Stream and queue. The queue is bounded by what client and server let be on its way.
@@ -47,6 +51,8 @@ pub(super) struct Outbound {
     writing: Option<(Sending, Instant)>,
     needs_flush: bool,
     failures: u32,
+    /// How often it was refused and then not.
+    readmitted: u32,
     idle_max: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     last_write: Instant,
@@ -62,6 +68,7 @@ impl Outbound {
             writing: None,
             needs_flush: false,
             failures: 0,
+            readmitted: 0,
             idle_max,
             timer: None,
             last_write: Instant::now(),
@@ -91,17 +98,33 @@ impl Outbound {
         self.state = State::Open(stream, version);
     }
 
-    /// The stream could not be opened; `refused` if the peer said that it does not speak Bitswap.
+    /// The stream could not be opened; `refused` if the peer said that it does not speak Bitswap. What is queued waits for the next.
     pub(super) fn open_failed(&mut self, refused: bool) {
         self.failures += 1;
-        let lost = self.drain();
         if refused || self.failures >= FAILURES_MAX {
-            self.state = State::Refused;
-            self.events.push_back(Event::Refused(lost));
+            self.refuse();
         } else {
             self.wait();
-            self.events.push_back(Event::Lost(lost));
         }
+    }
+
+    fn refuse(&mut self) {
+        let lost = self.drain();
+        self.state = State::Refused(Instant::now());
+        self.events.push_back(Event::Refused(lost));
+    }
+
+    /// The peer speaks Bitswap after all. Says whether that is news: one that speaks it and takes no streams is not believed each time.
+    pub(super) fn readmit(&mut self) -> bool {
+        let State::Refused(since) = self.state else { return false };
+        let pause = READMIT_AFTER * (2_u32.pow(self.readmitted.min(10)) - 1);
+        if since.elapsed() < pause {
+            return false;
+        }
+        self.readmitted += 1;
+        self.failures = 0;
+        self.state = State::Closed;
+        true
     }
 
     fn drain(&mut self) -> Vec<Sending> {
@@ -118,11 +141,10 @@ impl Outbound {
 
     fn lost(&mut self) {
         self.failures += 1;
-        let lost = self.drain();
-        if self.failures >= FAILURES_MAX * 10 {
-            self.state = State::Refused;
-            self.events.push_back(Event::Refused(lost));
+        if self.failures >= FAILURES_MAX * 3 {
+            self.refuse();
         } else {
+            let lost = self.drain();
             self.wait();
             self.events.push_back(Event::Lost(lost));
         }
@@ -134,7 +156,7 @@ impl Outbound {
                 return Poll::Ready(event);
             }
             match &mut self.state {
-                State::Closed | State::Refused if self.queue.is_empty() => return Poll::Pending,
+                State::Closed | State::Refused(_) if self.queue.is_empty() => return Poll::Pending,
                 State::Closed => {
                     self.state = State::Opening;
                     return Poll::Ready(Event::Open);
@@ -146,7 +168,7 @@ impl Outbound {
                     self.state = State::Closed;
                 }
                 State::Opening => return Poll::Pending,
-                State::Refused => {
+                State::Refused(_) => {
                     let lost = self.drain();
                     return Poll::Ready(Event::Refused(lost));
                 }

@@ -1,0 +1,85 @@
+//! Streams out that cannot be opened, or are lost.
+
+use std::future::poll_fn;
+
+use libp2p::swarm::StreamUpgradeError;
+use libp2p::swarm::handler::{
+    ConnectionEvent, ConnectionHandler as _, ConnectionHandlerEvent, DialUpgradeError,
+};
+
+use super::bench::{Bench, FIRST};
+use super::*;
+use crate::inbox::Sending;
+
+fn wants(cids: &[Cid]) -> Message {
+    let entry = |cid: &Cid| Entry {
+        cid: *cid,
+        priority: 1,
+        cancel: false,
+        want_type: WantType::Block,
+        send_dont_have: true,
+    };
+    Message { entries: cids.iter().map(entry).collect(), full: true, ..Message::default() }
+}
+
+/// Whether the handler asks for a stream now.
+async fn asks_for_stream(handler: &mut Handler) -> bool {
+    poll_fn(|cx| {
+        let event = handler.poll(cx);
+        Poll::Ready(matches!(event, Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { .. })))
+    })
+    .await
+}
+
+fn fail(handler: &mut Handler, error: StreamUpgradeError<Infallible>) {
+    handler.on_connection_event(ConnectionEvent::DialUpgradeError(DialUpgradeError { info: (), error }));
+}
+
+/// It has too much to do for a moment.
+#[tokio::test]
+async fn what_is_to_be_sent_waits_for_a_peer_that_does_not_take_a_stream_at_once() {
+    let mut bench = Bench::unconnected();
+    let mut handler = bench.connect(FIRST, 0);
+    let (cids, _session, _blocks) = bench.want(3).await;
+    let (_, message) = bench.told().await;
+    assert_eq!(message.entries.len(), cids.len());
+    handler.on_behaviour_event(Outgoing { message, sending: Sending::Wants });
+    for _ in 0..4 {
+        let asked = async {
+            while !asks_for_stream(&mut handler).await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, asked).await.expect("it tries again");
+        fail(&mut handler, StreamUpgradeError::Timeout);
+        assert!(!asks_for_stream(&mut handler).await, "not at once");
+        assert_eq!(bench.told_now().await, None, "nothing is lost, so nothing is said again");
+        assert!(handler.connection_keep_alive());
+    }
+    assert_eq!(bench.handle.counters().messages_received.get(), 0);
+}
+
+#[tokio::test]
+async fn a_peer_that_refused_and_then_asks_is_answered() {
+    let mut bench = Bench::unconnected();
+    let mut handler = bench.connect(FIRST, 0);
+    let have = blocks(2, 5000);
+    bench.store.0.lock().unwrap().extend(have.iter().cloned());
+    let (_, _session, _blocks) = bench.want(3).await;
+    let (_, message) = bench.told().await;
+    handler.on_behaviour_event(Outgoing { message, sending: Sending::Wants });
+    assert!(asks_for_stream(&mut handler).await);
+    fail(&mut handler, StreamUpgradeError::NegotiationFailed);
+    assert!(!asks_for_stream(&mut handler).await);
+    assert_eq!(bench.told_now().await, None, "it does not speak Bitswap");
+    handler.on_message(wants(&cids(&have)), 100);
+    let mut told = vec![bench.told().await.1, bench.told().await.1];
+    told.sort_by_key(|message| message.blocks.len());
+    assert_eq!((told[0].entries.len(), told[1].blocks.len()), (3, 2), "it is asked, and answered");
+    handler.on_behaviour_event(Outgoing { message: told.remove(0), sending: Sending::Wants });
+    assert!(asks_for_stream(&mut handler).await, "there is another try");
+    fail(&mut handler, StreamUpgradeError::NegotiationFailed);
+    assert!(!asks_for_stream(&mut handler).await);
+    handler.on_message(wants(&cids(&have)), 100);
+    assert_eq!(bench.told_now().await, None, "who refuses again has to wait");
+}
