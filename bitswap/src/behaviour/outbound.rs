@@ -19,6 +19,9 @@ const BACK_OFF_START: Duration = Duration::from_millis(100);
 /// minute.
 const FAILURES_MAX: u32 = 10;
 
+/// A stream that lived for so long is no failure: what became of those before is forgotten.
+const STEADY_AFTER: Duration = Duration::from_secs(5);
+
 /// A peer that was refused again is believed to speak Bitswap only after this long, then after three times as long, and so on.
 const READMIT_AFTER: Duration = Duration::from_millis(500);
 
@@ -53,6 +56,7 @@ pub(super) struct Outbound {
     failures: u32,
     /// How often it was refused and then not.
     readmitted: u32,
+    opened_at: Instant,
     idle_max: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     last_write: Instant,
@@ -69,6 +73,7 @@ impl Outbound {
             needs_flush: false,
             failures: 0,
             readmitted: 0,
+            opened_at: Instant::now(),
             idle_max,
             timer: None,
             last_write: Instant::now(),
@@ -94,7 +99,7 @@ impl Outbound {
 
     pub(super) fn opened(&mut self, mut stream: libp2p::Stream, version: Version) {
         stream.ignore_for_keep_alive();
-        self.failures = 0;
+        self.opened_at = Instant::now();
         self.state = State::Open(stream, version);
     }
 
@@ -140,6 +145,9 @@ impl Outbound {
     }
 
     fn lost(&mut self) {
+        if self.opened_at.elapsed() >= STEADY_AFTER {
+            self.failures = 0;
+        }
         self.failures += 1;
         if self.failures >= FAILURES_MAX * 3 {
             self.refuse();
@@ -203,7 +211,6 @@ impl Outbound {
                 }
             } else if let Some(sent) = self.writing.take() {
                 self.timer = None;
-                self.failures = 0;
                 return Poll::Ready(Ok(sent));
             } else if let Some((message, sending, since)) = self.queue.pop_front() {
                 self.pieces = encode(&message, *version).into();

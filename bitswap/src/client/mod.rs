@@ -412,13 +412,15 @@ impl Client {
             let begun: HashSet<&Cid> = entries.iter().map(|entry| &entry.cid).collect();
             cancels.retain(|cid| !begun.contains(cid));
         }
-        if cancels.is_empty() && entries.is_empty() {
+        // A list that nothing is left of is said too: the peer may have another.
+        if cancels.is_empty() && entries.is_empty() && !(peer.full && peer.was_told) {
             return;
         }
         let mut all: Vec<Entry> = cancels.into_iter().map(cancel).collect();
         all.append(&mut entries);
         peer.sending = true;
         let full = std::mem::take(&mut peer.full);
+        peer.was_told = true;
         self.actions.push_back(Action::Send { peer: peer.id, entries: all, full });
     }
 

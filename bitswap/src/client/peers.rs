@@ -30,7 +30,7 @@ impl Client {
         if std::mem::replace(&mut peer.connected, true) {
             return;
         }
-        (peer.full, peer.sending) = (true, false);
+        (peer.full, peer.was_told, peer.sending) = (true, false, false);
         self.connected += 1;
         let sessions: Vec<_> = self.sessions.keys().copied().collect();
         for id in sessions {
@@ -125,7 +125,7 @@ impl Client {
         let Some(key) = self.peer_keys.get(&id).copied() else { return };
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.sending = false;
-        if !peer.dirty.is_empty() || !peer.cancels.is_empty() {
+        if !peer.dirty.is_empty() || !peer.cancels.is_empty() || peer.full && peer.was_told {
             self.list_dirty(key);
         }
     }

@@ -96,6 +96,8 @@ pub(super) struct Peer {
     pub(super) is_listed: bool,
     /// Whether the next message replaces what the peer knows.
     pub(super) full: bool,
+    /// Whether it may know of wants.
+    pub(super) was_told: bool,
     /// Whether a message is on its way to the stream. The next one waits, and says more at once.
     pub(super) sending: bool,
     pub(super) flow: Flow,
@@ -116,6 +118,7 @@ impl Peer {
             cancels: Vec::new(),
             is_listed: false,
             full: true,
+            was_told: false,
             sending: false,
             flow: Flow::new(config),
             addresses: Vec::new(),

@@ -9,6 +9,7 @@ use libp2p::swarm::handler::{
 
 use super::bench::{Bench, FIRST};
 use super::*;
+use crate::behaviour::outbound::{Event, Outbound};
 use crate::inbox::Sending;
 
 fn wants(cids: &[Cid]) -> Message {
@@ -82,4 +83,43 @@ async fn a_peer_that_refused_and_then_asks_is_answered() {
     assert!(!asks_for_stream(&mut handler).await);
     handler.on_message(wants(&cids(&have)), 100);
     assert_eq!(bench.told_now().await, None, "who refuses again has to wait");
+}
+
+/// It agrees to each stream and then resets it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_are_lost_again_and_again_are_opened_ever_less_often() {
+    fn quiet(_: &Message, _: &HashMap<Cid, Bytes>) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+    let mut peer = scripted(Version::V1_2, &[], quiet).await;
+    let a = node(|_| {}).await;
+    let session = a.handle.session();
+    session.add_peers(vec![(peer.peer, vec![peer.address.clone()])]).await;
+    let _blocks = session.get(cids(&blocks(1, 99)));
+    tokio::time::timeout(LIMIT, peer.told.recv()).await.unwrap().expect("it is connected");
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        streams.push(tokio::time::timeout(LIMIT, peer.opener.open(a.peer)).await.unwrap());
+    }
+    // The line is cut: each of them fails.
+    drop(a.stop);
+    let mut outbound = Outbound::new(LIMIT);
+    let mut waits = Vec::new();
+    for stream in streams {
+        outbound.opened(stream, Version::V1_2);
+        loop {
+            outbound.push(wants(&cids(&blocks(1, 100))), Sending::Wants);
+            match tokio::time::timeout(LIMIT, poll_fn(|cx| outbound.poll(cx))).await.unwrap() {
+                Event::Lost(_) => break,
+                Event::Sent(..) => tokio::time::sleep(Duration::from_millis(10)).await,
+                Event::Open | Event::Refused(_) => panic!("it is open"),
+            }
+        }
+        let lost_at = Instant::now();
+        outbound.push(wants(&cids(&blocks(1, 100))), Sending::Wants);
+        let next = tokio::time::timeout(LIMIT, poll_fn(|cx| outbound.poll(cx))).await.unwrap();
+        assert!(matches!(next, Event::Open));
+        waits.push(lost_at.elapsed().as_millis());
+    }
+    assert!(waits[3] >= 1600 && waits.is_sorted(), "{waits:?}");
 }

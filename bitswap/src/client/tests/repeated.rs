@@ -97,3 +97,33 @@ fn a_block_brings_the_next_search_nearer() {
     sim.run(1010 * MS, |_| false);
     assert_eq!(sim.nodes[0].searches.len(), before + 1);
 }
+
+#[test]
+fn a_peer_that_may_keep_an_old_list_is_told_that_nothing_is_left() {
+    for is_stream_lost in [true, false] {
+        let mut sim = star(1, MS, &[]);
+        let (peer, now) = (sim.nodes[1].id, sim.now);
+        let client = &mut sim.nodes[0].client;
+        let empty = Action::Send { peer, entries: Vec::new(), full: true };
+        client.get(SessionId(1), RequestId(1), &cids(&blocks(1, 100)), now);
+        assert!(matches!(client.poll_action(now), Some(Action::Send { full: true, .. })));
+        if is_stream_lost {
+            client.on_sent(peer);
+            client.cancel(RequestId(1), now);
+            client.on_stream_lost(peer);
+        } else {
+            client.on_answers_lost(peer);
+            client.cancel(RequestId(1), now);
+            assert_eq!(client.poll_action(now), None, "one message is on its way");
+            client.on_sent(peer);
+        }
+        assert_eq!(client.poll_action(now), Some(empty));
+        client.on_sent(peer);
+        assert_eq!(client.poll_action(now), None);
+    }
+    // Who was told nothing need not hear that there is nothing.
+    let mut sim = star(1, MS, &[]);
+    let (peer, now) = (sim.nodes[1].id, sim.now);
+    sim.nodes[0].client.on_stream_lost(peer);
+    assert_eq!(sim.nodes[0].client.poll_action(now), None);
+}
