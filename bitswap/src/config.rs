@@ -15,6 +15,8 @@ pub struct Config {
     pub server_enabled: bool,
     /// Wants remembered for each peer; more evict those of lowest priority. Default 1,024 (boxo). About 700 bytes each.
     pub wants_per_peer_max: usize,
+    /// Wants remembered of all peers together; where it is full, one of whoever wants most gives way. Default 65,536: 45 MiB.
+    pub wants_total_max: usize,
     /// Bytes of blocks under way to one peer and not yet taken by its connection. Default 1 MiB (boxo). A block that is larger goes alone.
     pub outstanding_bytes_max: usize,
     /// A message with blocks is closed when it holds this many bytes. Default 576 KiB: two of the usual leaves of
@@ -76,6 +78,7 @@ impl Config {
             local_peer,
             server_enabled: true,
             wants_per_peer_max: 1024,
+            wants_total_max: 65_536,
             outstanding_bytes_max: 1 << 20,
             message_bytes_target: 576 << 10,
             have_replace_bytes_max: 1024,

@@ -22,6 +22,7 @@ impl Server {
         self.reading_bytes -= batch.bytes;
         let Some(list) = self.lists.get_mut(&peer) else { return };
         list.outstanding_bytes = list.outstanding_bytes.saturating_sub(batch.bytes);
+        let before = list.len();
         let mut message = Message::default();
         let mut missing = Vec::new();
         let mut blocks = blocks.into_iter();
@@ -39,6 +40,7 @@ impl Server {
                 _ => missing.push(cid),
             }
         }
+        self.crowd.changed(peer, before, list.len());
         for cid in missing {
             self.missing(&peer, &cid);
         }

@@ -1,10 +1,12 @@
 //! The server: what peers want, and who is served next. No I/O, no clock: events and `now` go in, [`Action`]s come out.
 //!
 //! A want goes through these states: its presence is looked up in the index; what is here is queued and read in batches; what is not is
-//! remembered, and queued when it arrives. Peers with something queued take turns by deficit round robin: each turn gives a peer the
+//! remembered, and queued when it arrives. What is remembered is bounded for each peer and for all together: where that is full, a want of
+//! whoever wants most gives way. Peers with something queued take turns by deficit round robin: each turn gives a peer the
 //! right to as many bytes as any other, whatever the size of its blocks.
 
 mod answer;
+mod crowd;
 mod list;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ use bytes::Bytes;
 use holdfast_dag::cid::Cid;
 use libp2p::PeerId;
 
+use self::crowd::Crowd;
 use self::list::List;
 use crate::config::Config;
 use crate::message::Message;
@@ -96,6 +99,7 @@ pub struct Tasks {
 pub struct Server {
     config: Config,
     lists: HashMap<PeerId, List>,
+    crowd: Crowd,
     /// Who waits for what is not known to be here.
     waiting: HashMap<Cid, Vec<PeerId>>,
     /// Peers with something to read, in the order of their turns.
@@ -119,6 +123,7 @@ impl Server {
         Self {
             config,
             lists: HashMap::new(),
+            crowd: Crowd::default(),
             waiting: HashMap::new(),
             turns: VecDeque::new(),
             reads: HashMap::new(),
@@ -147,6 +152,7 @@ impl Server {
     /// A peer's last connection is gone: its wants are forgotten, its ledger is kept.
     pub fn on_disconnected(&mut self, peer: &PeerId) {
         let Some(list) = self.lists.remove(peer) else { return };
+        self.crowd.changed(*peer, list.len(), 0);
         for cid in list.cids() {
             self.stop_waiting(&cid, peer);
         }

@@ -189,6 +189,67 @@ fn a_hundred_thousand_wants_leave_no_more_than_the_cap() {
 }
 
 #[test]
+fn where_all_wants_are_too_many_those_of_whoever_wants_most_give_way() {
+    const TOTAL: usize = 100;
+    let mut bench = Bench::new(|config| (config.wants_per_peer_max, config.wants_total_max) = (60, TOTAL));
+    let all = cids(&blocks(400, 40));
+    let greedy: Vec<_> = (0..4).map(|_| bench.peer()).collect();
+    for (peer, own) in greedy.iter().zip(all.chunks(60)) {
+        bench.server.on_wants(*peer, &wants(own, WantType::Block), true);
+        bench.run();
+        assert!(bench.server.crowd.total() <= TOTAL && bench.server.waiting.len() <= TOTAL);
+    }
+    let lengths =
+        |bench: &Bench| greedy.iter().map(|peer| bench.server.wantlist(peer).len()).collect::<Vec<_>>();
+    assert!(lengths(&bench).iter().all(|length| (24..=26).contains(length)), "{:?}", lengths(&bench));
+    assert_eq!(bench.server.wantlist(&greedy[0]), all[..lengths(&bench)[0]], "the most urgent ones stay");
+
+    // Who wants little gets all of it remembered, and answered when it comes.
+    let modest = bench.peer();
+    let (data, own) = (blocks(10, 700), cids(&blocks(10, 700)));
+    bench.server.on_wants(modest, &wants(&own, WantType::Block), true);
+    bench.run();
+    assert_eq!(bench.server.wantlist(&modest), own);
+    // And it stays, however often the others ask, urgently too.
+    for round in 0..20 {
+        for peer in &greedy {
+            let urgent: Vec<_> =
+                all[240 + round..300].iter().map(|cid| want(*cid, i32::MAX, WantType::Have)).collect();
+            bench.server.on_wants(*peer, &urgent, false);
+            bench.run();
+            assert!(bench.server.crowd.total() <= TOTAL);
+        }
+    }
+    assert_eq!(bench.server.wantlist(&modest), own);
+    bench.store.extend(data.clone());
+    bench.server.on_new_blocks(&data.iter().map(|(cid, data)| (*cid, data.len() as u64)).collect::<Vec<_>>());
+    bench.run();
+    assert_eq!(bench.blocks_to(modest), 10);
+    greedy.iter().chain([&modest]).for_each(|peer| bench.server.on_disconnected(peer));
+    assert_eq!((bench.server.crowd.total(), bench.server.crowd.longest()), (0, None));
+    assert!(bench.server.waiting.is_empty());
+}
+
+#[test]
+fn a_peer_that_asks_what_is_here_and_takes_no_answer_is_remembered_little_of() {
+    let mut bench = Bench::new(|config| config.wants_per_peer_max = 10);
+    let peer = bench.peer();
+    let have = blocks(400, 2000);
+    bench.store.extend(have.clone());
+    bench.takes = false;
+    for some in cids(&have).chunks(10) {
+        bench.server.on_wants(peer, &wants(some, WantType::Have), false);
+        bench.run();
+    }
+    let list = &bench.server.lists[&peer];
+    assert!(list.presences.len() <= 20 && list.len() <= 10, "{} {}", list.presences.len(), list.len());
+    bench.takes = true;
+    (0..4).for_each(|_| bench.server.on_sent(&peer, 0, bench.now));
+    bench.run();
+    assert!(bench.server.lists[&peer].presences.is_empty(), "what is remembered is said");
+}
+
+#[test]
 fn no_more_than_the_limit_is_on_its_way_to_a_peer_that_does_not_read() {
     let mut bench = Bench::new(|_| {});
     let peer = bench.peer();

@@ -4,7 +4,7 @@ use holdfast_dag::cid::Cid;
 use libp2p::PeerId;
 
 use super::answer::PRESENCES_MAX;
-use super::list::State;
+use super::list::{List, Rank, State};
 use super::{Action, Server};
 use crate::message::{Entry, MESSAGE_BYTES_MAX, WantType};
 
@@ -36,8 +36,44 @@ impl Server {
     pub(super) fn end(&mut self, peer: &PeerId, cid: &Cid) {
         let Some(list) = self.lists.get_mut(peer) else { return };
         list.presences.remove(cid);
+        let before = list.len();
         if list.remove(cid).is_some() {
+            self.crowd.changed(*peer, before, list.len());
             self.stop_waiting(cid, peer);
+        }
+    }
+
+    fn add(&mut self, peer: &PeerId, entry: &Entry, want_type: WantType, rank: Rank) {
+        let Some(list) = self.lists.get_mut(peer) else { return };
+        let before = list.len();
+        list.insert(entry.cid, want_type, entry.send_dont_have, rank);
+        self.crowd.changed(*peer, before, list.len());
+        self.wait(&entry.cid, peer);
+    }
+
+    /// Makes room for one more want of a peer, where there is none: one of whoever wants most gives way, of this peer itself if nobody
+    /// wants more; never a more urgent one. False where there is none that could.
+    fn make_room(&mut self, peer: &PeerId, rank: Rank) -> bool {
+        let Some(list) = self.lists.get(peer) else { return false };
+        let own_is_full = list.len() >= self.config.wants_per_peer_max;
+        if !own_is_full && self.crowd.total() < self.config.wants_total_max {
+            return true;
+        }
+        if !own_is_full
+            && let Some((length, other)) = self.crowd.longest()
+            // Otherwise two that want equally much would take it from each other in turn.
+            && length > list.len() + 1
+            && let Some((_, evicted)) = self.lists.get(&other).and_then(List::last)
+        {
+            self.end(&other, &evicted);
+            return true;
+        }
+        match list.last() {
+            Some((last, evicted)) if rank < last => {
+                self.end(peer, &evicted);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -50,25 +86,20 @@ impl Server {
                 return;
             }
             let want_type = want.kind.max(entry.want_type);
-            let send_dont_have = entry.send_dont_have;
             // Said again, it is answered again: from the beginning, for its state may have changed.
             self.end(peer, &entry.cid);
             let Some(list) = self.lists.get_mut(peer) else { return };
             let rank = list.rank(entry.priority);
-            list.insert(entry.cid, want_type, send_dont_have, rank);
-            self.wait(&entry.cid, peer);
+            self.add(peer, entry, want_type, rank);
+            return;
+        }
+        if list.presences.len() >= max {
+            // It asks for more and does not take the answers.
             return;
         }
         let rank = list.rank(entry.priority);
-        if list.len() >= max {
-            match list.last() {
-                Some((last, evicted)) if rank < last => self.end(peer, &evicted),
-                _ => return,
-            }
-        }
-        if let Some(list) = self.lists.get_mut(peer) {
-            list.insert(entry.cid, entry.want_type, entry.send_dont_have, rank);
-            self.wait(&entry.cid, peer);
+        if self.make_room(peer, rank) {
+            self.add(peer, entry, entry.want_type, rank);
         }
     }
 
@@ -135,7 +166,9 @@ impl Server {
             Some(_) => {
                 // A HAVE settles the want: who wants the block then asks for it.
                 list.presences.insert(*cid, true);
+                let before = list.len();
                 list.remove(cid);
+                self.crowd.changed(*peer, before, list.len());
                 self.stop_waiting(cid, peer);
             }
             None => {
