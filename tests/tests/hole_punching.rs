@@ -273,6 +273,11 @@ fn autonat_tells_a_public_node_from_one_behind_a_nat_which_then_looks_for_a_rela
     assert!(through.starts_with(&format!("/ip4/{}/", net.public()[0].address())), "{through}");
     let own = home.outside().to_string();
     let listed = |found: &Value, list: &str| found[list].to_string().contains(&own);
+    // Whoever tries to dial back says that it did not come through, before the one who asked has stopped listening.
+    wait_within(AUTONAT_TIME_MAX, "an address that is not reachable", || {
+        let found = autonat(&behind);
+        if listed(&found, "unreachable") { Ok(()) } else { Err(found) }
+    });
     assert!(!listed(&autonat(&behind), "reachable"), "{}", autonat(&behind));
     // Whoever is public is asked for nothing, and holds no place at a relay.
     let announced = public.identity()["Addresses"].to_string();
