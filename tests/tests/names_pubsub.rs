@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use holdfast_tests::ask::Ask;
 use holdfast_tests::need::temporary;
 use holdfast_tests::swarm::Peer;
 use holdfast_tests::wait::wait_until;
@@ -131,6 +132,26 @@ fn a_record_that_nobody_tells_over_pubsub_is_asked_of_the_dht_again() {
         assert_eq!(resolved(&["--nocache"]), value);
         assert_eq!(resolved(&[]), value);
     }
+}
+
+#[test]
+fn names_that_were_only_looked_up_make_room_for_one_another() {
+    const LOOKED_UP_MAX: usize = 1024;
+    let dir = temporary("names-pubsub-many");
+    let owner = peer(dir.path(), "owner");
+    owner.run(["name", "publish", &add(&owner, dir.path(), "value")]).ok();
+    let names: Vec<String> = (0..LOOKED_UP_MAX + 40).map(|_| libp2p::PeerId::random().to_base58()).collect();
+    for name in &names {
+        let answer = Ask::with_args("name/resolve", &[name]).send(owner.daemon().api());
+        assert_eq!(answer.status(), 500, "nobody has it: {}", answer.text());
+    }
+    let subs = owner.run(["name", "pubsub", "subs", "--ipns-base=b58mh"]).ok().out();
+    let mut found: Vec<&str> = subs.lines().map(|line| line.trim_start_matches("/ipns/")).collect();
+    found.sort_unstable();
+    let mut expected: Vec<&str> = names[40..].iter().map(String::as_str).chain([owner.id()]).collect();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    assert_eq!(owner.run(["pubsub", "ls"]).ok().out().lines().count(), expected.len());
 }
 
 #[test]

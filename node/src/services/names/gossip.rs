@@ -1,19 +1,19 @@
 //! IPNS over pubsub (`Ipns.UsePubsub`), as go-libp2p-pubsub-router does it: each name has a topic on which its records are
 //! published, and who follows it asks new peers of the topic for the record that they have.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 use holdfast_dht::ipns::{Name, PutError, Record};
 use libp2p::PeerId;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
+use super::followed::{Followed, Why};
 use super::{Keeper, NameError, record_fetch};
-use crate::pubsub::{Examined, Pending, Pubsub, PubsubError, Verdict};
+use crate::pubsub::{Examined, Gone, Pending, Pubsub, PubsubError, Verdict};
 use crate::swarm::{AcceptError, Inbound, Incoming, Streams};
 
 /// What the topic of a record begins with.
@@ -40,8 +40,9 @@ struct Inner {
     pubsub: Pubsub,
     streams: Streams,
     keeper: Keeper,
-    /// By topic.
-    followed: Mutex<BTreeMap<String, Name>>,
+    followed: Mutex<Followed>,
+    /// Held while a topic is joined or left, so that pubsub follows what is noted here.
+    changing: AsyncMutex<()>,
 }
 
 impl NameGossip {
@@ -53,28 +54,46 @@ impl NameGossip {
         examined: mpsc::Receiver<Examined>,
     ) -> Result<Self, AcceptError> {
         let questions = streams.accept(record_fetch::PROTOCOL)?;
-        let followed = Mutex::default();
-        let inner = Inner { pubsub, streams: streams.clone(), keeper, followed };
+        let (followed, changing) = (Mutex::default(), AsyncMutex::default());
+        let inner = Inner { pubsub, streams: streams.clone(), keeper, followed, changing };
         let gossip = Self { inner: Arc::new(inner) };
         tokio::spawn(gossip.clone().run(examined, questions));
         Ok(gossip)
     }
 
-    fn followed(&self) -> MutexGuard<'_, BTreeMap<String, Name>> {
+    fn followed(&self) -> MutexGuard<'_, Followed> {
         self.inner.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The names that are followed, in the order of their topics.
     pub fn names(&self) -> Vec<Name> {
-        self.followed().values().copied().collect()
+        self.followed().names()
     }
 
     /// Follows a name from now on.
-    pub async fn follow(&self, name: Name) -> Result<(), PubsubError> {
+    async fn follow(&self, name: Name, why: Why) -> Result<(), PubsubError> {
         let topic = topic_of(&name);
-        // Before the first message can come.
-        if self.followed().insert(topic.clone(), name).is_some() {
+        if self.followed().used(&topic, why) {
             return Ok(());
+        }
+        let gossip = self.clone();
+        // Whoever asks may go away before it is done, and a topic would be followed that is not noted, or the other way round.
+        let following = tokio::spawn(async move { gossip.follow_new(topic, name, why).await });
+        following.await.unwrap_or(Err(PubsubError::Gone(Gone)))
+    }
+
+    async fn follow_new(&self, topic: String, name: Name, why: Why) -> Result<(), PubsubError> {
+        let _changing = self.inner.changing.lock().await;
+        // Before the first message can come.
+        let oldest = {
+            let mut followed = self.followed();
+            if followed.used(&topic, why) {
+                return Ok(());
+            }
+            followed.add(topic.clone(), name, why)
+        };
+        if let Some(oldest) = oldest {
+            self.inner.pubsub.leave(&oldest).await?;
         }
         let joined = self.inner.pubsub.join(&topic).await;
         if joined.is_err() {
@@ -86,7 +105,8 @@ impl NameGossip {
     /// No longer follows a name. Returns whether it was followed.
     pub async fn cancel(&self, name: &Name) -> bool {
         let topic = topic_of(name);
-        let was_followed = self.followed().remove(&topic).is_some();
+        let _changing = self.inner.changing.lock().await;
+        let was_followed = self.followed().remove(&topic);
         // When the swarm is gone, so is the topic.
         let _ = self.inner.pubsub.leave(&topic).await;
         was_followed
@@ -94,14 +114,14 @@ impl NameGossip {
 
     /// Tells a record to whoever follows its name, and follows it.
     pub async fn publish(&self, name: Name, record: &Record) -> Result<(), PubsubError> {
-        self.follow(name).await?;
+        self.follow(name, Why::Published).await?;
         self.inner.pubsub.publish(&topic_of(&name), record.as_bytes().to_vec()).await
     }
 
     /// Follows a name, and asks peers that do so too for its record, which is kept. `None` where nobody has one, or the one
     /// that is kept is newer than theirs: then they do not know whether it still holds.
     pub async fn look_up(&self, name: Name) -> Option<Record> {
-        self.follow(name).await.ok()?;
+        self.follow(name, Why::LookedUp).await.ok()?;
         let before = self.inner.keeper.record(name).await.ok();
         let peers = self.inner.pubsub.peers(Some(&topic_of(&name))).await.ok()?;
         let mut asking = JoinSet::new();
@@ -136,7 +156,7 @@ impl NameGossip {
                 event = examined.recv(), if has_room => match event {
                     Some(Examined::Message(pending)) => drop(jobs.spawn(async move { gossip.examine(pending).await })),
                     Some(Examined::Peer { peer, topic }) => drop(jobs.spawn(async move {
-                        let name = gossip.followed().get(&topic).copied();
+                        let name = gossip.followed().name(&topic);
                         if let Some(name) = name
                             && let Some(told) = gossip.ask(peer, name).await
                         {
@@ -157,7 +177,7 @@ impl NameGossip {
 
     /// Keeps what a message says if it is valid and newer, and only then has it passed on.
     async fn examine(&self, pending: Pending) {
-        let name = self.followed().get(&pending.message.topic).copied();
+        let name = self.followed().name(&pending.message.topic);
         let verdict = match name {
             Some(name) => self.take(name, pending.message.data.clone()).await,
             None => Verdict::Ignore,
@@ -208,9 +228,9 @@ impl NameGossip {
     /// Tells what is known of every name that is followed.
     async fn tell_again(&self) {
         for name in self.names() {
-            if let Ok(record) = self.inner.keeper.record(name).await
-                && let Err(error) = self.publish(name, &record).await
-            {
+            let Ok(record) = self.inner.keeper.record(name).await else { continue };
+            let told = self.inner.pubsub.publish(&topic_of(&name), record.as_bytes().to_vec()).await;
+            if let Err(error) = told {
                 tracing::debug!("the record of {name} is not told again: {error}");
             }
         }

@@ -6,6 +6,7 @@
 mod dnslink;
 pub mod fetch_message;
 mod fixed;
+mod followed;
 mod gossip;
 mod keep;
 mod keys;
