@@ -21,7 +21,7 @@ const WOKEN_MAX: usize = 64;
 /// What the handler sees of a stream that it does not hold any more.
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
-    /// Between messages.
+    /// Between messages, and nothing came when it was read last.
     pub(crate) idle: AtomicBool,
     ended: AtomicBool,
     pub(crate) waker: AtomicWaker,

@@ -70,14 +70,16 @@ impl Handler {
         Self { from, common, line, offer, inbound, marks: Vec::new(), room, outbound }
     }
 
-    /// Takes a stream; when there are too many, the one that came first of those that are idle goes.
+    /// Takes a stream; when there are too many, the one that came first of those that are idle goes. While reading pauses nobody knows
+    /// which are, and those that end would not be looked at: then there is no room for another.
     fn on_inbound(&mut self, mut stream: libp2p::Stream) {
         self.marks.retain(|marks| !marks.is_over());
         if self.marks.len() >= self.common.config.inbound_streams_max {
-            let Some(at) = self.marks.iter().position(|marks| marks.idle.load(Ordering::Relaxed)) else {
-                return;
-            };
-            self.marks.remove(at).end();
+            let idle = |marks: &Arc<Marks>| marks.idle.load(Ordering::Relaxed);
+            match self.marks.iter().position(idle).filter(|_| !self.is_paused()) {
+                Some(at) => self.marks.remove(at).end(),
+                None => return,
+            }
         }
         let marks = Arc::new(Marks::default());
         let share = Share::new(&self.room, &self.common.room, &marks);
@@ -112,12 +114,17 @@ impl Handler {
         hashing::hash(self.from, blocks, bytes, to, &*self.common.host);
     }
 
+    /// Whether what was read is to be dealt with before more is.
+    fn is_paused(&self) -> bool {
+        let (messages, bytes) = self.line.held();
+        messages >= MESSAGES_MAX || bytes >= self.common.config.inbound_bytes_max
+    }
+
     /// Reads as long as what was read before is being dealt with.
     fn poll_inbound(&mut self, cx: &mut Context<'_>) {
         loop {
             self.line.waker.register(cx.waker());
-            let (messages, bytes) = self.line.held();
-            if messages >= MESSAGES_MAX || bytes >= self.common.config.inbound_bytes_max {
+            if self.is_paused() {
                 return;
             }
             match self.inbound.poll_next_unpin(cx) {

@@ -48,7 +48,6 @@ impl<S: AsyncRead + Unpin> Inbound<S> {
     /// A message on `stream` may pause for `idle_max`, and take that long besides what its bytes do at the smallest rate.
     pub(super) fn new(stream: S, share: Share, idle_max: Duration) -> Self {
         let now = Instant::now();
-        share.marks().idle.store(true, Ordering::Relaxed);
         Self {
             stream,
             assembler: Assembler::default(),

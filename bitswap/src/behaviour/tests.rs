@@ -3,6 +3,7 @@
 mod bench;
 mod closing;
 mod dialling;
+mod inbound;
 mod muxer;
 mod raw;
 mod streams;
