@@ -212,10 +212,16 @@ impl Client {
             return true;
         }
         if session.members.len() >= self.config.session_peers_max {
-            // A member that is away or has shown nothing makes room.
+            // A member that is away makes room, or that which had nothing for longest.
             let peers = &self.peers;
             let away = |member: &Member| !peers.get(member.key).is_some_and(|peer| peer.connected);
-            let Some(at) = session.members.iter().position(away) else { return false };
+            let useless = session
+                .members
+                .iter()
+                .enumerate()
+                .filter(|(_, member)| member.hits == 0 && member.misses > 0);
+            let useless = useless.max_by_key(|(_, member)| member.misses).map(|(at, _)| at);
+            let Some(at) = session.members.iter().position(away).or(useless) else { return false };
             let out = session.members.remove(at);
             if let Some(peer) = self.peers.get_mut(out.key) {
                 peer.sessions -= 1;

@@ -1,4 +1,4 @@
-//! Sessions that outlive their requests, and searches that come again.
+//! Sessions that go on for long: cancelled requests, searches that come again, members that make room.
 
 use super::*;
 
@@ -126,4 +126,31 @@ fn a_peer_that_may_keep_an_old_list_is_told_that_nothing_is_left() {
     let (peer, now) = (sim.nodes[1].id, sim.now);
     sim.nodes[0].client.on_stream_lost(peer);
     assert_eq!(sim.nodes[0].client.poll_action(now), None);
+}
+
+/// All four had the root, and none has what is below it.
+#[test]
+fn who_has_a_block_takes_the_place_of_a_member_that_had_nothing() {
+    for is_found_by_search in [false, true] {
+        let (root, leaf) = (blocks(1, 5000), blocks(1, 6000));
+        let mut sim = Sim::new(6, MS, |config| config.session_peers_max = 4);
+        for at in 1..=4 {
+            sim.give(at, &root);
+            sim.connect(0, at);
+        }
+        sim.give(5, &leaf);
+        sim.get(0, 1, 1, &cids(&root));
+        assert!(sim.run_to_end(0, 1, MINUTE));
+        sim.run(100 * MS, |_| false);
+        assert_eq!(sim.nodes[0].client.sessions[&SessionId(1)].members.len(), 4);
+        sim.get(0, 1, 2, &cids(&leaf));
+        sim.run(500 * MS, |_| false);
+        if is_found_by_search {
+            let peer = sim.nodes[5].id;
+            sim.nodes[0].client.on_providers(&leaf[0].0, &[(peer, vec![])], sim.now);
+            assert!(sim.run(MS, |sim| sim.nodes[0].dials == [peer]));
+        }
+        sim.connect(0, 5);
+        assert!(sim.run_to_end(0, 2, 100 * MS));
+    }
 }
