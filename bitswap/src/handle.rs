@@ -1,7 +1,7 @@
 //! The handle through which the rest of a node uses the exchange.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_dag::cid::Cid;
@@ -66,10 +66,27 @@ pub struct Stat {
 /// What the behaviour is told.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Get { session: SessionId, request: RequestId, cids: Vec<Cid>, sink: Arc<Sink> },
-    AddPeers { session: SessionId, peers: Vec<(PeerId, Vec<Multiaddr>)> },
-    Tried { session: SessionId, answer: oneshot::Sender<Tried> },
-    Providers { cid: Cid, peers: Vec<(PeerId, Vec<Multiaddr>)> },
+    /// `ended` as in [`Session`].
+    Get {
+        session: SessionId,
+        ended: Arc<AtomicBool>,
+        request: RequestId,
+        cids: Vec<Cid>,
+        sink: Arc<Sink>,
+    },
+    AddPeers {
+        session: SessionId,
+        ended: Arc<AtomicBool>,
+        peers: Vec<(PeerId, Vec<Multiaddr>)>,
+    },
+    Tried {
+        session: SessionId,
+        answer: oneshot::Sender<Tried>,
+    },
+    Providers {
+        cid: Cid,
+        peers: Vec<(PeerId, Vec<Multiaddr>)>,
+    },
     NewBlocks(Vec<(Cid, u64)>),
     Favour(PeerId, bool),
     Stat(oneshot::Sender<Stat>),

@@ -24,11 +24,13 @@ const REPORT_BYTES: usize = 256 << 10;
 pub struct Session {
     shared: Arc<Shared>,
     id: SessionId,
+    /// Whether it was dropped: what it asked for may be looked at only after that.
+    ended: Arc<AtomicBool>,
 }
 
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, id: SessionId) -> Self {
-        Self { shared, id }
+        Self { shared, id, ended: Arc::default() }
     }
 
     /// The name under which [`crate::FindProviders`] speaks of it.
@@ -44,7 +46,8 @@ impl Session {
     pub fn get(&self, cids: Vec<Cid>) -> Blocks {
         let id = self.shared.next_request();
         let sink = Arc::new(Sink::new(id));
-        let command = Command::Get { session: self.id, request: id, cids, sink: sink.clone() };
+        let ended = self.ended.clone();
+        let command = Command::Get { session: self.id, ended, request: id, cids, sink: sink.clone() };
         let start = self.shared.try_send(command).map(|command| {
             let shared = self.shared.clone();
             async move { shared.send(command).await }.boxed()
@@ -55,7 +58,8 @@ impl Session {
     /// Adds peers that are expected to have the blocks; those not connected are dialled, by these addresses or by those that the swarm
     /// knows. No more than [`crate::Config::session_peers_max`] are kept.
     pub async fn add_peers(&self, peers: Vec<(PeerId, Vec<Multiaddr>)>) {
-        self.shared.send(Command::AddPeers { session: self.id, peers }).await;
+        let ended = self.ended.clone();
+        self.shared.send(Command::AddPeers { session: self.id, ended, peers }).await;
     }
 
     /// What was tried until now, for telling why something is missing.
@@ -67,6 +71,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
         self.shared.end_session(self.id);
     }
 }

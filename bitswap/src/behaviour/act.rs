@@ -1,5 +1,6 @@
 //! What inputs and commands mean, and what the actions of client and server do.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
@@ -112,13 +113,17 @@ impl Behaviour {
 
     pub(super) fn on_command(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Get { session, request, cids, sink } => {
+            Command::Get { session, ended, request, cids, sink } => {
                 if !sink.is_cancelled() {
                     self.sinks.insert(request, sink);
                     self.client.get(session, request, &cids, now);
+                    self.end_if(session, &ended);
                 }
             }
-            Command::AddPeers { session, peers } => self.client.add_peers(session, &peers, now),
+            Command::AddPeers { session, ended, peers } => {
+                self.client.add_peers(session, &peers, now);
+                self.end_if(session, &ended);
+            }
             Command::Providers { cid, peers } => self.client.on_providers(&cid, &peers, now),
             Command::NewBlocks(blocks) => self.server.on_new_blocks(&blocks),
             Command::Favour(peer, favoured) => {
@@ -131,6 +136,13 @@ impl Behaviour {
             Command::Wantlist(None, answer) => _ = answer.send(self.client.wantlist().copied().collect()),
             Command::Wantlist(Some(peer), answer) => _ = answer.send(self.server.wantlist(&peer)),
             Command::Ledger(peer, answer) => _ = answer.send(self.server.ledger(&peer)),
+        }
+    }
+
+    /// Ends a session that nobody holds any more: that was heard of before the session was.
+    fn end_if(&mut self, session: client::SessionId, ended: &AtomicBool) {
+        if ended.load(Ordering::Acquire) {
+            self.client.end_session(session);
         }
     }
 

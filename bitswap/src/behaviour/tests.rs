@@ -6,6 +6,7 @@ mod dialling;
 mod inbound;
 mod muxer;
 mod raw;
+mod sessions;
 mod streams;
 
 use std::collections::HashMap;

@@ -128,7 +128,7 @@ impl Client {
             let data = if copy { Bytes::copy_from_slice(&data) } else { data };
             for key in keys {
                 sessions.extend(self.owner_session(key));
-                self.accept(key, from, &data, &mut deliveries, now);
+                sessions.extend(self.accept(key, from, &data, &mut deliveries, now));
             }
             self.remember(cid);
         }
@@ -165,7 +165,7 @@ impl Client {
             .collect()
     }
 
-    /// Gives a block to all who wait for it, and ends the want.
+    /// Gives a block to all who wait for it, and ends the want. Says whose requests ended.
     fn accept(
         &mut self,
         key: WantKey,
@@ -173,12 +173,13 @@ impl Client {
         data: &Bytes,
         deliveries: &mut Deliveries,
         now: Instant,
-    ) {
-        let Some(want) = self.wants.get(key) else { return };
+    ) -> Vec<SessionId> {
+        let mut ended = Vec::new();
+        let Some(want) = self.wants.get(key) else { return ended };
         let (cid, owner, requests) = (want.cid, want.owner, want.requests.clone());
         if requests.len() == 1 && self.is_over(owner, data.len()) {
             self.refuse(key);
-            return;
+            return ended;
         }
         if let Some(from) = from {
             self.note_block(key, from, data.len(), now);
@@ -216,8 +217,10 @@ impl Client {
                 if let Some(session) = self.sessions.get_mut(&session) {
                     session.requests.retain(|other| *other != id);
                 }
+                ended.push(session);
             }
         }
+        ended
     }
 
     /// Whether a reader holds so much that a block for it alone is dropped and asked for again later.

@@ -154,3 +154,14 @@ fn who_has_a_block_takes_the_place_of_a_member_that_had_nothing() {
         assert!(sim.run_to_end(0, 2, 100 * MS));
     }
 }
+
+#[test]
+fn a_session_that_was_served_by_the_want_of_another_ends() {
+    let have = blocks(2, 5000);
+    let mut sim = star(1, 20 * MS, &have);
+    sim.get(0, 1, 1, &cids(&have));
+    sim.get(0, 2, 2, &cids(&have[..1]));
+    sim.nodes[0].client.end_session(SessionId(2));
+    assert!(sim.run_to_end(0, 2, MINUTE) && sim.run_to_end(0, 1, MINUTE));
+    assert!(sim.nodes[0].client.sessions.keys().eq([&SessionId(1)]), "nobody holds the second one");
+}
