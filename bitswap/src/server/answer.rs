@@ -45,6 +45,7 @@ impl Server {
             self.missing(&peer, &cid);
         }
         self.send(&peer, message, now);
+        self.reenter_turns(&peer);
         self.dirty.push(peer);
     }
 
@@ -84,6 +85,7 @@ impl Server {
         let Some(list) = self.lists.get_mut(peer) else { return };
         list.outstanding_bytes = list.outstanding_bytes.saturating_sub(bytes);
         list.outstanding_messages = list.outstanding_messages.saturating_sub(1);
+        self.reenter_turns(peer);
         self.dirty.push(*peer);
     }
 }

@@ -41,10 +41,19 @@ impl Server {
         }
     }
 
+    /// Gives a peer that had enough its place again, if it has room now.
+    pub(super) fn reenter_turns(&mut self, peer: &PeerId) {
+        if let Some(list) = self.lists.get(peer)
+            && list.outstanding_bytes < self.config.outstanding_bytes_max
+            && list.ready_len() > 0
+        {
+            self.enter_turns(peer);
+        }
+    }
+
     /// Begins reads as long as there is room for their bytes.
     pub(super) fn take_turns(&mut self, now: Instant) {
-        let mut skipped = 0;
-        while skipped < self.turns.len() && self.reading_bytes < self.config.read_bytes_max {
+        while !self.turns.is_empty() && self.reading_bytes < self.config.read_bytes_max {
             let at = self.first_starved(now).unwrap_or(0);
             let Some(peer) = self.turns.remove(at) else { return };
             let Some(list) = self.lists.get_mut(&peer) else { continue };
@@ -53,16 +62,14 @@ impl Server {
                 continue;
             }
             if list.outstanding_bytes >= self.config.outstanding_bytes_max {
-                // It has enough; its turn comes when its stream took some.
-                self.turns.push_back(peer);
-                skipped += 1;
+                // It has enough, and has its place again when its stream took some.
+                list.is_in_turns = false;
                 continue;
             }
             list.deficit = (list.deficit + self.config.message_bytes_target as u64).min(DEFICIT_MAX);
             list.served_at = Some(now);
             self.read_for(peer);
             self.turns.push_back(peer);
-            skipped = 0;
         }
     }
 

@@ -45,3 +45,24 @@ fn wants_that_are_cancelled_during_a_lookup_leave_nothing() {
     bench.run();
     assert_eq!(bench.server.wantlist(&peer), all[..1]);
 }
+
+#[test]
+fn peers_that_have_enough_have_no_turn_until_they_took_some() {
+    let mut bench = Bench::new(|_| {});
+    let have = blocks(30, 256 << 10);
+    bench.store.extend(have.clone());
+    bench.takes = false;
+    let peers: Vec<_> = (0..100).map(|_| bench.peer()).collect();
+    for peer in &peers {
+        bench.server.on_wants(*peer, &wants(&cids(&have), WantType::Block), true);
+    }
+    bench.run();
+    assert!(bench.server.turns.is_empty(), "nobody is passed over again and again");
+    bench.takes = true;
+    for (peer, message) in std::mem::take(&mut bench.sent) {
+        bench.server.on_sent(&peer, message.block_bytes(), bench.now);
+        bench.sent.push((peer, message));
+        bench.run();
+    }
+    assert!(peers.iter().all(|peer| bench.blocks_to(*peer) == 30), "each gets everything");
+}
