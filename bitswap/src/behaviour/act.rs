@@ -161,9 +161,10 @@ impl Behaviour {
         }
     }
 
-    /// Does what client and server want done. Says whether they want more.
+    /// Does what client and server want done. Says whether there is more to do.
     pub(super) fn act(&mut self) -> bool {
         let now = Instant::now();
+        let asked_before = self.answers.len();
         let (mut client_left, mut server_left) = (ACTIONS_ROUND, ACTIONS_ROUND);
         while client_left > 0
             && let Some(action) = self.client.poll_action(now)
@@ -190,7 +191,8 @@ impl Behaviour {
         let (broadcasts, skips) = self.client.broadcasts();
         counters.wanthaves_broadcast.set(broadcasts);
         counters.bcast_skips_total.set(skips);
-        client_left == 0 || server_left == 0
+        // What the host was asked begins when it is polled.
+        client_left == 0 || server_left == 0 || self.answers.len() > asked_before
     }
 
     fn act_for_client(&mut self, action: client::Action) {
