@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::{AsyncRead, Stream};
 
 use crate::message::{Assembler, Message, decode};
@@ -18,6 +19,9 @@ const RATE_MIN_BYTES: u64 = 4 << 10;
 
 /// A stream that waits for room looks again after this time, besides when it is told.
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A stream ends after more messages in a row that say nothing.
+const EMPTY_MAX: u32 = 100;
 
 /// What came on a stream.
 pub(super) enum Inflow {
@@ -41,6 +45,8 @@ pub(super) struct Inbound<S = libp2p::Stream> {
     /// Since when there is no room for more of the message, and how long that was before.
     waits_since: Option<Instant>,
     waited: Duration,
+    /// Messages that said nothing, since the last that said something.
+    empty_in_row: u32,
     is_over: bool,
 }
 
@@ -58,6 +64,7 @@ impl<S: AsyncRead + Unpin> Inbound<S> {
             last_told: now,
             waits_since: None,
             waited: Duration::ZERO,
+            empty_in_row: 0,
             is_over: false,
         }
     }
@@ -69,11 +76,7 @@ impl<S: AsyncRead + Unpin> Inbound<S> {
                 Ok(Some(frame)) => {
                     self.share.release();
                     self.waited = Duration::ZERO;
-                    let bytes = frame.len();
-                    let message = decode(&frame);
-                    return Poll::Ready(Some(
-                        message.map_or(Inflow::Bad, |message| Inflow::Message(Box::new(message), bytes)),
-                    ));
+                    return Poll::Ready(Some(self.inflow(&frame)));
                 }
                 Ok(None) => {}
                 Err(_) => return Poll::Ready(Some(Inflow::Bad)),
@@ -99,6 +102,16 @@ impl<S: AsyncRead + Unpin> Inbound<S> {
                 return Poll::Ready(Some(Inflow::Progress));
             }
         }
+    }
+
+    /// What a message is worth. One that says nothing is no fault, but work.
+    fn inflow(&mut self, frame: &Bytes) -> Inflow {
+        let Ok(message) = decode(frame) else { return Inflow::Bad };
+        self.empty_in_row = if message.is_empty() { self.empty_in_row + 1 } else { 0 };
+        if self.empty_in_row > EMPTY_MAX {
+            return Inflow::Bad;
+        }
+        Inflow::Message(Box::new(message), frame.len())
     }
 
     /// Whether the buffer may grow.
@@ -280,6 +293,16 @@ mod tests {
         for slow in slow {
             assert!(matches!(slow.await.unwrap(), Inflow::Bad));
         }
+        assert_eq!(all.held_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_says_nothing_again_and_again_is_cut_off() {
+        let all = Arc::new(Room::of_all(16 << 20));
+        let inbound = inbound(Peer::new(vec![0; 100_000], 0), &all, LIMIT);
+        let inflows: Vec<_> = timeout(LIMIT, inbound.collect()).await.expect("it ends");
+        assert_eq!(inflows.len(), EMPTY_MAX as usize + 1);
+        assert!(matches!(inflows.last(), Some(Inflow::Bad)));
         assert_eq!(all.held_bytes(), 0);
     }
 }

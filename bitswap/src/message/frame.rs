@@ -30,6 +30,8 @@ pub enum FrameError {
 pub struct Assembler {
     /// Bytes before the beginning of a message's body: at most [`SCRATCH_BYTES`].
     scratch: Vec<u8>,
+    /// What was taken of it, and what is filled.
+    scratch_start: usize,
     scratch_len: usize,
     body: Option<Body>,
     /// Size of the largest message so far: what the peer has shown that it really sends.
@@ -61,6 +63,9 @@ impl Assembler {
             body.grow(self.largest);
             return body.bytes.get_mut(body.filled..).unwrap_or_default();
         }
+        // Moved once for all messages that were in it.
+        self.scratch.copy_within(self.scratch_start..self.scratch_len, 0);
+        self.scratch_len -= std::mem::take(&mut self.scratch_start);
         self.scratch.resize(SCRATCH_BYTES, 0);
         self.scratch.get_mut(self.scratch_len..).unwrap_or_default()
     }
@@ -80,7 +85,7 @@ impl Assembler {
 
     /// Bytes that came of a message that is not whole.
     pub fn received_bytes(&self) -> usize {
-        self.scratch_len + self.body.as_ref().map_or(0, |body| body.filled)
+        self.scratch_len - self.scratch_start + self.body.as_ref().map_or(0, |body| body.filled)
     }
 
     /// Whether [`Assembler::space`] has to take more memory for the message that is under way.
@@ -90,14 +95,14 @@ impl Assembler {
 
     /// Gives back what is held between messages, until the next begins.
     pub fn rest(&mut self) {
-        if self.scratch_len == 0 {
-            self.scratch = Vec::new();
+        if self.scratch_len == self.scratch_start {
+            (self.scratch, self.scratch_start, self.scratch_len) = (Vec::new(), 0, 0);
         }
     }
 
     /// Whether part of a message is here.
     pub fn is_amid(&self) -> bool {
-        self.body.is_some() || self.scratch_len > 0
+        self.body.is_some() || self.scratch_len > self.scratch_start
     }
 
     /// The next message that is whole, without its length prefix.
@@ -115,7 +120,7 @@ impl Assembler {
 
     /// Takes a length prefix, and what is here of the message behind it, off the scratch buffer.
     fn begin(&mut self) -> Result<bool, FrameError> {
-        let held = self.scratch.get(..self.scratch_len).unwrap_or_default();
+        let held = self.scratch.get(self.scratch_start..self.scratch_len).unwrap_or_default();
         let (len, prefix) = match unsigned_varint::decode::usize(held) {
             Ok((len, rest)) => (len, held.len() - rest.len()),
             Err(_) if held.len() < PREFIX_BYTES_MAX && held.iter().all(|byte| byte & 0x80 != 0) => {
@@ -130,11 +135,8 @@ impl Assembler {
         // No more than what is here: for more, the reader may have to wait.
         let bytes = held.get(prefix..taken).unwrap_or_default().to_vec();
         let body = Body { filled: bytes.len(), bytes, len };
-        self.scratch.copy_within(taken..self.scratch_len, 0);
-        self.scratch_len -= taken;
-        if self.scratch_len == 0 {
-            self.scratch = Vec::new();
-        }
+        self.scratch_start += taken;
+        self.rest();
         self.body = Some(body);
         Ok(true)
     }
