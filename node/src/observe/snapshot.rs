@@ -203,6 +203,11 @@ impl Sheet<'_> {
             "Streams that peers opened beyond the limits",
             usage.streams.refused,
         )?;
+        self.gauge(
+            "holdfast_p2p_unread_bytes",
+            "Bytes that peers sent over yamux and that nobody has read yet",
+            usage.unread_bytes as u64,
+        )?;
         let bytes = |pick: fn(&Traffic) -> u64, direction: &'static str| {
             swarm.traffic.iter().map(move |(name, traffic)| {
                 ([("protocol", name.as_str()), ("direction", direction)], pick(traffic))

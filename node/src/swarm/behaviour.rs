@@ -100,9 +100,10 @@ impl Behaviour {
             protocols,
         } = params;
         let us = key.public().to_peer_id();
+        let quic_max = settings.limits.map_or(usize::MAX, |limits| limits.quic_connections);
         Self {
             limits: connection_limits::Behaviour::new(connection_limits(settings.limits)),
-            gate: Gate::new(filters, book, circuits),
+            gate: Gate::new(filters, book, circuits, quic_max),
             identify: Identify::new(key, agent),
             ping: Ping::new(settings.ping),
             autonat_v1: autonat_v1(us, settings),

@@ -1,11 +1,12 @@
 //! Who may come in, and where known peers are found: the filters for inbound connections, the book for outbound ones. It keeps
-//! the list of circuits, too.
+//! the list of circuits, too, and counts the connections over QUIC: each may hold its window unread, which nobody here can see.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
     ToSwarm, dummy,
@@ -21,17 +22,39 @@ use super::filters::Filters;
 #[error("Swarm.AddrFilters refuses {0}")]
 pub(super) struct Refused(Multiaddr);
 
+/// There are as many connections over QUIC as may be.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0} connections over QUIC are open, and no more are taken")]
+pub(super) struct TooManyOverQuic(usize);
+
 /// The behaviour.
 pub(super) struct Gate {
     filters: Filters,
     book: Book,
     circuits: Circuits,
+    /// Connections over QUIC at which no more are taken.
+    quic_max: usize,
+    /// Those that are open, in either direction.
+    quic: usize,
 }
 
 impl Gate {
-    pub(super) fn new(filters: Filters, book: Book, circuits: Circuits) -> Self {
-        Self { filters, book, circuits }
+    pub(super) fn new(filters: Filters, book: Book, circuits: Circuits, quic_max: usize) -> Self {
+        Self { filters, book, circuits, quic_max, quic: 0 }
     }
+
+    fn may_accept(&self, remote: &Multiaddr) -> Result<(), ConnectionDenied> {
+        if is_quic(remote) && self.quic >= self.quic_max {
+            return Err(ConnectionDenied::new(TooManyOverQuic(self.quic)));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a connection from or to this address is over QUIC itself, and not through a relay that is.
+fn is_quic(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    parts.any(|part| part == Protocol::QuicV1) && !parts.any(|part| part == Protocol::P2pCircuit)
 }
 
 impl NetworkBehaviour for Gate {
@@ -47,7 +70,7 @@ impl NetworkBehaviour for Gate {
         if self.filters.refuse(remote) {
             return Err(ConnectionDenied::new(Refused(remote.clone())));
         }
-        Ok(())
+        self.may_accept(remote)
     }
 
     fn handle_established_inbound_connection(
@@ -55,8 +78,10 @@ impl NetworkBehaviour for Gate {
         _: ConnectionId,
         _: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        // Many may have been on their way at once.
+        self.may_accept(remote)?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -88,6 +113,12 @@ impl NetworkBehaviour for Gate {
             }
             FromSwarm::ConnectionClosed(event) if event.endpoint.is_relayed() => {
                 self.circuits.closed(&event.peer_id);
+            }
+            FromSwarm::ConnectionEstablished(event) if is_quic(event.endpoint.get_remote_address()) => {
+                self.quic += 1;
+            }
+            FromSwarm::ConnectionClosed(event) if is_quic(event.endpoint.get_remote_address()) => {
+                self.quic = self.quic.saturating_sub(1);
             }
             _ => {}
         }

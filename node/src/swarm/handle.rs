@@ -11,12 +11,13 @@ use super::addresses::split_peer;
 use super::book::{Book, PeerDescription};
 use super::connections::Worth;
 use super::filters::{FilterError, Filters, IpRange};
-use super::meter::{Meter, StreamCounts, Traffic};
+use super::meter::{Meter, Shares, StreamCounts, Traffic};
 use super::ping::PingFailure;
 use super::redial::PEERS_MAX;
 use super::resolve::{ResolveError, Resolver};
 use super::settings::ResourceLimits;
 use super::streams::Streams;
+use super::unread::Unread;
 
 /// Commands that wait for the swarm; whoever gives more waits.
 pub(super) const COMMANDS_MAX: usize = 256;
@@ -192,6 +193,8 @@ pub struct Usage {
     pub streams: StreamCounts,
     /// Peers with a connection.
     pub peers: usize,
+    /// Bytes that peers sent through yamux and that nobody has read yet.
+    pub unread_bytes: usize,
 }
 
 /// What the swarm is asked to do.
@@ -249,6 +252,7 @@ pub(super) struct Shared {
     pub(super) fingerprint: Option<String>,
     pub(super) limits: Option<ResourceLimits>,
     pub(super) meter: Meter,
+    pub(super) unread: Unread,
     pub(super) filters: Filters,
     pub(super) book: Book,
     pub(super) worth: Worth,
@@ -392,6 +396,16 @@ impl SwarmHandle {
     /// How much of the limits is used.
     pub async fn usage(&self) -> Result<Usage, Gone> {
         self.ask(|reply| Command::Usage { reply }).await
+    }
+
+    /// Who holds what of it.
+    pub fn shares(&self) -> Shares {
+        self.shared.meter.shares()
+    }
+
+    /// Bytes that may wait unread in yamux.
+    pub fn unread_bytes_max(&self) -> usize {
+        self.shared.unread.bytes_max()
     }
 
     /// The limits; none where `Swarm.ResourceMgr.Enabled` is false.

@@ -7,8 +7,10 @@
 //! ([`book`]).
 //!
 //! # Map
-//! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes (`circuits`: none through a second relay); [`meter`] counts them; `resolve` and `named` resolve
-//! names in addresses; `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns`, `autonat_client`, `autonat_server`, `streams` and `gate` are wrapped or made here; `task` runs it all.
+//! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes (`circuits`: none through a second relay;
+//! `unread`: no more than there is room for); [`meter`] counts them; `resolve` and `named` resolve names in addresses;
+//! `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns`, `autonat_client`, `autonat_server`,
+//! `streams` and `gate` are wrapped or made here; `task` runs it all.
 
 pub mod addresses;
 mod autonat_client;
@@ -39,6 +41,7 @@ mod task;
 mod tests;
 mod tls;
 mod transport;
+mod unread;
 mod yamux;
 
 pub use behaviour::Protocols;

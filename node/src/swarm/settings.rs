@@ -15,7 +15,7 @@ use super::handle::Reachability;
 use super::ping::PingTimes;
 use super::psk::{self, PskError};
 use super::security::SecurityOrder;
-use super::transport::TransportChoice;
+use super::transport::{QUIC_CONNECTION_WINDOW_BYTES, TransportChoice};
 use crate::config::{AUTO, Config, GoDuration, ValueError, expand_auto};
 use crate::dns::DnsSettings;
 
@@ -27,6 +27,13 @@ const INBOUND_CONNECTIONS_MIN: u64 = 800;
 const PEER_CONNECTIONS_MAX: usize = 8;
 /// Streams that one peer may have opened, on all its connections.
 const PEER_STREAMS_MAX: usize = 512;
+/// QUIC connections that others may have opened are refused above this many at least: it is of use to everyone.
+const QUIC_CONNECTIONS_MIN: u64 = 64;
+/// Bytes that may wait unread in yamux at least, on all connections: 64 KiB, the largest frame of the usual muxers, for more
+/// connections than the smallest machine takes.
+const UNREAD_BYTES_MIN: u64 = 64 << 20;
+/// What the machine's memory is taken for where nobody says.
+const MEMORY_BYTES_UNKNOWN: u64 = 1 << 30;
 /// Streams that all peers together may have opened, for each inbound connection that is allowed.
 const STREAMS_PER_CONNECTION: usize = 16;
 
@@ -72,6 +79,9 @@ pub struct ResourceLimits {
     pub pending_inbound: u32,
     /// Connections of ours that are not secured yet.
     pub pending_outbound: u32,
+    /// Connections over QUIC, in either direction, at which no more are taken. Each may hold its window unread, and together they hold no
+    /// more than three quarters of `MaxMemory`.
+    pub quic_connections: usize,
     /// Streams that others may have opened.
     pub inbound_streams: usize,
     /// Streams that one peer may have opened.
@@ -126,6 +136,8 @@ pub struct SwarmSettings {
     pub watermarks: Option<Watermarks>,
     /// `Swarm.ResourceMgr`; none where it is not enabled.
     pub limits: Option<ResourceLimits>,
+    /// Bytes that may wait unread in yamux, on all connections together: a quarter of `Swarm.ResourceMgr.MaxMemory`.
+    pub unread_bytes_max: usize,
     /// `Peering.Peers`.
     pub peered: Vec<(PeerId, Vec<Multiaddr>)>,
     /// `Bootstrap`, with what `auto` stands for.
@@ -176,6 +188,7 @@ impl SwarmSettings {
         let transports = transports(config, &mut warnings)?;
         let flag = |key: &str, default: bool| Ok::<_, ValueError>(config.flag(key)?.unwrap_or(default));
         let watermarks = watermarks(config)?;
+        let memory = max_memory(config)?;
         let relay_client = flag("Swarm.RelayClient.Enabled", true)? && transports.relay;
         let mdns = flag("Discovery.MDNS.Enabled", true)?;
         Ok(Self {
@@ -185,7 +198,8 @@ impl SwarmSettings {
             psk,
             filters: ranges(config, "Swarm.AddrFilters", &mut warnings)?,
             watermarks,
-            limits: limits(config, watermarks)?,
+            limits: limits(config, watermarks, memory)?,
+            unread_bytes_max: saturated((memory / 4).max(UNREAD_BYTES_MIN)),
             peered: peered(config)?,
             bootstrap: bootstrap(config, psk.is_some(), &mut warnings)?,
             dns: DnsSettings::of_config(config, &mut warnings)?,
@@ -374,23 +388,37 @@ fn watermarks(config: &Config) -> Result<Option<Watermarks>, ValueError> {
     }))
 }
 
+/// `Swarm.ResourceMgr.MaxMemory`. The limit of the process is a quarter of the machine; here Kubo takes half of it.
+fn max_memory(config: &Config) -> Result<u64, ValueError> {
+    let said = config.size("Swarm.ResourceMgr.MaxMemory")?;
+    let memory = said.or_else(|| crate::memory::default_limit_bytes().map(|quarter| 2 * quarter as u64));
+    Ok(memory.unwrap_or(MEMORY_BYTES_UNKNOWN))
+}
+
+fn saturated(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 /// After Kubo's defaults: one inbound connection for each MiB of `MaxMemory`, at least 800 and twice the high watermark.
-fn limits(config: &Config, watermarks: Option<Watermarks>) -> Result<Option<ResourceLimits>, ValueError> {
+fn limits(
+    config: &Config,
+    watermarks: Option<Watermarks>,
+    memory: u64,
+) -> Result<Option<ResourceLimits>, ValueError> {
     if config.flag("Swarm.ResourceMgr.Enabled")? == Some(false) {
         return Ok(None);
     }
-    let memory = config.size("Swarm.ResourceMgr.MaxMemory")?;
-    // The limit of the process is a quarter of the machine; Kubo takes half of it.
-    let memory = memory.or_else(|| crate::memory::default_limit_bytes().map(|quarter| 2 * quarter as u64));
-    let by_memory = memory.map_or(0, |bytes| bytes >> 20);
+    let by_memory = memory >> 20;
     let by_watermark = watermarks.map_or(0, |marks| 2 * marks.high as u64);
     let inbound = by_memory.max(by_watermark).max(INBOUND_CONNECTIONS_MIN);
     let inbound = u32::try_from(inbound).unwrap_or(u32::MAX);
+    let quic = memory / 4 * 3 / u64::from(QUIC_CONNECTION_WINDOW_BYTES);
     Ok(Some(ResourceLimits {
         inbound_connections: inbound,
         connections_per_peer: u32::try_from(PEER_CONNECTIONS_MAX).unwrap_or(u32::MAX),
         pending_inbound: inbound / 4,
         pending_outbound: inbound / 4,
+        quic_connections: saturated(quic.max(QUIC_CONNECTIONS_MIN)),
         inbound_streams: (inbound as usize).saturating_mul(STREAMS_PER_CONNECTION),
         inbound_streams_per_peer: PEER_STREAMS_MAX,
     }))

@@ -21,6 +21,7 @@ use super::meter::Meter;
 use super::named::ByName;
 use super::resolve::Resolver;
 use super::security::{Security, SecurityError, SecurityOrder};
+use super::unread::Unread;
 use super::yamux::{STREAMS_MAX, Yamux};
 
 /// How long a connection may take to be secured and split, as in go-libp2p's upgrader.
@@ -32,7 +33,7 @@ const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 1 << 20;
 const TCP_READ_BYTES: usize = 64 << 10;
 /// Bytes that a peer may have under way on one QUIC stream, and on all of a connection.
 const QUIC_STREAM_WINDOW_BYTES: u32 = 8 << 20;
-const QUIC_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+pub(super) const QUIC_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// What the swarm dials and listens with.
 pub(super) type Transports = Boxed<(PeerId, StreamMuxerBox)>;
@@ -79,6 +80,7 @@ pub(super) struct TransportParams<'p> {
     pub(super) choice: TransportChoice,
     pub(super) psk: Option<PreSharedKey>,
     pub(super) meter: Meter,
+    pub(super) unread: Unread,
     pub(super) filters: Filters,
     pub(super) circuits: Circuits,
     pub(super) relay: Option<relay::client::Transport>,
@@ -88,36 +90,36 @@ pub(super) struct TransportParams<'p> {
 
 /// Makes all transports that were chosen.
 pub(super) fn build(params: TransportParams<'_>) -> Result<Transports, TransportBuildError> {
-    let TransportParams { key, choice, psk, meter, filters, circuits, relay, resolver } = params;
+    let TransportParams { key, choice, psk, meter, unread, filters, circuits, relay, resolver } = params;
     if choice.security.tls.is_none() && choice.security.noise.is_none() {
         return Err(TransportBuildError::NoSecurity);
     }
-    let security = Security::new(key, choice.security)?;
+    let upgrades = Upgrades { security: Security::new(key, choice.security)?, unread, meter: meter.clone() };
     let tcp_config = || tcp::Config::new().nodelay(true);
     let mut all: Transports = transport::dummy::DummyTransport::new().boxed();
     if let Some(relay) = relay.filter(|_| choice.relay) {
         // Circuits are protected by the connection to the relay.
-        all = either(upgraded(relay.boxed(), &security, &meter), all);
+        all = either(upgrades.of(relay.boxed()), all);
     }
     if choice.quic && psk.is_none() {
         let mut config = quic::Config::new(key);
         config.max_stream_data = QUIC_STREAM_WINDOW_BYTES;
         config.max_connection_data = QUIC_CONNECTION_WINDOW_BYTES;
         config.max_concurrent_stream_limit = u32::try_from(STREAMS_MAX).unwrap_or(u32::MAX);
-        let meter = meter.clone();
-        let quic = quic::tokio::Transport::new(config)
-            .map(move |(peer, muxer), point| (peer, StreamMuxerBox::new(meter.wrap(muxer, peer, &point))));
+        let quic = quic::tokio::Transport::new(config).map(move |(peer, muxer), point| {
+            (peer, StreamMuxerBox::new(meter.wrap(muxer, peer, &point, None)))
+        });
         all = either(all, quic.boxed());
     }
     if choice.websocket {
         let mut websocket = websocket::Config::new(tcp::tokio::Transport::new(tcp_config()));
         websocket.set_max_data_size(WEBSOCKET_MESSAGE_BYTES_MAX).set_max_redirects(0);
-        all = either(all, protected(websocket.boxed(), psk, &security, &meter));
+        all = either(all, upgrades.protected(websocket.boxed(), psk));
     }
     if choice.tcp {
         let tcp = tcp::tokio::Transport::new(tcp_config());
         let tcp = tcp.map(|socket, _| BufReader::with_capacity(TCP_READ_BYTES, socket)).boxed();
-        all = either(all, protected(tcp, psk, &security, &meter));
+        all = either(all, upgrades.protected(tcp, psk));
     }
     // The filters see what the names stand for.
     Ok(ByName::new(Guarded { inner: all, filters, circuits }.boxed(), resolver).boxed())
@@ -127,38 +129,44 @@ fn either(first: Transports, second: Transports) -> Transports {
     first.or_transport(second).map(|either, _| either.into_inner()).boxed()
 }
 
-/// With the key of the private network before everything else, if there is one.
-fn protected<C>(
-    transport: Boxed<C>,
-    psk: Option<PreSharedKey>,
-    security: &Security,
-    meter: &Meter,
-) -> Transports
-where
-    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    match psk {
-        Some(key) => {
-            let protected =
-                transport.and_then(move |socket, _| PnetConfig::new(key).handshake(socket)).boxed();
-            upgraded(protected, security, meter)
-        }
-        None => upgraded(transport, security, meter),
-    }
+/// What makes a connection of a socket: security, streams, and counting.
+struct Upgrades {
+    security: Security,
+    unread: Unread,
+    meter: Meter,
 }
 
-fn upgraded<C>(transport: Boxed<C>, security: &Security, meter: &Meter) -> Transports
-where
-    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let meter = meter.clone();
-    transport
-        .upgrade(Version::V1Lazy)
-        .authenticate(security.clone())
-        .multiplex(Yamux::new())
-        .timeout(UPGRADE_TIME_MAX)
-        .map(move |(peer, muxer), point| (peer, StreamMuxerBox::new(meter.wrap(muxer, peer, &point))))
-        .boxed()
+impl Upgrades {
+    /// With the key of the private network before everything else, if there is one.
+    fn protected<C>(&self, transport: Boxed<C>, psk: Option<PreSharedKey>) -> Transports
+    where
+        C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        match psk {
+            Some(key) => {
+                let shake = move |socket, _| PnetConfig::new(key).handshake(socket);
+                self.of(transport.and_then(shake).boxed())
+            }
+            None => self.of(transport),
+        }
+    }
+
+    fn of<C>(&self, transport: Boxed<C>) -> Transports
+    where
+        C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let meter = self.meter.clone();
+        transport
+            .upgrade(Version::V1Lazy)
+            .authenticate(self.security.clone())
+            .multiplex(Yamux::new(self.unread.clone()))
+            .timeout(UPGRADE_TIME_MAX)
+            .map(move |(peer, muxer), point| {
+                let held = muxer.held();
+                (peer, StreamMuxerBox::new(meter.wrap(muxer, peer, &point, Some(held))))
+            })
+            .boxed()
+    }
 }
 
 /// Never dials what the filters refuse: not a packet is sent there. Nor a peer through a relay that is connected through one.

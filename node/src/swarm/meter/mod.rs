@@ -7,7 +7,7 @@ mod counter;
 mod header;
 mod muxer;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
@@ -19,6 +19,7 @@ pub use counter::Traffic;
 pub(super) use muxer::Metered;
 
 use super::resolve::holds_name;
+use super::unread::Held;
 use counter::Counter;
 
 /// Protocols that are counted apart; what comes after them is counted under [`OTHER`]. Peers choose what they open, but
@@ -70,13 +71,52 @@ struct PeerMeter {
 pub(super) struct ConnectionMeter {
     address: Multiaddr,
     peer: Arc<PeerMeter>,
+    /// What it holds unread; none where that is not known, as of QUIC.
+    held: Option<Arc<Held>>,
     streams: Mutex<HashMap<u64, Arc<StreamMeter>>>,
 }
 
 /// What is known of one stream.
 #[derive(Debug)]
 struct StreamMeter {
+    /// Whether the peer opened it.
+    is_inbound: bool,
     protocol: OnceLock<(Arc<str>, Arc<Counter>)>,
+}
+
+/// Streams that are open now, by who opened them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenStreams {
+    /// Opened by others.
+    pub inbound: usize,
+    /// Opened by us.
+    pub outbound: usize,
+}
+
+/// What one peer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PeerUsage {
+    /// Its streams.
+    pub streams: OpenStreams,
+    /// Bytes that it sent through yamux and that nobody has read yet.
+    pub unread_bytes: usize,
+}
+
+/// Who holds what.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shares {
+    /// Streams on which no protocol is agreed yet.
+    pub undecided: OpenStreams,
+    /// Streams of each protocol.
+    pub protocols: BTreeMap<String, OpenStreams>,
+    /// Of each peer with a connection, or lately without.
+    pub peers: HashMap<PeerId, PeerUsage>,
+}
+
+impl OpenStreams {
+    fn add(&mut self, is_inbound: bool) {
+        *(if is_inbound { &mut self.inbound } else { &mut self.outbound }) += 1;
+    }
 }
 
 /// Streams that are open now, and that were refused.
@@ -110,11 +150,18 @@ impl Meter {
     }
 
     /// Counts what a new connection carries.
-    pub(super) fn wrap<M>(&self, muxer: M, peer: PeerId, point: &ConnectedPoint) -> Metered<M> {
+    pub(super) fn wrap<M>(
+        &self,
+        muxer: M,
+        peer: PeerId,
+        point: &ConnectedPoint,
+        held: Option<Arc<Held>>,
+    ) -> Metered<M> {
         let peer = self.peer(peer);
         let connection = Arc::new(ConnectionMeter {
             address: point.get_remote_address().clone(),
             peer: Arc::clone(&peer),
+            held,
             streams: Mutex::default(),
         });
         let mut connections = lock(&peer.connections);
@@ -197,6 +244,30 @@ impl Meter {
             here.flat_map(|connection| connection.protocols()).map(|name| name.to_string()).collect();
         names.sort_unstable();
         names
+    }
+
+    /// Who holds what now.
+    pub(super) fn shares(&self) -> Shares {
+        let peers: Vec<_> =
+            lock(&self.shared.peers).iter().map(|(id, peer)| (*id, Arc::clone(peer))).collect();
+        let mut shares = Shares::default();
+        for (id, peer) in peers {
+            let connections: Vec<_> = lock(&peer.connections).iter().filter_map(Weak::upgrade).collect();
+            let mut usage = PeerUsage::default();
+            for connection in connections {
+                usage.unread_bytes += connection.held.as_ref().map_or(0, |held| held.bytes());
+                for stream in lock(&connection.streams).values() {
+                    usage.streams.add(stream.is_inbound);
+                    let of_protocol = match stream.protocol.get() {
+                        Some((name, _)) => shares.protocols.entry(name.to_string()).or_default(),
+                        None => &mut shares.undecided,
+                    };
+                    of_protocol.add(stream.is_inbound);
+                }
+            }
+            shares.peers.insert(id, usage);
+        }
+        shares
     }
 
     pub(super) fn stream_counts(&self) -> StreamCounts {

@@ -107,7 +107,7 @@ struct Count {
 
 impl<S> MeteredStream<S> {
     fn new(stream: S, meter: Meter, connection: Arc<ConnectionMeter>, side: Side) -> Self {
-        let known = Arc::new(StreamMeter { protocol: OnceLock::new() });
+        let known = Arc::new(StreamMeter { is_inbound: side == Side::Responder, protocol: OnceLock::new() });
         let id = meter.shared.next.fetch_add(1, Ordering::Relaxed);
         lock(&connection.streams).insert(id, Arc::clone(&known));
         match side {
@@ -274,7 +274,7 @@ mod tests {
             role_override: Endpoint::Dialer,
             port_use: PortUse::New,
         };
-        let connection = Arc::clone(&meter.wrap((), PeerId::random(), &point).connection);
+        let connection = Arc::clone(&meter.wrap((), PeerId::random(), &point, None).connection);
         MeteredStream::new(Stopped, meter, connection, side)
     }
 

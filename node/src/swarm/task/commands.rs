@@ -164,6 +164,7 @@ impl Task {
             pending_outbound: counts.num_pending_outgoing() as usize,
             streams: self.shared.meter.stream_counts(),
             peers: info.num_peers(),
+            unread_bytes: self.shared.unread.bytes(),
         }
     }
 }

@@ -32,6 +32,7 @@ use crate::swarm::settings::SwarmSettings;
 use crate::swarm::streams;
 use crate::swarm::tables::TableWorth;
 use crate::swarm::transport::{self, TransportBuildError, TransportParams};
+use crate::swarm::unread::Unread;
 
 /// How long a listener may take to say where it listens.
 const LISTEN_TIME_MAX: Duration = Duration::from_secs(5);
@@ -83,6 +84,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
     );
     let (meter, filters, book) =
         (Meter::new(limits), Filters::new(settings.filters.clone()), Book::default());
+    let unread = Unread::new(settings.unread_bytes_max);
     read_book(&book, settings.book_file.as_deref()).await;
     let (relay_transport, relay_client) = match settings.relay_client.then(|| relay::client::new(us)) {
         Some((transport, behaviour)) => (Some(transport), Some(behaviour)),
@@ -94,6 +96,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         choice: settings.transports,
         psk: settings.psk,
         meter: meter.clone(),
+        unread: unread.clone(),
         filters: filters.clone(),
         circuits: circuits.clone(),
         relay: relay_transport,
@@ -134,6 +137,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         fingerprint: settings.psk.map(|key| key.fingerprint().to_string()),
         limits: settings.limits,
         meter,
+        unread,
         filters,
         book,
         worth: worth.clone(),

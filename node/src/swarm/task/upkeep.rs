@@ -83,6 +83,7 @@ impl Task {
 
     pub(super) fn on_tick(&mut self, now: Instant) {
         self.shared.meter.tick(now);
+        self.shared.unread.tick(now);
         self.spare_who_exchanges();
         for id in self.manager.trim(now) {
             self.swarm.close_connection(id);

@@ -20,13 +20,14 @@ use crate::swarm::filters::Filters;
 use crate::swarm::meter::{Meter, StreamLimits};
 use crate::swarm::resolve::Resolver;
 use crate::swarm::transport::{TransportChoice, TransportParams, build};
+use crate::swarm::unread::Unread;
 
 /// Streams that it keeps open, the first ones: more than the node lets it.
 const HELD_MAX: usize = 64;
 /// Time between two streams.
 const PAUSE: Duration = Duration::from_millis(1);
 
-async fn bare_connection(to: &Multiaddr) -> StreamMuxerBox {
+pub(super) async fn bare_connection(to: &Multiaddr) -> StreamMuxerBox {
     let none = StreamLimits { inbound_per_peer: usize::MAX, inbound: usize::MAX };
     let key = Keypair::generate_ed25519();
     let mut transports = build(TransportParams {
@@ -34,6 +35,7 @@ async fn bare_connection(to: &Multiaddr) -> StreamMuxerBox {
         choice: TransportChoice::default(),
         psk: None,
         meter: Meter::new(none),
+        unread: Unread::new(usize::MAX),
         filters: Filters::default(),
         circuits: Circuits::default(),
         relay: None,

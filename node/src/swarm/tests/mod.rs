@@ -4,6 +4,7 @@ mod hostile;
 mod meetings;
 mod relays;
 mod streams;
+mod unread;
 mod upkeep;
 
 use std::future::Future;
