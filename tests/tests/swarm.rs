@@ -103,6 +103,27 @@ fn a_node_says_where_it_is_and_what_it_knows() {
     let usage = here.daemon.post("/api/v0/swarm/resources").json();
     assert_eq!(usage["System"]["ConnsOutboundUsage"], 1, "{usage}");
     assert!(usage["System"]["ConnsInbound"].as_u64().unwrap() >= 800, "{usage}");
+    // Shape and words of Kubo, numbers of our own.
+    assert!(usage["System"]["Memory"].as_str().unwrap().parse::<u64>().unwrap() >= 64 << 20, "{usage}");
+    assert_eq!((&usage["System"]["FD"], &usage["System"]["FDUsage"]), (&json!("unlimited"), &json!(1)));
+    assert_eq!(usage["Transient"].as_object().unwrap().len(), 16, "{usage}");
+    let peer = &usage["Peers"][&there.id];
+    assert_eq!(
+        (&peer["Conns"], &peer["ConnsUsage"], &peer["ConnsOutboundUsage"]),
+        (&json!(8), &json!(1), &json!(1))
+    );
+    let streams: u64 = usage["Protocols"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(_, protocol)| protocol["StreamsUsage"].as_u64().unwrap())
+        .sum();
+    let undecided = usage["Transient"]["StreamsUsage"].as_u64().unwrap();
+    assert_eq!(streams + undecided, peer["StreamsUsage"].as_u64().unwrap(), "{usage}");
+    let table = here.node.run(["swarm", "resources"]).ok().out();
+    assert!(table.starts_with("Scope\t") && table.contains("ConnsInbound\t"), "{table}");
+    assert!(table.contains(&format!("peer:{}\tConns\t\t\t8\t\t\t1\t\t\t12.5%\t\t\t\n", there.id)), "{table}");
+    assert!(!table.contains("unlimited"), "{table}");
     let traffic = here.daemon.post(&format!("/api/v0/stats/bw?peer={}", there.id)).json();
     let keys: Vec<&String> = traffic.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["TotalIn", "TotalOut", "RateIn", "RateOut"]);

@@ -1,19 +1,28 @@
-//! `swarm resources`: the limits of `Swarm.ResourceMgr`, and how much of them is used.
+//! `swarm resources`: the limits of `Swarm.ResourceMgr`, and how much of them is used. Shape and words are Kubo's.
 
+use std::collections::{BTreeMap, HashMap};
+
+use libp2p::PeerId;
 use serde_json::{Map, Value, json};
 
 use crate::commands::registry::{Call, Command, CommandError, Needs, Request, Response};
 use crate::commands::{Context, planned};
-use crate::swarm::{ResourceLimits, Usage};
+use crate::swarm::meter::{OpenStreams, Shares};
+use crate::swarm::{ConnectionInfo, Direction, ResourceLimits, SwarmHandle, Usage};
 
-/// What Kubo writes where there is no limit.
+/// What Kubo writes where there is no limit. The table leaves such rows out.
 const UNLIMITED: &str = "unlimited";
+/// Columns are at least this wide, and end at a multiple of the second, in characters.
+const COLUMN_MIN: usize = 20;
+const TAB: usize = 8;
 
 pub(super) fn command() -> Command {
     Command::new("resources", "Get a summary of all resources that connections use.")
         .help(
-            "Shows the limits on connections and streams, and how much of them is used. System is everything together, \
-             Transient are connections that are not secured yet.",
+            "Shows what connections and streams use, and the limits on it. System is everything together; Transient \
+             are connections that are not secured yet, and streams on which no protocol is agreed yet; then follows \
+             each protocol and each peer.\n\nMemory is what peers sent over yamux and nobody has read yet; FD are TCP \
+             sockets of open connections. The table shows what has a limit, --enc=json everything.",
         )
         .needs(Needs::Config)
         .run(run)
@@ -26,58 +35,231 @@ async fn run(context: Context, _: Request) -> Result<Response, CommandError> {
         return Err(CommandError::new(planned::NO_RESOURCE_MANAGER));
     };
     let usage = swarm.usage().await.map_err(CommandError::from_error)?;
-    Ok(Response::One(json!({
-        "System": system(&limits, &usage),
-        "Transient": transient(&limits, &usage),
-    })))
-}
-
-fn system(limits: &ResourceLimits, usage: &Usage) -> Value {
-    let connections = usage.inbound_connections + usage.outbound_connections;
-    let streams = usage.streams.inbound + usage.streams.outbound;
-    json!({
-        "Conns": UNLIMITED, "ConnsUsage": connections,
-        "ConnsInbound": limits.inbound_connections, "ConnsInboundUsage": usage.inbound_connections,
-        "ConnsOutbound": UNLIMITED, "ConnsOutboundUsage": usage.outbound_connections,
-        "Streams": UNLIMITED, "StreamsUsage": streams,
-        "StreamsInbound": limits.inbound_streams, "StreamsInboundUsage": usage.streams.inbound,
-        "StreamsOutbound": UNLIMITED, "StreamsOutboundUsage": usage.streams.outbound,
-    })
-}
-
-fn transient(limits: &ResourceLimits, usage: &Usage) -> Value {
-    json!({
-        "Conns": UNLIMITED, "ConnsUsage": usage.pending_inbound + usage.pending_outbound,
-        "ConnsInbound": limits.pending_inbound, "ConnsInboundUsage": usage.pending_inbound,
-        "ConnsOutbound": limits.pending_outbound, "ConnsOutboundUsage": usage.pending_outbound,
-    })
-}
-
-/// Kubo's table: columns of at least 20 characters.
-fn text(_: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {
-    row(out, &["Scope", "Limit Name", "Limit Value", "Limit Usage Amount", "Limit Usage Percent"]);
-    let scopes: [(&str, Option<&Map<String, Value>>); 2] = [
-        ("system", value.get("System").and_then(Value::as_object)),
-        ("transient", value.get("Transient").and_then(Value::as_object)),
-    ];
-    for (scope, fields) in scopes {
-        let Some(fields) = fields else { continue };
-        for (name, limit) in fields.iter().filter(|(name, _)| !name.ends_with("Usage")) {
-            let used = fields.get(&format!("{name}Usage")).and_then(Value::as_u64).unwrap_or_default();
-            let (limit, share) = match limit.as_u64() {
-                Some(limit) if used == 0 => (limit.to_string(), "0%".to_owned()),
-                Some(limit) => (limit.to_string(), format!("{:.1}%", used as f64 / limit as f64 * 100.0)),
-                None => (UNLIMITED.to_owned(), "n/a".to_owned()),
-            };
-            row(out, &[scope, name, &limit, &used.to_string(), &share]);
+    let connections = swarm.connections().await.map_err(CommandError::from_error)?;
+    let shares = swarm.shares();
+    let mut all = json!({
+        "System": system(swarm, &limits, &usage, &connections),
+        "Transient": transient(&limits, &usage, &shares),
+    });
+    if let Some(all) = all.as_object_mut() {
+        // Kubo leaves out what is empty.
+        for (name, scopes) in
+            [("Protocols", protocols(&shares)), ("Peers", peers(&limits, &connections, &shares))]
+        {
+            if !scopes.is_empty() {
+                all.insert(name.to_owned(), Value::Object(scopes));
+            }
         }
     }
+    Ok(Response::One(all))
+}
+
+/// A scope: limits, none of them set at first, and what is used.
+#[derive(Debug, Default)]
+struct Scope {
+    memory: Amount,
+    sockets: Amount,
+    connections: Pair,
+    streams: Pair,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Amount {
+    used: usize,
+    limit: Option<usize>,
+}
+
+/// What others opened, and what we opened.
+#[derive(Debug, Default, Clone, Copy)]
+struct Pair {
+    limit: Option<usize>,
+    inbound: Amount,
+    outbound: Amount,
+}
+
+impl Pair {
+    fn of(inbound: usize, outbound: usize) -> Self {
+        let used = |used| Amount { used, limit: None };
+        Self { limit: None, inbound: used(inbound), outbound: used(outbound) }
+    }
+
+    fn of_streams(streams: OpenStreams) -> Self {
+        Self::of(streams.inbound, streams.outbound)
+    }
+
+    fn both(self) -> Amount {
+        Amount { used: self.inbound.used + self.outbound.used, limit: self.limit }
+    }
+}
+
+impl Scope {
+    fn json(&self) -> Value {
+        let mut fields = Map::new();
+        let mut add = |name: &str, amount: Amount, limit: Value| {
+            fields.insert(name.to_owned(), if amount.limit.is_some() { limit } else { json!(UNLIMITED) });
+            fields.insert(format!("{name}Usage"), json!(amount.used));
+        };
+        // go-libp2p writes numbers that may need 64 bits as text.
+        add("Memory", self.memory, json!(self.memory.limit.map(|limit| limit.to_string())));
+        for (name, amount) in [
+            ("FD", self.sockets),
+            ("Conns", self.connections.both()),
+            ("ConnsInbound", self.connections.inbound),
+            ("ConnsOutbound", self.connections.outbound),
+            ("Streams", self.streams.both()),
+            ("StreamsInbound", self.streams.inbound),
+            ("StreamsOutbound", self.streams.outbound),
+        ] {
+            add(name, amount, json!(amount.limit));
+        }
+        Value::Object(fields)
+    }
+}
+
+fn system(
+    swarm: &SwarmHandle,
+    limits: &ResourceLimits,
+    usage: &Usage,
+    connections: &[ConnectionInfo],
+) -> Value {
+    let mut scope = Scope {
+        memory: Amount { used: usage.unread_bytes, limit: Some(swarm.unread_bytes_max()) },
+        sockets: Amount { used: connections.iter().filter(|open| has_socket(open)).count(), limit: None },
+        connections: Pair::of(usage.inbound_connections, usage.outbound_connections),
+        streams: Pair::of(usage.streams.inbound, usage.streams.outbound),
+    };
+    scope.connections.inbound.limit = Some(limits.inbound_connections as usize);
+    scope.streams.inbound.limit = Some(limits.inbound_streams);
+    scope.json()
+}
+
+fn transient(limits: &ResourceLimits, usage: &Usage, shares: &Shares) -> Value {
+    let mut scope = Scope {
+        connections: Pair::of(usage.pending_inbound, usage.pending_outbound),
+        streams: Pair::of_streams(shares.undecided),
+        ..Scope::default()
+    };
+    scope.connections.inbound.limit = Some(limits.pending_inbound as usize);
+    scope.connections.outbound.limit = Some(limits.pending_outbound as usize);
+    scope.json()
+}
+
+fn protocols(shares: &Shares) -> Map<String, Value> {
+    let of = |streams: &OpenStreams| Scope { streams: Pair::of_streams(*streams), ..Scope::default() }.json();
+    shares.protocols.iter().map(|(name, streams)| (name.clone(), of(streams))).collect()
+}
+
+fn peers(limits: &ResourceLimits, connections: &[ConnectionInfo], shares: &Shares) -> Map<String, Value> {
+    let mut of_peers: HashMap<PeerId, Scope> = HashMap::new();
+    for open in connections {
+        let scope = of_peers.entry(open.peer).or_default();
+        match open.direction {
+            Direction::Inbound => scope.connections.inbound.used += 1,
+            Direction::Outbound => scope.connections.outbound.used += 1,
+        }
+        scope.sockets.used += usize::from(has_socket(open));
+    }
+    let mut sorted = BTreeMap::new();
+    for (peer, mut scope) in of_peers {
+        let usage = shares.peers.get(&peer).copied().unwrap_or_default();
+        scope.connections.limit = Some(limits.connections_per_peer as usize);
+        scope.streams = Pair::of_streams(usage.streams);
+        scope.streams.inbound.limit = Some(limits.inbound_streams_per_peer);
+        scope.memory.used = usage.unread_bytes;
+        sorted.insert(peer.to_base58(), scope.json());
+    }
+    sorted.into_iter().collect()
+}
+
+/// QUIC has one socket for all connections, and a connection through a relay none of its own.
+fn has_socket(open: &ConnectionInfo) -> bool {
+    !open.relayed && open.address.protocol_stack().any(|part| part == "tcp")
+}
+
+fn text(_: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {
+    table(value, out);
     Ok(())
 }
 
-fn row(out: &mut Vec<u8>, cells: &[&str]) {
-    for cell in cells {
-        out.extend_from_slice(format!("{cell:<24}").as_bytes());
+/// Kubo's table: cells end with tabs, as Go's tabwriter sets them.
+fn table(value: &Value, out: &mut Vec<u8>) {
+    let head = ["Scope", "Limit Name", "Limit Value", "Limit Usage Amount", "Limit Usage Percent"];
+    let mut rows = vec![head.map(str::to_owned)];
+    for (name, scope) in [("System", "system"), ("Transient", "transient")] {
+        rows.extend(
+            value.get(name).and_then(Value::as_object).iter().flat_map(|fields| limited(scope, fields)),
+        );
     }
-    out.push(b'\n');
+    for (name, prefix) in [("Services", "svc:"), ("Protocols", "proto:"), ("Peers", "peer:")] {
+        for (scope, fields) in value.get(name).and_then(Value::as_object).into_iter().flatten() {
+            let fields = fields.as_object().into_iter();
+            rows.extend(fields.flat_map(|fields| limited(&format!("{prefix}{scope}"), fields)));
+        }
+    }
+    let mut widths = [COLUMN_MIN; 5];
+    for row in &rows {
+        for (cell, width) in row.iter().zip(&mut widths) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in rows {
+        for (cell, width) in row.iter().zip(widths) {
+            let missing = width.next_multiple_of(TAB) - cell.chars().count();
+            out.extend_from_slice(cell.as_bytes());
+            out.extend(std::iter::repeat_n(b'\t', missing.div_ceil(TAB)));
+        }
+        out.push(b'\n');
+    }
+}
+
+/// Rows of what has a limit.
+fn limited(scope: &str, fields: &Map<String, Value>) -> Vec<[String; 5]> {
+    let mut rows = Vec::new();
+    for (name, limit) in fields.iter().filter(|(name, _)| !name.ends_with("Usage")) {
+        let number = limit.as_u64().or_else(|| limit.as_str()?.parse().ok());
+        let Some(limit) = number else { continue };
+        let used = fields.get(&format!("{name}Usage")).and_then(Value::as_u64).unwrap_or_default();
+        let share = match used {
+            0 => "0%".to_owned(),
+            used => format!("{:.1}%", used as f64 / limit as f64 * 100.0),
+        };
+        rows.push([scope.to_owned(), name.clone(), limit.to_string(), used.to_string(), share]);
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_that_of_gos_tabwriter_and_shows_what_has_a_limit() {
+        let mut system =
+            Scope { memory: Amount { used: 6_848_512, limit: Some(25_000_000_000) }, ..Scope::default() };
+        system.connections.inbound = Amount { used: 0, limit: Some(23_841) };
+        system.streams.inbound = Amount { used: 72, limit: Some(157) };
+        let value = json!({ "System": system.json(), "Transient": Scope::default().json() });
+        let mut out = Vec::new();
+        table(&value, &mut out);
+        let expected = "Scope\t\t\tLimit Name\t\tLimit Value\t\tLimit Usage Amount\tLimit Usage Percent\t\n\
+                        system\t\t\tMemory\t\t\t25000000000\t\t6848512\t\t\t0.0%\t\t\t\n\
+                        system\t\t\tConnsInbound\t\t23841\t\t\t0\t\t\t0%\t\t\t\n\
+                        system\t\t\tStreamsInbound\t\t157\t\t\t72\t\t\t45.9%\t\t\t\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_scope_has_all_fields_of_kubo_in_its_order_and_its_words_for_no_limit() {
+        let mut scope = Scope { memory: Amount { used: 1, limit: Some(2) }, ..Scope::default() };
+        scope.connections = Pair::of(3, 4);
+        scope.connections.inbound.limit = Some(5);
+        let text = serde_json::to_string(&scope.json()).unwrap();
+        let expected = concat!(
+            r#"{"Memory":"2","MemoryUsage":1,"FD":"unlimited","FDUsage":0,"Conns":"unlimited","ConnsUsage":7,"#,
+            r#""ConnsInbound":5,"ConnsInboundUsage":3,"ConnsOutbound":"unlimited","ConnsOutboundUsage":4,"#,
+            r#""Streams":"unlimited","StreamsUsage":0,"StreamsInbound":"unlimited","StreamsInboundUsage":0,"#,
+            r#""StreamsOutbound":"unlimited","StreamsOutboundUsage":0}"#
+        );
+        assert_eq!(text, expected);
+    }
 }
