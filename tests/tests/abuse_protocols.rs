@@ -22,7 +22,7 @@ use holdfast_tests::hostile::{Hostile, Opened, STREAM_WAIT_MAX, Stream, hear_fra
 use holdfast_tests::inputs::noise;
 use holdfast_tests::need::{say, temporary};
 use holdfast_tests::swarm::Peer;
-use holdfast_tests::wait::{wait_until, wait_within};
+use holdfast_tests::wait::{PATIENCE, wait_until, wait_within};
 use libp2p::futures::future::join_all;
 use libp2p::identity::Keypair;
 use serde_json::{Value, json};
@@ -56,9 +56,6 @@ const EVERYWHERE: [&str; 14] = [
 ];
 /// Connections whose streams are held without an end.
 const HELD_CONNECTIONS: usize = 4;
-/// How often a connection may end before something could be said on it.
-const TRIES: usize = 10;
-
 /// How long a node may take to give back what a hostile peer cost: messages of pubsub are remembered for 2 minutes, and what
 /// connections read with is given back when they were idle for a while.
 const GIVEN_BACK_TIME_MAX: Duration = Duration::from_secs(240);
@@ -154,7 +151,8 @@ impl Liar {
     /// Whether the node opens a stream for a protocol.
     fn is_spoken(&self, protocol: &str) -> bool {
         self.runtime.block_on(async {
-            for _ in 0..TRIES {
+            let until = Instant::now() + PATIENCE;
+            while Instant::now() < until {
                 if let Ok(line) = self.connect().await
                     && let Ok(opened) = line.peer.open(protocol).await
                 {
@@ -192,7 +190,9 @@ impl Liar {
     /// A stream on a connection that may have ended: then on a new one.
     async fn open(&self, line: Option<Line>, protocol: &str) -> Option<(Line, Stream)> {
         let mut line = line;
-        for _ in 0..TRIES {
+        // Connections may end before anything could be said on them, on a busy machine many.
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
             if let Some(on) = line.take() {
                 if let Ok(Some(stream)) = on.peer.open(protocol).await {
                     return Some((on, stream));
