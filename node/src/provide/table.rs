@@ -155,6 +155,7 @@ impl Table {
                     None => gone.push((row_key.to_vec(), cid)),
                 }
             }
+            self.forget(std::mem::take(&mut gone))?;
         }
         self.forget(gone)?;
         Ok(found)
