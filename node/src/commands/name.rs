@@ -195,14 +195,14 @@ fn resolve() -> Command {
 }
 
 async fn run_resolve(context: Context, request: Request) -> Result<Response, CommandError> {
-    check_dht_timeout(&request)?;
+    let search_time = dht_timeout(&request)?;
     let node = context.node().await?;
     let path = match request.args().first() {
         Some(name) => name_path(name)?,
         None => own_path(node)?,
     };
     let depth = if request.bool("recursive") { ResolveDepth::ToTheEnd } else { ResolveDepth::OneHop };
-    let names = node.names();
+    let names = node.names().with_search_time(search_time);
     let resolution = if request.bool("nocache") {
         names.resolve_anew(&path, depth).await
     } else {
@@ -213,14 +213,11 @@ async fn run_resolve(context: Context, request: Request) -> Result<Response, Com
     Ok(if request.bool("stream") { Response::values(vec![value]) } else { Response::One(value) })
 }
 
-/// Checks `--dht-timeout`, which has no effect without a DHT.
-pub(super) fn check_dht_timeout(call: &Call) -> Result<(), CommandError> {
-    let Some(text) = call.text_opt("dht-timeout") else { return Ok(()) };
+/// `--dht-timeout`: how long the record of a name is looked for; zero where nothing is said.
+pub(super) fn dht_timeout(call: &Call) -> Result<Duration, CommandError> {
+    let Some(text) = call.text_opt("dht-timeout") else { return Ok(Duration::ZERO) };
     let timeout = GoDuration::parse(text).map_err(CommandError::from_error)?;
-    match timeout.to_std() {
-        Some(_) => Ok(()),
-        None => Err(CommandError::new("DHT timeout value must be >= 0")),
-    }
+    timeout.to_std().ok_or_else(|| CommandError::new("DHT timeout value must be >= 0"))
 }
 
 fn own_path(node: &Node) -> Result<ContentPath, CommandError> {

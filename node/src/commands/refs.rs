@@ -121,13 +121,19 @@ fn line(_call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandErr
 }
 
 async fn run_resolve(context: Context, request: Request) -> Result<Response, CommandError> {
-    super::name::check_dht_timeout(&request)?;
+    let search_time = super::name::dht_timeout(&request)?;
     let path = paths::parse(request.arg(0))?;
     let cids = CidText::of_path(&request, request.arg(0))?;
     let node = context.node().await?;
     let depth = if request.bool("recursive") { ResolveDepth::ToTheEnd } else { ResolveDepth::OneHop };
     let named = matches!(path.root(), PathRoot::Ipns(_));
-    let path = node.names().resolve(&path, depth).await.map_err(CommandError::from_error)?.path;
+    let path = node
+        .names()
+        .with_search_time(search_time)
+        .resolve(&path, depth)
+        .await
+        .map_err(CommandError::from_error)?
+        .path;
     if named && depth == ResolveDepth::OneHop {
         return Ok(Response::One(json!({ "Path": path.to_string() })));
     }

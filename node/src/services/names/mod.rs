@@ -17,7 +17,7 @@ mod republish;
 mod resolve;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use holdfast_blockstore::Store;
 use holdfast_dht::ipns::{
@@ -57,6 +57,8 @@ impl State {
 #[derive(Debug, Clone)]
 pub struct Names {
     node: Node,
+    /// How long the record of one name is looked for.
+    search_time_max: Duration,
 }
 
 /// Why a name was not published or put. The words are Kubo's where Kubo has words.
@@ -101,11 +103,21 @@ pub struct Published {
 impl Node {
     /// The names service.
     pub fn names(&self) -> Names {
-        Names { node: self.clone() }
+        Names { node: self.clone(), search_time_max: network::SEARCH_TIME_MAX }
     }
 }
 
 impl Names {
+    /// The same with a limit of its own for how long the record of one name is looked for: at most a minute, which zero
+    /// stands for too.
+    #[must_use]
+    pub fn with_search_time(mut self, most: Duration) -> Self {
+        if !most.is_zero() {
+            self.search_time_max = most.min(network::SEARCH_TIME_MAX);
+        }
+        self
+    }
+
     /// Signs a record with a key, given by its name or its peer ID, and keeps it. It is durable when this returns, and its
     /// number follows that of the record before, over restarts too.
     pub async fn publish(&self, key: &str, publish: Publish) -> Result<Published, NameError> {

@@ -14,7 +14,7 @@ use crate::config::ValueError;
 use crate::pubsub::PubsubError;
 
 /// How long a record is looked for (Kubo's `--dht-timeout`).
-const SEARCH_TIME_MAX: Duration = Duration::from_secs(60);
+pub(super) const SEARCH_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What the key of a name's record begins with.
 const KEY_PREFIX: &[u8] = b"/ipns/";
@@ -31,7 +31,7 @@ pub enum NameNetworkError {
     Query(#[from] QueryError),
     /// It took too long.
     #[error("no record was found within {0} seconds")]
-    Late(u64),
+    Late(f64),
     /// Nobody who follows the name has a record of it.
     #[error("no peer that follows the name over pubsub has a record of it")]
     NotHeard,
@@ -149,8 +149,8 @@ impl Names {
 
     async fn ask_dht(&self, name: Name) -> Result<Record, NameNetworkError> {
         let routing = self.node.routing().ok_or(NameNetworkError::Offline)?;
-        let asking = timeout(SEARCH_TIME_MAX, routing.get_value(key_of(&name)?, None)).await;
-        let found = asking.map_err(|_| NameNetworkError::Late(SEARCH_TIME_MAX.as_secs()))??;
+        let asking = timeout(self.search_time_max, routing.get_value(key_of(&name)?, None)).await;
+        let found = asking.map_err(|_| NameNetworkError::Late(self.search_time_max.as_secs_f64()))??;
         self.hear(name, found).await.map_err(|error| NameNetworkError::Kept(error.to_string()))
     }
 
