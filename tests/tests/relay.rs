@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use holdfast_tests::foreign::{Foreign, Kind};
 use holdfast_tests::goods::NoiseFile;
 use holdfast_tests::need::temporary;
 use holdfast_tests::run::finish;
@@ -20,10 +21,22 @@ const TCP: &str = "tcp";
 /// A dial on loopback, and a few blocks.
 const FETCH_TIME_MAX: Duration = Duration::from_secs(30);
 
+const KEY: &str =
+    "/key/swarm/psk/1.0.0/\n/base16/\n0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n";
+
+/// A peer, of a private network if there is a key.
+fn member(dir: &Path, name: &str, config: &[(&str, Value)], key: Option<&str>) -> Peer {
+    let node = Peer::repo(dir, name, "test", config, None);
+    if let Some(key) = key {
+        std::fs::write(node.repo().join("swarm.key"), key).unwrap();
+    }
+    Peer::with(node)
+}
+
 /// A relay, a node that it stands for, and the address of that node through the relay.
-fn relayed(dir: &Path) -> (Peer, Peer, String) {
+fn relayed(dir: &Path, key: Option<&str>) -> (Peer, Peer, String) {
     let config = [("Swarm.RelayService.Enabled", json!(true)), ("Routing.Type", json!("none"))];
-    let relay = Peer::start(dir, "relay", &config, None);
+    let relay = member(dir, "relay", &config, key);
     let config = [
         ("Routing.Type", json!("none")),
         ("Swarm.EnableHolePunching", json!(false)),
@@ -31,7 +44,7 @@ fn relayed(dir: &Path) -> (Peer, Peer, String) {
         ("Swarm.RelayClient.StaticRelays", json!([relay.address(TCP)])),
         ("Internal.Libp2pForceReachability", json!("private")),
     ];
-    let behind = Peer::start(dir, "behind", &config, None);
+    let behind = member(dir, "behind", &config, key);
     let circuit = wait_until("an address through the relay", || {
         let identity = behind.identity();
         let addresses = identity["Addresses"].as_array().cloned().unwrap_or_default();
@@ -59,7 +72,7 @@ fn addresses_of(peer: &Peer, other: &Peer) -> Vec<String> {
 #[test]
 fn a_relay_carries_words_and_no_blocks() {
     let dir = temporary("relay-circuit");
-    let (_relay, behind, circuit) = relayed(dir.path());
+    let (_relay, behind, circuit) = relayed(dir.path(), None);
     let far = far(dir.path());
     far.connect(&circuit);
     assert_eq!(addresses_of(&far, &behind), [circuit.as_str()]);
@@ -72,9 +85,27 @@ fn a_relay_carries_words_and_no_blocks() {
 }
 
 #[test]
+fn in_a_private_network_a_circuit_is_protected_as_kubos_are() {
+    if !Kind::Kubo.present("circuits in private networks") {
+        return;
+    }
+    let dir = temporary("relay-private");
+    let (_relay, behind, circuit) = relayed(dir.path(), Some(KEY));
+    let config = json!({"Swarm.Transports.Network.Relay": true, "Swarm.RelayClient.Enabled": true});
+    let settings = json!({"swarm_key": KEY, "config": config});
+    let kubo = Foreign::start(Kind::Kubo, dir.path(), "kubo", settings, None);
+    kubo.connect(&circuit);
+    behind.wait_for_peer(kubo.id());
+    let far = [("Routing.Type", json!("none")), ("Swarm.RelayClient.Enabled", json!(true))];
+    let far = member(dir.path(), "far", &far, Some(KEY));
+    far.connect(&circuit);
+    assert_eq!(addresses_of(&far, &behind), [circuit.as_str()]);
+}
+
+#[test]
 fn a_fetch_that_begins_on_a_circuit_ends_on_the_direct_connection_that_a_peered_node_gets() {
     let dir = temporary("relay-peered");
-    let (_relay, behind, circuit) = relayed(dir.path());
+    let (_relay, behind, circuit) = relayed(dir.path(), None);
     let far = far(dir.path());
     far.connect(&circuit);
     let file = NoiseFile::lay(dir.path(), 1, 3_000_000);
@@ -97,7 +128,7 @@ fn a_fetch_that_begins_on_a_circuit_ends_on_the_direct_connection_that_a_peered_
 #[test]
 fn pings_and_questions_take_the_circuit_that_is_there() {
     let dir = temporary("relay-words");
-    let (_relay, behind, circuit) = relayed(dir.path());
+    let (_relay, behind, circuit) = relayed(dir.path(), None);
     let far = far(dir.path());
     far.connect(&circuit);
     wait_until("the other end knows who called", || {

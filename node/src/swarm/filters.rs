@@ -23,6 +23,9 @@ pub enum FilterError {
     TooMany,
 }
 
+/// Bits in front of the IPv4 address in an IPv6 one that stands for it.
+const MAPPED_BITS: u8 = 96;
+
 /// A range of IP addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IpRange {
@@ -50,6 +53,13 @@ impl IpRange {
         if bits > width {
             return Err(shape());
         }
+        // Addresses of this kind are taken for what they stand for.
+        let (address, bits) = match address {
+            IpAddr::V6(v6) if bits >= MAPPED_BITS => {
+                v6.to_ipv4_mapped().map_or((address, bits), |v4| (IpAddr::V4(v4), bits - MAPPED_BITS))
+            }
+            _ => (address, bits),
+        };
         Ok(Self { address: masked(address, bits), bits })
     }
 
@@ -86,6 +96,18 @@ pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
         Protocol::Ip6(ip) => Some(ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4)),
         _ => None,
     }
+}
+
+/// Whether an address begins with the only host that it names, or is for a relay, which is dialled by an address of its own. libp2p's
+/// TCP dials the last host that stands in an address; everything that judges addresses looks at the first.
+pub(super) fn names_one_host(address: &Multiaddr) -> bool {
+    let is_host = |part: &Protocol<'_>| {
+        use Protocol::{Dns, Dns4, Dns6, Dnsaddr, Ip4, Ip6, Ip6zone};
+        matches!(part, Ip4(_) | Ip6(_) | Ip6zone(_) | Dns(_) | Dns4(_) | Dns6(_) | Dnsaddr(_))
+    };
+    let mut parts = address.iter().take_while(|part| *part != Protocol::P2pCircuit);
+    parts.next().is_some_and(|first| matches!(first, Protocol::Ip4(_) | Protocol::Ip6(_)))
+        && !parts.any(|part| is_host(&part))
 }
 
 /// The ranges in force. Clones share them.
@@ -154,6 +176,33 @@ mod tests {
         filters.remove(IpRange::parse("/ip4/10.9.9.9/ipcidr/8").unwrap());
         assert!(!filters.refuse(&"/ip4/10.255.1.2/tcp/1".parse().unwrap()));
         assert!(IpRange::parse("/ip4/0.0.0.0/ipcidr/0").unwrap().contains([255, 1, 2, 3].into()));
+    }
+
+    #[test]
+    fn a_range_of_addresses_that_stand_for_ipv4_is_one_of_those() {
+        let range = IpRange::parse("/ip6/::ffff:10.0.0.0/ipcidr/104").unwrap();
+        assert_eq!(range.to_string(), "/ip4/10.0.0.0/ipcidr/8");
+        assert!(range.contains([10, 1, 2, 3].into()));
+        assert_eq!(IpRange::parse("/ip6/::/ipcidr/0").unwrap().to_string(), "/ip6/::/ipcidr/0");
+    }
+
+    #[test]
+    fn an_address_that_names_a_second_host_is_told_from_others() {
+        let peer = "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5";
+        for (address, one) in [
+            ("/ip4/1.1.1.1/tcp/80".to_owned(), true),
+            (format!("/ip6/2001:db8::1/udp/1/quic-v1/p2p/{peer}"), true),
+            ("/ip4/1.1.1.1/tcp/80/ws".to_owned(), true),
+            (format!("/ip4/1.1.1.1/tcp/1/p2p/{peer}/p2p-circuit/p2p/{peer}"), true),
+            ("/ip4/1.1.1.1/ip4/10.0.0.1/tcp/80".to_owned(), false),
+            ("/ip4/1.1.1.1/tcp/1/ip4/10.0.0.1/tcp/80".to_owned(), false),
+            ("/ip6zone/x/ip6/fe80::1/tcp/22".to_owned(), false),
+            (format!("/p2p/{peer}/ip4/192.168.1.1/tcp/80"), false),
+            ("/ip4/1.1.1.1/dns4/example.net/tcp/80".to_owned(), false),
+            (format!("/ip4/1.1.1.1/ip4/10.0.0.1/tcp/1/p2p/{peer}/p2p-circuit/p2p/{peer}"), false),
+        ] {
+            assert_eq!(names_one_host(&address.parse().unwrap()), one, "{address}");
+        }
     }
 
     #[test]

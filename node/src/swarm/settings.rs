@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::addresses::{AnnounceRules, NeverAnnounce, split_peer};
 use super::connections::Watermarks;
-use super::filters::IpRange;
+use super::filters::{FilterError, IpRange};
 use super::handle::Reachability;
 use super::ping::PingTimes;
 use super::psk::{self, PskError};
@@ -196,7 +196,7 @@ impl SwarmSettings {
             announce: announce(config, &mut warnings)?,
             transports,
             psk,
-            filters: ranges(config, "Swarm.AddrFilters", &mut warnings)?,
+            filters: ranges(config, "Swarm.AddrFilters")?,
             watermarks,
             limits: limits(config, watermarks, memory)?,
             unread_bytes_max: saturated((memory / 4).max(UNREAD_BYTES_MIN)),
@@ -345,15 +345,10 @@ fn parsed(config: &Config, key: &str, warnings: &mut Vec<String>) -> Result<Vec<
     Ok(addresses)
 }
 
-fn ranges(config: &Config, key: &str, warnings: &mut Vec<String>) -> Result<Vec<IpRange>, ValueError> {
-    let mut ranges = Vec::new();
-    for text in config.text_list(key)? {
-        match IpRange::parse(&text) {
-            Ok(range) => ranges.push(range),
-            Err(error) => warnings.push(format!("{key}: {error}; it is passed over")),
-        }
-    }
-    Ok(ranges)
+/// Filters: where one cannot be read, nobody knows what is to be kept out.
+fn ranges(config: &Config, key: &str) -> Result<Vec<IpRange>, ValueError> {
+    let wrong = |error: FilterError| ValueError { key: key.to_owned(), reason: error.to_string() };
+    config.text_list(key)?.iter().map(|text| IpRange::parse(text).map_err(wrong)).collect()
 }
 
 fn announce(config: &Config, warnings: &mut Vec<String>) -> Result<AnnounceRules, ValueError> {

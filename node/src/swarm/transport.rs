@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::circuits::Circuits;
-use super::filters::Filters;
+use super::filters::{Filters, names_one_host};
 use super::meter::Meter;
 use super::named::ByName;
 use super::resolve::Resolver;
@@ -98,8 +98,7 @@ pub(super) fn build(params: TransportParams<'_>) -> Result<Transports, Transport
     let tcp_config = || tcp::Config::new().nodelay(true);
     let mut all: Transports = transport::dummy::DummyTransport::new().boxed();
     if let Some(relay) = relay.filter(|_| choice.relay) {
-        // Circuits are protected by the connection to the relay.
-        all = either(upgrades.of(relay.boxed()), all);
+        all = either(upgrades.protected(relay.boxed(), psk), all);
     }
     if choice.quic && psk.is_none() {
         let mut config = quic::Config::new(key);
@@ -169,7 +168,8 @@ impl Upgrades {
     }
 }
 
-/// Never dials what the filters refuse: not a packet is sent there. Nor a peer through a relay that is connected through one.
+/// Never dials what the filters refuse: not a packet is sent there. Nor an address that could lead elsewhere than it seems to, nor a peer
+/// through a relay that is connected through one.
 struct Guarded {
     inner: Transports,
     filters: Filters,
@@ -191,6 +191,10 @@ impl Transport for Guarded {
     }
 
     fn dial(&mut self, address: Multiaddr, opts: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
+        if !names_one_host(&address) {
+            let words = "the address does not begin with the one IP address that it has";
+            return Err(TransportError::Other(io::Error::new(io::ErrorKind::InvalidInput, words)));
+        }
         if self.filters.refuse(&address) {
             let words = "Swarm.AddrFilters refuses this address";
             return Err(TransportError::Other(io::Error::new(io::ErrorKind::PermissionDenied, words)));
