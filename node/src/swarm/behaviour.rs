@@ -11,6 +11,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{PeerId, autonat, dcutr, relay, upnp};
 use libp2p_identity::Keypair;
 
+use super::allowed::{Allowlist, Limits};
 use super::autonat_client::Client;
 use super::autonat_server::ThrottledServer;
 use super::book::Book;
@@ -29,7 +30,7 @@ const AUTONAT_DELAY: Duration = Duration::from_secs(15);
 /// All protocols. Those that refuse connections come first.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
-    limits: connection_limits::Behaviour,
+    limits: Limits,
     gate: Gate,
     pub(super) identify: Identify,
     pub(super) ping: Ping,
@@ -100,10 +101,12 @@ impl Behaviour {
             protocols,
         } = params;
         let us = key.public().to_peer_id();
+        let allowlist = Allowlist::new(&settings.allowed);
+        let limits = connection_limits::Behaviour::new(connection_limits(settings.limits));
         let quic_max = settings.limits.map_or(usize::MAX, |limits| limits.quic_connections);
         Self {
-            limits: connection_limits::Behaviour::new(connection_limits(settings.limits)),
-            gate: Gate::new(filters, book, circuits, quic_max),
+            limits: Limits::new(limits, allowlist.clone()),
+            gate: Gate::new(filters, book, circuits, quic_max, allowlist),
             identify: Identify::new(key, agent),
             ping: Ping::new(settings.ping),
             autonat_v1: autonat_v1(us, settings),

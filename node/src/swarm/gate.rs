@@ -13,6 +13,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
+use super::allowed::Allowlist;
 use super::book::Book;
 use super::circuits::Circuits;
 use super::filters::Filters;
@@ -36,18 +37,30 @@ pub(super) struct Gate {
     quic_max: usize,
     /// Those that are open, in either direction.
     quic: usize,
+    /// Whose connections over QUIC do not count.
+    allowlist: Allowlist,
 }
 
 impl Gate {
-    pub(super) fn new(filters: Filters, book: Book, circuits: Circuits, quic_max: usize) -> Self {
-        Self { filters, book, circuits, quic_max, quic: 0 }
+    pub(super) fn new(
+        filters: Filters,
+        book: Book,
+        circuits: Circuits,
+        quic_max: usize,
+        allowlist: Allowlist,
+    ) -> Self {
+        Self { filters, book, circuits, quic_max, quic: 0, allowlist }
     }
 
-    fn may_accept(&self, remote: &Multiaddr) -> Result<(), ConnectionDenied> {
-        if is_quic(remote) && self.quic >= self.quic_max {
+    fn may_accept(&self, remote: &Multiaddr, peer: Option<PeerId>) -> Result<(), ConnectionDenied> {
+        if self.quic >= self.quic_max && self.counts(remote, peer) {
             return Err(ConnectionDenied::new(TooManyOverQuic(self.quic)));
         }
         Ok(())
+    }
+
+    fn counts(&self, remote: &Multiaddr, peer: Option<PeerId>) -> bool {
+        is_quic(remote) && !self.allowlist.has(remote, peer)
     }
 }
 
@@ -70,18 +83,18 @@ impl NetworkBehaviour for Gate {
         if self.filters.refuse(remote) {
             return Err(ConnectionDenied::new(Refused(remote.clone())));
         }
-        self.may_accept(remote)
+        self.may_accept(remote, None)
     }
 
     fn handle_established_inbound_connection(
         &mut self,
         _: ConnectionId,
-        _: PeerId,
+        peer: PeerId,
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         // Many may have been on their way at once.
-        self.may_accept(remote)?;
+        self.may_accept(remote, Some(peer))?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -114,10 +127,14 @@ impl NetworkBehaviour for Gate {
             FromSwarm::ConnectionClosed(event) if event.endpoint.is_relayed() => {
                 self.circuits.closed(&event.peer_id);
             }
-            FromSwarm::ConnectionEstablished(event) if is_quic(event.endpoint.get_remote_address()) => {
+            FromSwarm::ConnectionEstablished(event)
+                if self.counts(event.endpoint.get_remote_address(), Some(event.peer_id)) =>
+            {
                 self.quic += 1;
             }
-            FromSwarm::ConnectionClosed(event) if is_quic(event.endpoint.get_remote_address()) => {
+            FromSwarm::ConnectionClosed(event)
+                if self.counts(event.endpoint.get_remote_address(), Some(event.peer_id)) =>
+            {
                 self.quic = self.quic.saturating_sub(1);
             }
             _ => {}

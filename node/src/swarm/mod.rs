@@ -10,9 +10,10 @@
 //! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes (`circuits`: none through a second relay;
 //! `unread`: no more than there is room for); [`meter`] counts them; `resolve` and `named` resolve names in addresses;
 //! `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns`, `autonat_client`, `autonat_server`,
-//! `streams` and `gate` are wrapped or made here; `task` runs it all.
+//! `streams`, `gate` and `allowed` are wrapped or made here; `task` runs it all.
 
 pub mod addresses;
+mod allowed;
 mod autonat_client;
 mod autonat_server;
 mod behaviour;
@@ -44,6 +45,7 @@ mod transport;
 mod unread;
 mod yamux;
 
+pub use allowed::{Allowed, AllowedError};
 pub use behaviour::Protocols;
 pub use handle::{
     ConnectError, ConnectionInfo, Direction, DisconnectError, Gone, LocalAddresses, NatInfo, Need,

@@ -9,6 +9,7 @@ use libp2p::{Multiaddr, PeerId};
 use serde_json::Value;
 
 use super::addresses::{AnnounceRules, NeverAnnounce, split_peer};
+use super::allowed::Allowed;
 use super::connections::Watermarks;
 use super::filters::{FilterError, IpRange};
 use super::handle::Reachability;
@@ -136,6 +137,8 @@ pub struct SwarmSettings {
     pub watermarks: Option<Watermarks>,
     /// `Swarm.ResourceMgr`; none where it is not enabled.
     pub limits: Option<ResourceLimits>,
+    /// `Swarm.ResourceMgr.Allowlist`: whose connections pass the limits on connections.
+    pub allowed: Vec<Allowed>,
     /// Bytes that may wait unread in yamux, on all connections together: a quarter of `Swarm.ResourceMgr.MaxMemory`.
     pub unread_bytes_max: usize,
     /// `Peering.Peers`.
@@ -199,6 +202,7 @@ impl SwarmSettings {
             filters: ranges(config, "Swarm.AddrFilters")?,
             watermarks,
             limits: limits(config, watermarks, memory)?,
+            allowed: allowed(config, &mut warnings)?,
             unread_bytes_max: saturated((memory / 4).max(UNREAD_BYTES_MIN)),
             peered: peered(config)?,
             bootstrap: bootstrap(config, psk.is_some(), &mut warnings)?,
@@ -349,6 +353,18 @@ fn parsed(config: &Config, key: &str, warnings: &mut Vec<String>) -> Result<Vec<
 fn ranges(config: &Config, key: &str) -> Result<Vec<IpRange>, ValueError> {
     let wrong = |error: FilterError| ValueError { key: key.to_owned(), reason: error.to_string() };
     config.text_list(key)?.iter().map(|text| IpRange::parse(text).map_err(wrong)).collect()
+}
+
+fn allowed(config: &Config, warnings: &mut Vec<String>) -> Result<Vec<Allowed>, ValueError> {
+    const KEY: &str = "Swarm.ResourceMgr.Allowlist";
+    let mut allowed = Vec::new();
+    for text in config.text_list(KEY)? {
+        match Allowed::parse(&text) {
+            Ok(entry) => allowed.push(entry),
+            Err(error) => warnings.push(format!("{KEY}: {error}; it is passed over")),
+        }
+    }
+    Ok(allowed)
 }
 
 fn announce(config: &Config, warnings: &mut Vec<String>) -> Result<AnnounceRules, ValueError> {

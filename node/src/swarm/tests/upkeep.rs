@@ -16,7 +16,7 @@ use super::{is_connected, listening, node, node_of, peers, plain, settings, unti
 use crate::config::Config;
 use crate::swarm::connections::Watermarks;
 use crate::swarm::filters::IpRange;
-use crate::swarm::{Protocols, SwarmHandle, SwarmParams, SwarmSettings, start};
+use crate::swarm::{Allowed, Protocols, SwarmHandle, SwarmParams, SwarmSettings, start};
 
 /// A store without blocks.
 struct Nothing;
@@ -165,4 +165,26 @@ async fn who_leaves_while_blocks_are_asked_of_it_is_not_kept_in_mind() {
     }
     until("they are gone", || async { peers(&here).await.is_empty() }).await;
     assert_eq!(here.worth().len(), 0);
+}
+
+#[tokio::test]
+async fn who_is_on_the_allowlist_gets_in_where_there_is_no_room_for_others() {
+    let friend = plain().await;
+    let mut strict = settings(&["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"]);
+    let mut limits = strict.limits.unwrap();
+    (limits.inbound_connections, limits.quic_connections) = (0, 0);
+    strict.limits = Some(limits);
+    strict.allowed = vec![Allowed::parse(&format!("/ip4/127.0.0.1/p2p/{}", friend.peer_id())).unwrap()];
+    let node = node(strict).await;
+    assert_eq!(listening(&node).len(), 2);
+    for address in listening(&node) {
+        let stranger = plain().await;
+        let _ = stranger.connect(node.peer_id(), std::slice::from_ref(&address)).await;
+        until("a stranger is not let in", || async { peers(&stranger).await.is_empty() }).await;
+        assert_eq!(peers(&node).await.len(), 0);
+        friend.connect(node.peer_id(), std::slice::from_ref(&address)).await.unwrap();
+        until("the friend is", || async { is_connected(&node, friend.peer_id()).await }).await;
+        friend.disconnect(node.peer_id(), None).await.unwrap();
+        until("it has gone", || async { peers(&node).await.is_empty() }).await;
+    }
 }
