@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::SelectAll;
+use libp2p::StreamProtocol;
 use libp2p::swarm::handler::{
     ConnectionEvent, ConnectionHandler, ConnectionHandlerEvent, DialUpgradeError, FullyNegotiatedInbound,
     FullyNegotiatedOutbound, ProtocolsChange,
@@ -199,10 +200,8 @@ impl ConnectionHandler for Handler {
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, .. }) => {
                 self.outbound.open_failed(matches!(error, StreamUpgradeError::NegotiationFailed));
             }
-            ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Added(mut protocols)) => {
-                if protocols.any(|protocol| Version::from_name(protocol.as_ref()).is_some()) {
-                    self.readmit();
-                }
+            ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Added(protocols)) => {
+                self.on_protocols(protocols);
             }
             _ => {}
         }
@@ -210,6 +209,13 @@ impl ConnectionHandler for Handler {
 }
 
 impl Handler {
+    /// The peer said what more it speaks.
+    fn on_protocols<'a>(&mut self, mut protocols: impl Iterator<Item = &'a StreamProtocol>) {
+        if protocols.any(|protocol| Version::from_name(protocol.as_ref()).is_some()) {
+            self.readmit();
+        }
+    }
+
     /// The peer speaks Bitswap, as what it says or sends shows, whatever became of streams to it.
     fn readmit(&mut self) {
         if self.offer == Offer::All && self.outbound.readmit() {
