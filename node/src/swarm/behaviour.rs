@@ -5,13 +5,11 @@
 
 use std::time::Duration;
 
-use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{PeerId, autonat, dcutr, relay, upnp};
 use libp2p_identity::Keypair;
 
-use super::allowed::{Allowlist, Limits};
 use super::autonat_client::Client;
 use super::autonat_server::ThrottledServer;
 use super::book::Book;
@@ -19,9 +17,10 @@ use super::circuits::Circuits;
 use super::filters::Filters;
 use super::gate::Gate;
 use super::identify::Identify;
+use super::limits::{Allowlist, Limits};
 use super::mdns::Mdns;
 use super::ping::Ping;
-use super::settings::{RelayLimits, ResourceLimits, SwarmSettings};
+use super::settings::{RelayLimits, SwarmSettings};
 use super::streams;
 
 /// How long after the start reachability is looked at for the first time.
@@ -102,10 +101,9 @@ impl Behaviour {
         } = params;
         let us = key.public().to_peer_id();
         let allowlist = Allowlist::new(&settings.allowed);
-        let limits = connection_limits::Behaviour::new(connection_limits(settings.limits));
         let quic_max = settings.limits.map_or(usize::MAX, |limits| limits.quic_connections);
         Self {
-            limits: Limits::new(limits, allowlist.clone()),
+            limits: Limits::new(settings.limits, allowlist.clone()),
             gate: Gate::new(filters, book, circuits, quic_max, allowlist),
             identify: Identify::new(key, agent),
             ping: Ping::new(settings.ping),
@@ -168,15 +166,6 @@ impl Behaviour {
         names.sort_unstable();
         names.into_iter().map(str::to_owned).collect()
     }
-}
-
-fn connection_limits(limits: Option<ResourceLimits>) -> ConnectionLimits {
-    let Some(limits) = limits else { return ConnectionLimits::default() };
-    ConnectionLimits::default()
-        .with_max_pending_incoming(Some(limits.pending_inbound))
-        .with_max_pending_outgoing(Some(limits.pending_outbound))
-        .with_max_established_incoming(Some(limits.inbound_connections))
-        .with_max_established_per_peer(Some(limits.connections_per_peer))
 }
 
 /// Client and server in one. Without the service, every request is refused for being one too many.

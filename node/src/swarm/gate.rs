@@ -13,10 +13,10 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use super::allowed::Allowlist;
 use super::book::Book;
 use super::circuits::Circuits;
 use super::filters::Filters;
+use super::limits::Allowlist;
 
 /// An inbound connection came from where none is to come from.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -10,10 +10,9 @@
 //! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes (`circuits`: none through a second relay;
 //! `unread`: no more than there is room for); [`meter`] counts them; `resolve` and `named` resolve names in addresses;
 //! `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns`, `autonat_client`, `autonat_server`,
-//! `streams`, `gate` and `allowed` are wrapped or made here; `task` runs it all.
+//! `streams`, `gate` and `limits` are wrapped or made here; `task` runs it all.
 
 pub mod addresses;
-mod allowed;
 mod autonat_client;
 mod autonat_server;
 mod behaviour;
@@ -25,6 +24,7 @@ pub mod filters;
 mod gate;
 mod handle;
 mod identify;
+mod limits;
 pub mod mdns;
 pub mod meter;
 mod named;
@@ -45,12 +45,12 @@ mod transport;
 mod unread;
 mod yamux;
 
-pub use allowed::{Allowed, AllowedError};
 pub use behaviour::Protocols;
 pub use handle::{
     ConnectError, ConnectionInfo, Direction, DisconnectError, Gone, LocalAddresses, NatInfo, Need,
     PeeringError, PingError, Reachability, SwarmHandle, Usage,
 };
+pub use limits::{Allowed, AllowedError};
 pub use ping::{PingFailure, PingTimes};
 pub use psk::{PskError, parse as parse_psk};
 pub use security::{SecurityError, SecurityOrder};

@@ -9,10 +9,10 @@ use libp2p::{Multiaddr, PeerId};
 use serde_json::Value;
 
 use super::addresses::{AnnounceRules, NeverAnnounce, split_peer};
-use super::allowed::Allowed;
 use super::connections::Watermarks;
 use super::filters::{FilterError, IpRange};
 use super::handle::Reachability;
+use super::limits::Allowed;
 use super::ping::PingTimes;
 use super::psk::{self, PskError};
 use super::security::SecurityOrder;
