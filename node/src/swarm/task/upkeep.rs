@@ -241,7 +241,9 @@ mod tests {
             let mut tried = HashSet::new();
             for _ in 0..3 {
                 let next = bootstrap.acquaintances(&book);
-                next.iter().for_each(|peer| book.dialled_in_vain(*peer));
+                for peer in &next {
+                    book.dialled_in_vain(*peer);
+                }
                 tried.extend(next);
             }
             assert_eq!(tried, all);
