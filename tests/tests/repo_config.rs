@@ -181,6 +181,31 @@ fn auto_stands_for_the_public_network_and_for_nobody_in_another() {
 }
 
 #[test]
+fn the_config_is_shown_with_what_the_node_uses_instead_of_auto() {
+    let dir = temporary("expanded");
+    let node = Node::init(&dir.path().join("repo"));
+    node.run(["config", "profile", "apply", "autoconf-on"]).ok();
+    let json = |words: &[&str]| {
+        let out = node.run(words).ok().out();
+        serde_json::from_str::<serde_json::Value>(&out).unwrap_or_else(|error| panic!("{out}: {error}"))
+    };
+    assert_eq!(json(&["config", "Bootstrap"]), serde_json::json!(["auto"]));
+    let bootstrap = json(&["config", "--expand-auto", "Bootstrap"]);
+    assert_eq!(bootstrap.as_array().map(Vec::len), Some(6), "{bootstrap}");
+    assert_eq!(json(&["config", "--expand-auto", "Routing.DelegatedRouters"]), serde_json::json!([]));
+    assert_eq!(json(&["config", "--expand-auto", "DNS.Resolvers"]), serde_json::json!({ ".": "" }));
+    let (shown, whole) = (json(&["config", "show"]), json(&["config", "show", "--expand-auto"]));
+    assert_eq!((&whole["Bootstrap"], &shown["Bootstrap"]), (&bootstrap, &serde_json::json!(["auto"])));
+    assert_eq!(whole["Ipns"]["DelegatedPublishers"], serde_json::json!([]));
+    assert_eq!((&whole["Datastore"], &whole["Identity"]), (&shown["Datastore"], &shown["Identity"]));
+    for words in [&["config", "--expand-auto", "Bootstrap"][..], &["bootstrap", "list", "--expand-auto"]] {
+        let forced = node.command(words).env("LIBP2P_FORCE_PNET", "1").output().unwrap();
+        let out = String::from_utf8_lossy(&forced.stdout);
+        assert!(forced.status.success() && matches!(out.trim(), "" | "[]"), "{words:?}: {out}");
+    }
+}
+
+#[test]
 fn a_repo_that_is_not_to_be_empty_holds_its_help_files() {
     let dir = temporary("documents");
     let node = Node::at(&dir.path().join("repo"));

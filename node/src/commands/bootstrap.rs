@@ -1,12 +1,10 @@
 //! `bootstrap`.
 
-use holdfast_blockstore::repo::RepoPaths;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::config::{change, line, load};
+use super::config::{change, line, load_for};
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
-use crate::config::{AUTO, expand_auto};
 
 pub(super) fn command() -> Command {
     let list = || {
@@ -67,16 +65,8 @@ fn add() -> Command {
 }
 
 async fn run_list(context: Context, request: Request) -> Result<Response, CommandError> {
-    let config = load(&context).await?;
-    let mut peers = config.bootstrap().map_err(CommandError::from_error)?;
-    if request.bool("expand-auto") {
-        // It stands for the public network: for nobody where there is another.
-        let is_private = RepoPaths::new(context.repo_dir()).swarm_key().exists();
-        if is_private || config.flag("AutoConf.Enabled").map_err(CommandError::from_error)? == Some(false) {
-            peers.retain(|peer| peer != AUTO);
-        }
-        peers = expand_auto(&peers);
-    }
+    let config = load_for(&context, &request).await?;
+    let peers = config.bootstrap().map_err(CommandError::from_error)?;
     Ok(peers_value(&peers))
 }
 

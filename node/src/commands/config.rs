@@ -14,6 +14,7 @@ use super::profile_help;
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
 use crate::config::{Config, apply_profile, changes, human_output, parse_argument};
 use crate::fsutil::write_atomic;
+use crate::swarm::is_private;
 
 /// Largest file that `config replace` takes.
 const REPLACE_BYTES_MAX: u64 = 16 << 20;
@@ -53,7 +54,7 @@ pub(super) fn command() -> Command {
             Command::new("show", "Output config file contents.")
                 .help("Prints the config without its secrets.")
                 .needs(Needs::Config)
-                .run(|context, _| async move { Ok(Response::One(load(&context).await?.show())) })
+                .run(|context, request| async move { Ok(Response::One(load_for(&context, &request).await?.show())) })
                 .text(|_, value, out| line(out, &human_output(value)))
                 .plain_output(),
         )
@@ -64,6 +65,16 @@ pub(super) async fn load(context: &Context) -> Result<Config, CommandError> {
     context.require_repo()?;
     let path = context.config_path();
     blocking(move || Config::load(&path).map_err(CommandError::from_error)).await
+}
+
+/// The same, with what the node uses in the place of `auto` where `--expand-auto` asks for that.
+pub(super) async fn load_for(context: &Context, request: &Request) -> Result<Config, CommandError> {
+    let config = load(context).await?;
+    if !request.bool("expand-auto") {
+        return Ok(config);
+    }
+    let repo_dir = context.repo_dir().to_owned();
+    blocking(move || config.expanded(is_private(&repo_dir)).map_err(CommandError::from_error)).await
 }
 
 /// Locks the context's repo for a change of its small files, so that no two changes start from the same content. A repo
@@ -97,7 +108,7 @@ pub(super) fn line(out: &mut Vec<u8>, text: &str) -> Result<(), CommandError> {
 async fn get_or_set(context: Context, request: Request) -> Result<Response, CommandError> {
     let key = request.arg(0).to_owned();
     let value = match request.args().get(1).cloned() {
-        None => load(&context).await?.get(&key).map_err(CommandError::from_error)?,
+        None => load_for(&context, &request).await?.get(&key).map_err(CommandError::from_error)?,
         Some(_) if request.bool("expand-auto") => {
             return Err(CommandError::new(
                 "--expand-auto can only be used for reading config values, not for setting them",

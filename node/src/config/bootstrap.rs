@@ -85,19 +85,22 @@ fn split(address: &Multiaddr) -> Option<(String, Multiaddr)> {
     }
 }
 
-/// Puts [`DEFAULT_BOOTSTRAP`] in the place of `"auto"`: `bootstrap list --expand-auto`.
-pub fn expand_auto(peers: &[String]) -> Vec<String> {
-    let expand = |peer: &String| match peer.as_str() {
-        AUTO => DEFAULT_BOOTSTRAP.map(str::to_owned).to_vec(),
-        _ => vec![peer.clone()],
-    };
-    peers.iter().flat_map(expand).collect()
-}
-
 impl Config {
     /// The bootstrap list as it is in the config, with `"auto"` where that stands. (Kubo's text form sorts it.)
     pub fn bootstrap(&self) -> Result<Vec<String>, ValueError> {
         self.text_list("Bootstrap")
+    }
+
+    /// The bootstrap list with [`DEFAULT_BOOTSTRAP`] in the place of the first `"auto"`, and nothing in that of others. It stands
+    /// for the public network: for nobody where `private` says that there is another, and where AutoConf is off.
+    pub fn bootstrap_expanded(&self, private: bool) -> Result<Vec<String>, ValueError> {
+        let is_known = !private && self.auto_conf()?;
+        let mut defaults = if is_known { DEFAULT_BOOTSTRAP.map(str::to_owned).to_vec() } else { Vec::new() };
+        let mut peers = Vec::new();
+        for peer in self.bootstrap()? {
+            if peer == AUTO { peers.append(&mut defaults) } else { peers.push(peer) }
+        }
+        Ok(peers)
     }
 
     /// Adds peers at the front of the list, and returns those that were given, each once. `default` means `auto`.
@@ -199,7 +202,10 @@ mod tests {
         for peer in DEFAULT_BOOTSTRAP {
             assert!(split(&parse_multiaddr(peer).unwrap()).is_some(), "{peer}");
         }
-        assert_eq!(expand_auto(&owned(&["auto", PEER])).len(), 7);
+        let mut config = Config::defaults();
+        config.put("Bootstrap", json!([AUTO, PEER, AUTO]));
+        assert_eq!(config.bootstrap_expanded(false).unwrap(), [&DEFAULT_BOOTSTRAP[..], &[PEER]].concat());
+        assert_eq!(config.bootstrap_expanded(true).unwrap(), [PEER]);
     }
 
     #[test]

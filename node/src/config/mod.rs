@@ -6,6 +6,7 @@
 //! `Swarm.PingInterval` and some of `API` are Holdfast's own keys, absent until set.
 
 mod api;
+mod auto;
 mod bootstrap;
 mod document;
 mod edit;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 pub use api::{Api, ApiAuthorization};
-pub use bootstrap::{AUTO, BootstrapError, DEFAULT_BOOTSTRAP, expand_auto, parse_multiaddr};
+pub use bootstrap::{AUTO, BootstrapError, DEFAULT_BOOTSTRAP, parse_multiaddr};
 pub use document::human_output;
 pub use edit::{ConfigError, parse_argument};
 pub use gateway::{Gateway, PublicGateway};

@@ -54,7 +54,7 @@ pub use limits::{Allowed, AllowedError};
 pub use ping::{PingFailure, PingTimes};
 pub use psk::{PskError, parse as parse_psk};
 pub use security::{SecurityError, SecurityOrder};
-pub use settings::{AutonatThrottle, RelayLimits, ResourceLimits, SettingsError, SwarmSettings};
+pub use settings::{AutonatThrottle, RelayLimits, ResourceLimits, SettingsError, SwarmSettings, is_private};
 pub use streams::{AcceptError, Inbound, Incoming, OpenError, Streams};
 pub use task::{StartError, SwarmParams, start};
 pub use transport::{TransportBuildError, TransportChoice};

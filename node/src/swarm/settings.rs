@@ -17,7 +17,7 @@ use super::ping::PingTimes;
 use super::psk::{self, PskError};
 use super::security::SecurityOrder;
 use super::transport::{QUIC_CONNECTION_WINDOW_BYTES, TransportChoice};
-use crate::config::{AUTO, Config, GoDuration, ValueError, expand_auto};
+use crate::config::{AUTO, Config, GoDuration, ValueError};
 use crate::dns::DnsSettings;
 
 /// The variable with which libp2p refuses to run outside a private network.
@@ -175,9 +175,8 @@ impl SwarmSettings {
     /// Reads them from a config and the repo that it belongs to. Blocks: it reads `swarm.key`.
     pub fn load(config: &Config, repo: &Path) -> Result<Self, SettingsError> {
         let paths = RepoPaths::new(repo);
-        let forced = std::env::var(FORCE_PNET).is_ok_and(|value| value == "1");
         let psk = read_key(&paths.swarm_key())?;
-        if forced && psk.is_none() {
+        if is_forced() && psk.is_none() {
             return Err(SettingsError::PrivateNetworkEnforced);
         }
         let mut settings = Self::of_config(config, psk)?;
@@ -224,6 +223,15 @@ impl SwarmSettings {
             warnings,
         })
     }
+}
+
+/// Whether the node of this repo is in a private network, or refuses to be in another. Blocks: it looks for `swarm.key`.
+pub fn is_private(repo: &Path) -> bool {
+    is_forced() || RepoPaths::new(repo).swarm_key().exists()
+}
+
+fn is_forced() -> bool {
+    std::env::var(FORCE_PNET).is_ok_and(|value| value == "1")
 }
 
 /// How often mDNS asks: when nothing was heard for this long.
@@ -459,18 +467,14 @@ fn peered(config: &Config) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, ValueError> 
     Ok(peers)
 }
 
-/// The bootstrap peers. `auto` stands for the public network, so for nobody where there is another.
+/// The bootstrap peers.
 fn bootstrap(
     config: &Config,
     private: bool,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, ValueError> {
-    let mut texts = config.bootstrap()?;
-    if private || config.flag("AutoConf.Enabled")? == Some(false) {
-        texts.retain(|text| text != AUTO);
-    }
     let mut peers: Vec<(PeerId, Vec<Multiaddr>)> = Vec::new();
-    for text in expand_auto(&texts) {
+    for text in config.bootstrap_expanded(private)? {
         let address = text.replace("/ipfs/", "/p2p/").parse::<Multiaddr>();
         let Some((transport, Some(peer))) = address.ok().map(|address| split_peer(&address)) else {
             warnings.push(format!("Bootstrap: {text} is no address of a peer; it is passed over"));
