@@ -4,6 +4,7 @@ mod hostile;
 mod meetings;
 mod relays;
 mod streams;
+mod transports;
 mod unread;
 mod upkeep;
 
