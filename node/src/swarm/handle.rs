@@ -373,6 +373,11 @@ impl SwarmHandle {
     /// all: one through a relay will do.
     pub async fn ping(&self, peer: PeerId) -> Result<Duration, PingError> {
         self.connect_for(Need::Any, peer, &[]).await?;
+        self.ping_connected(peer).await
+    }
+
+    /// The same, for whoever is connected.
+    pub(super) async fn ping_connected(&self, peer: PeerId) -> Result<Duration, PingError> {
         let asking = self.ask(|reply| Command::Ping { peer, reply });
         match timeout(PING_TIME_MAX, asking).await {
             Ok(Ok(result)) => result,

@@ -8,7 +8,7 @@ use libp2p::{Multiaddr, PeerId, TransportError};
 
 use super::{ConnectReply, ConnectStage, ConnectWaiter, Open, Task};
 use crate::swarm::addresses::split_peer;
-use crate::swarm::handle::{Command, ConnectError, ConnectionInfo, DisconnectError, Need, Usage};
+use crate::swarm::handle::{Command, ConnectError, ConnectionInfo, DisconnectError, Need, PingError, Usage};
 use crate::swarm::redial::Reason;
 
 impl Task {
@@ -18,6 +18,10 @@ impl Task {
             Command::Connect { need, peer, addresses, reply } => self.connect(need, peer, addresses, reply),
             Command::Disconnect { peer, address, reply } => {
                 let _ = reply.send(self.disconnect(peer, address.as_ref()));
+            }
+            // It may have ended since whoever asks was told that there is one.
+            Command::Ping { peer, reply } if !self.swarm.is_connected(&peer) => {
+                let _ = reply.send(Err(PingError::Disconnected));
             }
             Command::Ping { peer, reply } => {
                 let number = self.next_ping;

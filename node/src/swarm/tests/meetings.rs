@@ -131,6 +131,16 @@ async fn a_circuit_leads_through_a_relay_to_who_listens_behind_it() {
 }
 
 #[tokio::test]
+async fn a_ping_to_whom_no_connection_is_left_ends_at_once() {
+    let (here, there) = (plain().await, plain().await);
+    here.connect(there.peer_id(), &listening(&there)).await.unwrap();
+    assert!(here.ping_connected(there.peer_id()).await.is_ok());
+    here.disconnect(there.peer_id(), None).await.unwrap();
+    until("it is closed", || async { !is_connected(&here, there.peer_id()).await }).await;
+    assert_eq!(here.ping_connected(there.peer_id()).await, Err(PingError::Disconnected));
+}
+
+#[tokio::test]
 async fn after_the_end_everything_fails_and_nothing_hangs() {
     let (here, there) = (plain().await, plain().await);
     here.connect(there.peer_id(), &listening(&there)).await.unwrap();
