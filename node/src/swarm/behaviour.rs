@@ -3,15 +3,14 @@
 //! Where another protocol joins: a field in [`Behaviour`], what it serves in [`Behaviour::protocols`], its events in
 //! `task/events.rs`, and, if it wants to know what peers speak, a line in `Task::identified`.
 
-use std::time::Duration;
-
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{PeerId, autonat, dcutr, relay, upnp};
+use libp2p::{PeerId, dcutr, relay, upnp};
 use libp2p_identity::Keypair;
 
 use super::autonat_client::Client;
 use super::autonat_server::ThrottledServer;
+use super::autonat_v1::{self, AutonatV1};
 use super::book::Book;
 use super::circuits::Circuits;
 use super::filters::Filters;
@@ -23,9 +22,6 @@ use super::ping::Ping;
 use super::settings::{RelayLimits, SwarmSettings};
 use super::streams;
 
-/// How long after the start reachability is looked at for the first time.
-const AUTONAT_DELAY: Duration = Duration::from_secs(15);
-
 /// All protocols. Those that refuse connections come first.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
@@ -33,7 +29,7 @@ pub(super) struct Behaviour {
     gate: Gate,
     pub(super) identify: Identify,
     pub(super) ping: Ping,
-    pub(super) autonat_v1: autonat::v1::Behaviour,
+    pub(super) autonat_v1: AutonatV1,
     pub(super) autonat_v2: Client,
     pub(super) autonat_server: Toggle<ThrottledServer>,
     pub(super) relay_client: Toggle<relay::client::Behaviour>,
@@ -107,7 +103,7 @@ impl Behaviour {
             gate: Gate::new(filters, book, circuits, quic_max, allowlist),
             identify: Identify::new(key, agent),
             ping: Ping::new(settings.ping),
-            autonat_v1: autonat_v1(us, settings),
+            autonat_v1: AutonatV1::new(us, settings.autonat_service),
             autonat_v2: Client::new(),
             autonat_server: settings
                 .autonat_service
@@ -130,13 +126,11 @@ impl Behaviour {
     /// What others can open a stream for, sorted: what identify tells them on a direct connection. On a relayed one there is
     /// `/libp2p/dcutr` too, and no Bitswap.
     pub(super) fn protocols(&self) -> Vec<String> {
-        let mut names = vec![
-            "/ipfs/id/1.0.0",
-            "/ipfs/id/push/1.0.0",
-            "/ipfs/ping/1.0.0",
-            "/libp2p/autonat/1.0.0",
-            "/libp2p/autonat/2/dial-back",
-        ];
+        let mut names =
+            vec!["/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0", "/libp2p/autonat/2/dial-back"];
+        if self.autonat_v1.serves() {
+            names.push(autonat_v1::PROTOCOL);
+        }
         if self.autonat_server.is_enabled() {
             names.push("/libp2p/autonat/2/dial-request");
         }
@@ -166,20 +160,6 @@ impl Behaviour {
         names.sort_unstable();
         names.into_iter().map(str::to_owned).collect()
     }
-}
-
-/// Client and server in one. Without the service, every request is refused for being one too many.
-fn autonat_v1(us: PeerId, settings: &SwarmSettings) -> autonat::v1::Behaviour {
-    let throttle = settings.autonat_service;
-    let config = autonat::v1::Config {
-        boot_delay: AUTONAT_DELAY,
-        throttle_clients_global_max: throttle.map_or(0, |throttle| throttle.global),
-        throttle_clients_peer_max: throttle.map_or(0, |throttle| throttle.per_peer),
-        throttle_clients_period: throttle.map_or(Duration::from_secs(60), |throttle| throttle.interval),
-        only_global_ips: true,
-        ..autonat::v1::Config::default()
-    };
-    autonat::v1::Behaviour::new(us, config)
 }
 
 fn relay_service(us: PeerId, limits: RelayLimits) -> relay::Behaviour {

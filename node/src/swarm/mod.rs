@@ -9,12 +9,13 @@
 //! # Map
 //! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes (`circuits`: none through a second relay;
 //! `unread`: no more than there is room for); [`meter`] counts them; `resolve` and `named` resolve names in addresses;
-//! `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns`, `autonat_client`, `autonat_server`,
+//! `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns`, `autonat_client`, `autonat_server`, `autonat_v1`,
 //! `streams`, `gate` and `limits` are wrapped or made here; `task` runs it all.
 
 pub mod addresses;
 mod autonat_client;
 mod autonat_server;
+mod autonat_v1;
 mod behaviour;
 pub mod book;
 mod circuits;

@@ -1,6 +1,7 @@
 //! Who meets whom, over what, and what is known of them then.
 
 use libp2p::pnet::PreSharedKey;
+use libp2p::swarm::StreamProtocol;
 use libp2p::{Multiaddr, PeerId};
 use serde_json::json;
 
@@ -8,7 +9,7 @@ use super::{TIME_MAX, is_connected, listening, node, node_of, peers, plain, sett
 use crate::config::Config;
 use crate::keys::{KeySpec, PrivateKey};
 use crate::swarm::addresses::split_peer;
-use crate::swarm::{ConnectError, Direction, DisconnectError, Gone, PingError, SwarmSettings};
+use crate::swarm::{ConnectError, Direction, DisconnectError, Gone, OpenError, PingError, SwarmSettings};
 
 #[tokio::test]
 async fn two_nodes_meet_over_tcp_quic_and_websocket_and_know_each_other() {
@@ -138,6 +139,23 @@ async fn a_ping_to_whom_no_connection_is_left_ends_at_once() {
     here.disconnect(there.peer_id(), None).await.unwrap();
     until("it is closed", || async { !is_connected(&here, there.peer_id()).await }).await;
     assert_eq!(here.ping_connected(there.peer_id()).await, Err(PingError::Disconnected));
+}
+
+#[tokio::test]
+async fn who_does_not_dial_back_for_others_does_not_offer_to() {
+    const V1: StreamProtocol = StreamProtocol::new("/libp2p/autonat/1.0.0");
+    for (mode, offers) in [("enabled", true), ("legacy-v1", true), ("disabled", false)] {
+        let mut config = Config::defaults();
+        config.apply_profiles("test").unwrap();
+        config.set("AutoNAT.ServiceMode", json!(mode)).unwrap();
+        let (here, there) = (plain().await, node(SwarmSettings::of_config(&config, None).unwrap()).await);
+        here.connect(there.peer_id(), &listening(&there)).await.unwrap();
+        let known = here.description(&there.peer_id()).unwrap().protocols;
+        assert_eq!(known.iter().any(|name| name == V1.as_ref()), offers, "{mode}: {known:?}");
+        assert_eq!(there.protocols().iter().any(|name| name == V1.as_ref()), offers, "{mode}");
+        let opened = here.streams().open(there.peer_id(), V1).await;
+        assert_eq!(opened.err(), (!offers).then_some(OpenError::Unsupported(V1)), "{mode}");
+    }
 }
 
 #[tokio::test]
