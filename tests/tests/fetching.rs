@@ -5,14 +5,17 @@
 use std::fs;
 use std::path::Path;
 
-use holdfast_tests::ask::escape;
+use holdfast_tests::ask::{Ask, escape};
+use holdfast_tests::daemon::Daemon;
 use holdfast_tests::goods::NoiseFile;
+use holdfast_tests::hostile::words::{raw_cid, text};
 use holdfast_tests::need::temporary;
 use holdfast_tests::swarm::Peer;
 use holdfast_tests::terminal::on_terminal;
 use holdfast_tests::tree;
 use holdfast_tests::wait::wait_until;
-use serde_json::Value;
+use holdfast_tests::wire::Wire;
+use serde_json::{Value, json};
 
 const BITSWAP: &str = "/ipfs/bitswap/1.2.0";
 
@@ -127,6 +130,45 @@ fn a_wait_of_more_than_two_seconds_is_told_on_a_terminal_and_not_in_a_pipe() {
     assert!(!went_well, "{shown}");
     let sentence = shown.lines().find(|line| line.starts_with(told)).unwrap_or_else(|| panic!("{shown}"));
     assert!(sentence.contains(nobodys) && sentence.contains(" s: "), "{sentence}");
+}
+
+/// Waits until a node wants exactly these, and a peer of it knows that.
+#[track_caller]
+fn wait_for_wants(to: &Peer, from: &Peer, cids: &[&str]) {
+    let links: Vec<Value> = cids.iter().map(|cid| json!({ "/": cid })).collect();
+    let (own, told) = ("/api/v0/bitswap/wantlist", format!("/api/v0/bitswap/wantlist?peer={}", to.id()));
+    wait_until(&format!("wants of {cids:?}"), || {
+        let wanted = vec![to.daemon().post(own).json(), from.daemon().post(&told).json()];
+        if wanted.iter().all(|list| list["Keys"] == json!(links)) { Ok(()) } else { Err(wanted) }
+    });
+}
+
+#[test]
+fn a_reader_that_goes_away_leaves_nothing_wanted() {
+    let dir = temporary("fetching-away");
+    let from = Peer::start(dir.path(), "from", &[], None);
+    let to = reader(dir.path(), "to", &from);
+    let nobodys = ["a command", "a client", "a browser"].map(|who| text(&raw_cid(who.as_bytes())));
+    let [command, client, browser] = nobodys.each_ref().map(String::as_str);
+    wait_for_wants(&to, &from, &[]);
+
+    let reading = Daemon::spawn(to.node().command(["cat", command]));
+    wait_for_wants(&to, &from, &[command]);
+    let ended = reading.stop();
+    assert!(ended.code != Some(0) && ended.stdout.is_empty(), "{ended:?}");
+    wait_for_wants(&to, &from, &[]);
+
+    let (api, gateway) = (to.daemon().api(), to.daemon().gateway());
+    for (server, ask, cid) in [
+        (api, Ask::with_args("cat", &[client]), client),
+        (gateway, Ask::new("GET", &format!("/ipfs/{browser}")), browser),
+    ] {
+        let mut wire = Wire::tcp(server);
+        wire.send(&ask.bytes(&server.to_string()));
+        wait_for_wants(&to, &from, &[cid]);
+        drop(wire);
+        wait_for_wants(&to, &from, &[]);
+    }
 }
 
 #[test]
