@@ -92,15 +92,25 @@ fn a_pin_that_waits_says_for_what_and_who_was_asked() {
     let leaves = from.run(["refs", &cid]).ok().out();
     let lost = leaves.lines().last().unwrap();
     from.run(["block", "rm", lost]).ok();
+    let size = |cid: &str| {
+        let stat = from.daemon().post(&format!("/api/v0/block/stat?arg={cid}")).json();
+        stat["Size"].as_u64().unwrap()
+    };
+    let bytes: u64 = leaves.lines().filter(|leaf| *leaf != lost).map(size).sum::<u64>() + size(&cid);
     to.connect(&from.address(TCP));
     let told = to.daemon().post(&format!("/api/v0/pin/add?arg={cid}&progress=true&timeout=8s")).text();
     let values = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let waiting: Vec<Value> = values.filter(|value| value["Waiting"]["Cid"] == *lost).collect();
     assert!(waiting.iter().any(|value| value["Waiting"]["Peers"] == json!([from.id()])), "{told}");
     assert!(waiting.iter().all(|value| value["Missing"] == 1 && value["Progress"] != 0), "{told}");
+    // All but what is waited for.
+    let last = waiting.last().unwrap();
+    let count = leaves.lines().count();
+    assert_eq!((&last["Progress"], &last["Bytes"]), (&json!(count), &json!(bytes)), "{told}");
     let refused = to.run(["pin", "add", "--progress", "--timeout=4s", &cid]).failed();
     let (lines, said) = (refused.out(), refused.err());
-    assert!(lines.contains(", 1 missing") || said.contains(", 1 missing"), "{lines}{said}");
+    let progress = format!("Fetched/Processed {count} nodes ({} kB), 1 missing", (bytes + 500) / 1000);
+    assert!(said.contains(&progress), "{progress}: {lines}{said}");
     assert!(said.contains(lost) && said.contains(&format!("1 peer asked ({})", from.id())), "{said}");
 }
 
