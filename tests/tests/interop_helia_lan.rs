@@ -96,6 +96,78 @@ fn two_helias_find_content_and_each_other_through_our_lan_dht() {
     assert!(lists(&answer, &a.address().to_string()), "{answer:?}");
 }
 
+/// A record that Helia signs for a key of its own, with this sequence number: its name, its key in the DHT, and itself.
+fn record_of_helia(helia: &Foreign, cid: &str, sequence: u64) -> Value {
+    let wanted = json!({"key": "name", "value": cid, "sequence": sequence, "lifetime_ms": 3_600_000});
+    helia.ask("ipns_record", wanted)
+}
+
+/// Waits until a node of ours resolves a name to this value.
+#[track_caller]
+fn wait_for_value(reader: &Peer, name: &str, value: &str) {
+    wait_until("our node resolves the name", || {
+        let answer = reader.run(["name", "resolve", "--nocache", name]);
+        if answer.code == Some(0) && answer.out().trim() == value { Ok(()) } else { Err(answer) }
+    });
+}
+
+#[test]
+fn a_name_is_resolved_by_us_to_what_the_record_says_that_helia_put() {
+    let Some(net) = net("names of Helia read by us", 3) else { return };
+    let dir = temporary("helia-lan");
+    let [a, b, c] = [&net.places()[0], &net.places()[1], &net.places()[2]];
+    let (near, writer) = (ours(dir.path(), "near", a), helia(dir.path(), "writer", b));
+    near.connect(writer.address("tcp"));
+    let cids = [5, 6].map(|seed| writer.add(&NoiseFile::lay(dir.path(), seed, 1000).path));
+    for (cid, sequence) in cids.iter().zip(1..) {
+        let record = record_of_helia(&writer, cid, sequence);
+        wait_until("we take the record", || {
+            let answer = writer.try_ask("dht_put", json!({"key": record["key"], "record": record["record"]}));
+            let taken = answer.as_ref().is_ok_and(|answer| answer["stored"].to_string().contains(near.id()));
+            if taken { Ok(()) } else { Err(answer) }
+        });
+        wait_for_value(&near, record["name"].as_str().unwrap(), &format!("/ipfs/{cid}"));
+    }
+    // Only Helia can tell the next node.
+    near.stop();
+    let far = ours(dir.path(), "far", c);
+    far.connect(writer.address("tcp"));
+    let name = record_of_helia(&writer, &cids[1], 2)["name"].as_str().unwrap().to_owned();
+    wait_for_value(&far, &name, &format!("/ipfs/{}", cids[1]));
+}
+
+#[test]
+fn a_name_that_we_publish_is_kept_by_a_helia_and_resolved_by_another() {
+    let Some(net) = net("our names read by Helia", 3) else { return };
+    let dir = temporary("helia-lan");
+    let [a, b, c] = [&net.places()[0], &net.places()[1], &net.places()[2]];
+    let (publisher, keeper) = (ours(dir.path(), "publisher", a), helia(dir.path(), "keeper", b));
+    publisher.connect(keeper.address("tcp"));
+    let resolved = |helia: &Foreign, name: &str, value: &str| {
+        // It takes no record whose signature it has not verified.
+        wait_until("Helia resolves our name", || {
+            let answer = helia.try_ask("ipns_resolve", json!({"name": name}));
+            if answer.as_ref().is_ok_and(|answer| answer["value"] == value) { Ok(()) } else { Err(answer) }
+        });
+    };
+    let mut last = (String::new(), String::new());
+    for seed in [7, 8] {
+        let file = NoiseFile::lay(dir.path(), seed, 1000);
+        let value = format!("/ipfs/{}", publisher.add(&["--cid-version=1"], &file.path));
+        let name = wait_until("somebody to tell of the name", || {
+            let answer = publisher.run(["name", "publish", "-Q", &value]);
+            if answer.code == Some(0) { Ok(answer.out().trim().to_owned()) } else { Err(answer) }
+        });
+        resolved(&keeper, &name, &value);
+        last = (name, value);
+    }
+    // Only the one Helia can tell the other.
+    publisher.stop();
+    let reader = helia(dir.path(), "reader", c);
+    reader.connect(keeper.address("tcp"));
+    resolved(&reader, &last.0, &last.1);
+}
+
 #[test]
 fn a_record_of_a_name_is_kept_by_us_and_by_kubo_and_a_forged_one_is_refused_by_both() {
     let check = "IPNS records from Helia";
@@ -112,11 +184,7 @@ fn a_record_of_a_name_is_kept_by_us_and_by_kubo_and_a_forged_one_is_refused_by_b
     writer.connect(kubo.address("tcp"));
     let file = NoiseFile::lay(dir.path(), 4, 1000);
     let cid = writer.add(&file.path);
-    let record = |sequence: u64| {
-        let wanted = json!({"key": "name", "value": cid, "sequence": sequence, "lifetime_ms": 3_600_000});
-        writer.ask("ipns_record", wanted)
-    };
-    let good = record(1);
+    let good = record_of_helia(&writer, &cid, 1);
     wait_until("both take the record", || {
         let answer = writer.try_ask("dht_put", json!({"key": good["key"], "record": good["record"]}));
         let both = answer.as_ref().is_ok_and(|answer| {
@@ -126,7 +194,7 @@ fn a_record_of_a_name_is_kept_by_us_and_by_kubo_and_a_forged_one_is_refused_by_b
         if both { Ok(()) } else { Err(answer) }
     });
     // A newer one with other bytes than were signed.
-    let newer = record(2);
+    let newer = record_of_helia(&writer, &cid, 2);
     let mut forged = newer["record"].as_str().unwrap().to_owned();
     let at = forged.len() / 2;
     let other = if &forged[at..=at] == "A" { "B" } else { "A" };
