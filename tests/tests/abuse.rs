@@ -116,6 +116,7 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
         if attack.plan().lied_to() > 0 { Ok(()) } else { Err(attack.plan().rounds()) }
     });
     let peak = victim.live_bytes();
+    let (wants, wants_a_second) = attack.plan().flooded();
     let plan = attack.end();
     assert!(plan.taken_bytes() > 0, "nobody was greedy");
     wait_for_growth(&victim, UNWANTED, unwanted, 1);
@@ -155,7 +156,7 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
     exchange(&victim, &honest, &file(dir.path(), 3));
     let mib = |bytes: f64| bytes / f64::from(1 << 20);
     say(&format!(
-        "abuse: {} blocks sent, {} wants lied to, rounds {:?}; live bytes before {:.1} MiB, beside it {:.1}, after {:.1}, of a \
+        "abuse: {} blocks sent, {wants} wants ({wants_a_second:.0} a second), {} wants lied to, rounds {:?}; live bytes before {:.1} MiB, beside it {:.1}, after {:.1}, of a \
          node that never met it {:.1}; it was served {:.1} MiB while honest peers exchanged {:.1}",
         sent.len(),
         plan.lied_to(),
@@ -196,6 +197,11 @@ fn each_attack_reaches_the_node_and_is_refused() {
         if attack.plan().lied_to() > 0 { Ok(()) } else { Err(attack.plan().rounds()) }
     });
     wait_for_growth(&victim, UNWANTED, unwanted, 1);
+    let (wants, wants_a_second) = attack.plan().flooded();
+    let received = (victim.metric(MESSAGES) - messages) * WANTS as f64;
+    say(&format!(
+        "abuse: a flood of {wants} wants, {wants_a_second:.0} a second; in the messages that the node has read there were {received}"
+    ));
     let mut sent = attack.end().sent();
 
     let (unwanted, attack) = (before(UNWANTED), Attack::begin(target.clone(), &[Part::Blocks]));

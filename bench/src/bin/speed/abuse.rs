@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
+use holdfast_bench::meter::median;
 use holdfast_bench::pairs::{Contestant, Outcome, compare};
 use holdfast_tests::hostile::attack::{Attack, Part, Target};
 
@@ -41,6 +42,13 @@ pub(crate) fn company(bed: &Bed) -> Res<()> {
         .collect();
     let title = format!("{MEBIBYTES} MiB over tcp from a node beside");
     compare(&title, bed.rounds, MEBIBYTES as f64 * 1.048_576, "MB", &mut contestants)?;
+    println!("  wants a second that a flood came to (medians):");
+    for (contestant, scene) in COMPANIES.into_iter().chain([all]).zip(&scenes) {
+        let mut floods = scene.floods.borrow_mut();
+        if !floods.is_empty() {
+            println!("  {:<34} {:>9.0}", contestant.0, median(&mut floods));
+        }
+    }
     Ok(())
 }
 
@@ -57,11 +65,13 @@ struct Scene<'a> {
     file: &'a Path,
     parts: &'static [Part],
     running: RefCell<Option<Running>>,
+    /// Wants a second of each round.
+    floods: RefCell<Vec<f64>>,
 }
 
 impl<'a> Scene<'a> {
     fn new(bed: &'a Bed, file: &'a Path, parts: &'static [Part]) -> Self {
-        Self { bed, file, parts, running: RefCell::new(None) }
+        Self { bed, file, parts, running: RefCell::new(None), floods: RefCell::default() }
     }
 
     fn prepare(&self) -> Res<()> {
@@ -84,6 +94,9 @@ impl<'a> Scene<'a> {
         let Running { to, cid, attack, from } =
             self.running.borrow_mut().take().ok_or("nothing was prepared")?;
         let seconds = to.fetch(&cid);
+        if let Some(attack) = attack.as_ref().filter(|_| self.parts.contains(&Part::Flood)) {
+            self.floods.borrow_mut().push(attack.plan().flooded().1);
+        }
         drop(to);
         // It ends where the node is gone.
         drop(from);
