@@ -16,6 +16,7 @@ use holdfast_tests::inputs::noise;
 use holdfast_tests::need::{say, temporary};
 use holdfast_tests::swarm::Peer;
 use holdfast_tests::wait::wait_until;
+use libp2p::PeerId;
 use libp2p::identity::Keypair;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -85,7 +86,7 @@ fn an_honest_peer_gets_half_of_its_fair_share_of_blocks_beside_greedy_ones_and_a
     assert!(2 * own >= due, "{own} bytes of a share of {due}");
 }
 
-/// The same with a node that fetches; what it is due depends on how fast it is, so it only has to be served.
+/// The same with a node that fetches; what it is due depends on how fast it is, so it only has to be served, and its share is told.
 #[test]
 fn a_node_fetches_beside_greedy_peers() {
     let dir = temporary("abuse-node");
@@ -101,17 +102,26 @@ fn a_node_fetches_beside_greedy_peers() {
         let taken = attack.plan().taken_bytes();
         if taken > FILE_BYTES { Ok(()) } else { Err(taken) }
     });
-    let before = attack.plan().taken_bytes();
+    let sent = |peer: &str| {
+        let ledger = victim.daemon().post(&format!("/api/v0/bitswap/ledger?arg={peer}")).json();
+        ledger["Sent"].as_u64().unwrap()
+    };
+    // The first and the last of the parts take.
+    let greedy = [attack.peers()[0], attack.peers()[4]].map(PeerId::to_base58);
+    let of_greedy = || greedy.iter().map(|peer| sent(peer)).sum::<u64>();
+    let before = of_greedy();
     let read = honest.run(["cat", "--timeout=120s", &root]).ok().stdout;
-    let beside = attack.plan().taken_bytes() - before;
+    let (own, others) = (sent(honest.id()), of_greedy() - before);
     assert!(read == std::fs::read(&path).unwrap(), "{root} came with other bytes");
-    let ledger = victim.daemon().post(&format!("/api/v0/bitswap/ledger?arg={}", honest.id())).json();
-    assert!(ledger["Sent"].as_u64().unwrap() >= FILE_BYTES, "{ledger}");
+    assert!(own >= FILE_BYTES, "{own}");
     attack.end();
+    let due = (own + others) / (greedy.len() as u64 + 1);
     say(&format!(
-        "abuse: a node fetched {} MiB while greedy ones were served {} MiB",
-        FILE_BYTES >> 20,
-        beside >> 20
+        "abuse: a node was served {} MiB while {} greedy ones were served {} MiB: {:.2} of its share",
+        own >> 20,
+        greedy.len(),
+        others >> 20,
+        own as f64 / due as f64
     ));
 }
 
