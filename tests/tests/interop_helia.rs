@@ -128,8 +128,9 @@ fn helia_and_we_meet_over_tls_and_websocket_whoever_dials() {
         assert!(got == fs::read(&file.path).unwrap(), "{listen}, TLS: {tls}");
         ours.run(["swarm", "disconnect", &format!("/p2p/{}", helia.id())]).ok();
         wait_until("the connection ends at both", || {
+            let open = ours.daemon().post("/api/v0/swarm/peers?verbose=true").json();
             let peers = (ours.peers(), helia.peers());
-            if peers.0.is_empty() && peers.1.is_empty() { Ok(()) } else { Err(peers) }
+            if peers.0.is_empty() && peers.1.is_empty() { Ok(()) } else { Err((peers, open)) }
         });
         helia.connect(&ours.address("tcp"));
         let file = NoiseFile::lay(&home, 2 * number + 1, 700_000);

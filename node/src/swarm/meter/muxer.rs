@@ -5,9 +5,11 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::futures::{AsyncRead, AsyncWrite};
+use tokio::time::{Sleep, sleep};
 
 use super::header::HeadReader;
 use super::{ConnectionMeter, Meter, StreamMeter, lock};
@@ -15,17 +17,23 @@ use super::{ConnectionMeter, Meter, StreamMeter, lock};
 /// Streams that are refused in a row before others get their turn.
 const REFUSED_AT_ONCE: usize = 16;
 
+/// How long a connection that is given up may take to say so. It counts as open until then, and what it says waits for a peer
+/// that reads, or for a link that is cut.
+const CLOSING_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// A muxer whose streams are counted.
 #[derive(Debug)]
 pub(in crate::swarm) struct Metered<M> {
     muxer: Pin<Box<M>>,
     meter: Meter,
     connection: Arc<ConnectionMeter>,
+    /// Set when it begins to close.
+    closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl<M> Metered<M> {
     pub(super) fn new(muxer: M, meter: Meter, connection: Arc<ConnectionMeter>) -> Self {
-        Self { muxer: Box::pin(muxer), meter, connection }
+        Self { muxer: Box::pin(muxer), meter, connection, closing: None }
     }
 
     /// Whether one more stream that the peer opens is within the limits.
@@ -67,7 +75,12 @@ impl<M: StreamMuxer> StreamMuxer for Metered<M> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.muxer.as_mut().poll_close(cx)
+        if let Poll::Ready(closed) = self.muxer.as_mut().poll_close(cx) {
+            return Poll::Ready(closed);
+        }
+        let closing = self.closing.get_or_insert_with(|| Box::pin(sleep(CLOSING_TIME_MAX)));
+        // The peer sees the end of the socket, when it looks.
+        closing.as_mut().poll(cx).map(Ok)
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
@@ -247,6 +260,7 @@ mod tests {
     use super::*;
 
     use libp2p::core::{ConnectedPoint, Endpoint, transport::PortUse};
+    use libp2p::futures::io::Cursor;
     use libp2p::{Multiaddr, PeerId};
 
     /// A stream whose other end reads nothing more.
@@ -267,14 +281,49 @@ mod tests {
         }
     }
 
-    fn stopped(side: Side) -> MeteredStream<Stopped> {
-        let meter = Meter::new(StreamLimits { inbound_per_peer: 1, inbound: 1 });
-        let point = ConnectedPoint::Dialer {
+    /// A muxer that cannot say goodbye, because nobody reads.
+    struct Stuck;
+
+    impl StreamMuxer for Stuck {
+        type Substream = Cursor<Vec<u8>>;
+        type Error = io::Error;
+
+        fn poll_inbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Self::Substream>> {
+            Poll::Pending
+        }
+
+        fn poll_outbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Self::Substream>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+            Poll::Pending
+        }
+    }
+
+    fn point() -> ConnectedPoint {
+        ConnectedPoint::Dialer {
             address: Multiaddr::empty(),
             role_override: Endpoint::Dialer,
             port_use: PortUse::New,
-        };
-        let connection = Arc::clone(&meter.wrap((), PeerId::random(), &point, None).connection);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_reads_from_ends_all_the_same() {
+        let meter = Meter::new(StreamLimits { inbound_per_peer: 1, inbound: 1 });
+        let mut muxer = meter.wrap(Stuck, PeerId::random(), &point(), None);
+        // Without a bound it waits for ever.
+        std::future::poll_fn(|cx| Pin::new(&mut muxer).poll_close(cx)).await.unwrap();
+    }
+
+    fn stopped(side: Side) -> MeteredStream<Stopped> {
+        let meter = Meter::new(StreamLimits { inbound_per_peer: 1, inbound: 1 });
+        let connection = Arc::clone(&meter.wrap((), PeerId::random(), &point(), None).connection);
         MeteredStream::new(Stopped, meter, connection, side)
     }
 
