@@ -18,7 +18,7 @@ use holdfast_tests::wait::{wait_until, wait_within};
 use serde_json::{Value, json};
 
 /// Peers that went silent are noticed by pings; the bound is generous for a busy machine.
-const SILENCE_TIME_MAX: Duration = Duration::from_secs(120);
+const SILENCE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// From the moment when the last of them is ready until each lists all others: mDNS asks twice in the first two seconds.
 const MEETING_TIME_MAX: Duration = Duration::from_secs(20);
