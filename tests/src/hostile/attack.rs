@@ -51,6 +51,11 @@ const SPEECH_TIME_MAX: Duration = Duration::from_secs(3);
 /// How long one round of a part may take.
 const ROUND_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// How long a promise that is not kept is held.
+const SILENCE_TIME: Duration = Duration::from_secs(3);
+/// Identities of an attack.
+pub const PEERS_MAX: usize = 6;
+
 /// A part of the attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -66,12 +71,14 @@ pub enum Part {
     Malformed,
     /// All that the node serves, again and again.
     Greed,
+    /// HAVE of all that the node asks for, and nothing more.
+    Silent,
 }
 
 impl Part {
     /// All of them, in an order in which those that hold streams share an identity with the flood: see [`Attack::begin`].
-    pub const ALL: [Self; 6] =
-        [Self::Held, Self::Blocks, Self::Oversize, Self::Greed, Self::Malformed, Self::Flood];
+    pub const ALL: [Self; 7] =
+        [Self::Held, Self::Blocks, Self::Oversize, Self::Greed, Self::Malformed, Self::Silent, Self::Flood];
 }
 
 /// Whom it is done to.
@@ -111,6 +118,7 @@ pub struct Plan {
     /// CIDs of all blocks that were sent.
     sent: Mutex<HashSet<String>>,
     lied_to: AtomicU64,
+    promised: AtomicU64,
     taken: AtomicU64,
     connections: AtomicU64,
     turn: AtomicU64,
@@ -130,6 +138,7 @@ impl Plan {
             seed: AtomicU64::new(1_000_000),
             sent: Mutex::default(),
             lied_to: AtomicU64::new(0),
+            promised: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             turn: AtomicU64::new(0),
@@ -216,7 +225,7 @@ pub struct Attack {
 }
 
 impl Attack {
-    /// Begins these parts, each as a peer of its own, but for the sixth, which shares the identity of the first.
+    /// Begins these parts, each as a peer of its own, but for the seventh, which shares the identity of the first.
     ///
     /// # Panics
     /// When there is no runtime.
@@ -224,7 +233,8 @@ impl Attack {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let plan = Arc::new(Plan::new(target, parts));
-        let keys: Vec<Keypair> = (0..parts.len().min(5)).map(|_| Keypair::generate_ed25519()).collect();
+        let keys: Vec<Keypair> =
+            (0..parts.len().min(PEERS_MAX)).map(|_| Keypair::generate_ed25519()).collect();
         let playing = parts
             .iter()
             .enumerate()
@@ -285,7 +295,12 @@ async fn round(plan: &Arc<Plan>, key: &Keypair, part: Part) -> Done {
     liars.spawn(async move {
         let mut lies = JoinSet::new();
         while let Some((protocol, stream)) = opened.recv().await {
-            lies.spawn(lie(Arc::clone(&of_liar), Arc::clone(&speaker), protocol, stream));
+            let (plan, speaker) = (Arc::clone(&of_liar), Arc::clone(&speaker));
+            if part == Part::Silent && protocol.starts_with("/ipfs/bitswap") {
+                lies.spawn(promise(plan, speaker, stream));
+            } else {
+                lies.spawn(lie(plan, speaker, protocol, stream));
+            }
             while lies.try_join_next().is_some() {}
         }
     });
@@ -296,6 +311,7 @@ async fn round(plan: &Arc<Plan>, key: &Keypair, part: Part) -> Done {
             Part::Oversize => send_oversize(plan, &peer).await,
             Part::Held => hold(plan, &peer).await,
             Part::Malformed => send_malformed(plan, &peer).await,
+            Part::Silent => be_silent(plan).await,
             // It reads, and has a connection of its own.
             Part::Greed => Ok(0),
         }
@@ -333,6 +349,28 @@ async fn lie(plan: Arc<Plan>, peer: Arc<Hostile>, protocol: String, mut stream: 
             return;
         }
     }
+}
+
+/// Says HAVE to all that the node asks for on this stream.
+async fn promise(plan: Arc<Plan>, peer: Arc<Hostile>, mut stream: Stream) {
+    let Ok(Some(mut own)) = peer.open(BITSWAP[0]).await else { return };
+    while let Ok(Ok(message)) = timeout(STREAM_WAIT_MAX, hear_frame(&mut stream, 4 << 20)).await {
+        let cids = wanted(&message);
+        if !cids.is_empty() && !send(&mut own, &framed(&haves(&cids))).await {
+            return;
+        }
+        plan.promised.fetch_add(cids.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Waits while promises are made; how many there were.
+async fn be_silent(plan: &Plan) -> Done {
+    let before = plan.promised.load(Ordering::Relaxed);
+    let begun = Instant::now();
+    while !plan.is_over() && begun.elapsed() < SILENCE_TIME {
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok((plan.promised.load(Ordering::Relaxed) - before) as usize)
 }
 
 /// Sends a flood of wants, in whole waves; messages that were taken.
