@@ -4,13 +4,19 @@
 
 use std::path::Path;
 
+use holdfast_tests::hostile::words::{binary, framed, presences_in, questions, wants};
+use holdfast_tests::hostile::{Hostile, STREAM_WAIT_MAX, Stream, hear_frame, send};
+use holdfast_tests::inputs::noise;
 use holdfast_tests::need::temporary;
 use holdfast_tests::swarm::Peer;
 use holdfast_tests::wait::wait_until;
+use libp2p::identity::Keypair;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 const TCP: &str = "tcp";
 const QUIC: &str = "quic-v1";
+const BITSWAP: &str = "/ipfs/bitswap/1.2.0";
 
 /// A file of bytes that no two numbers share.
 fn file(dir: &Path, number: u8, bytes: usize) -> std::path::PathBuf {
@@ -156,4 +162,101 @@ fn offline_is_answered_in_kubos_words_and_switched_off_in_ours() {
     let words = answer["Message"].as_str().unwrap_or_default();
     assert!(words.contains("Bitswap.Libp2pEnabled is false"), "{answer}");
     let _: Value = answer;
+}
+
+/// Asks a node on one stream and hears it on another, until it has said of all whether they are there.
+async fn ask(
+    asking: &mut Stream,
+    answers: &mut Stream,
+    message: &[u8],
+    count: usize,
+) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    assert!(send(asking, &framed(message)).await);
+    let (mut there, mut missing) = (Vec::new(), Vec::new());
+    while there.len() + missing.len() < count {
+        let heard = timeout(STREAM_WAIT_MAX, hear_frame(answers, 4 << 20)).await.unwrap().unwrap();
+        let (more_there, more_missing) = presences_in(&heard);
+        there.extend(more_there);
+        missing.extend(more_missing);
+    }
+    (there, missing)
+}
+
+/// Whether a block is there is answered from the index: nobody makes a node read what it does not send. The blocks are overwritten
+/// on the disk, and those that are asked for after that are all said to be there; those that are wanted turn out to be damaged.
+#[test]
+fn whether_blocks_are_there_is_answered_without_reading_them() {
+    let dir = temporary("exchange-index");
+    let peer = Peer::start(dir.path(), "peer", &[], None);
+    let path = dir.path().join("file");
+    std::fs::write(&path, noise(7, 2_000_000)).unwrap();
+    let root = peer.add(&["--cid-version=1", "--raw-leaves"], &path);
+    let leaves = peer.run(["refs", &root]).ok().out();
+    let leaves: Vec<Vec<u8>> = leaves.lines().map(binary).collect();
+    assert!(leaves.len() > 5);
+    let segments = peer.node().repo().join("segments");
+    for entry in std::fs::read_dir(&segments).unwrap() {
+        let segment = entry.unwrap().path();
+        let length = segment.metadata().unwrap().len();
+        let file = std::fs::OpenOptions::new().write(true).open(&segment).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &vec![0; length as usize], 0).unwrap();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut asked = leaves.clone();
+    asked.sort();
+    runtime.block_on(async {
+        let key = Keypair::generate_ed25519();
+        let (hostile, mut opened) = Hostile::connect(&key, &peer.address(TCP)).await.unwrap();
+        let mut asking = hostile.open(BITSWAP).await.unwrap().unwrap();
+        let first = framed(&questions(&leaves));
+        assert!(send(&mut asking, &first).await);
+        let mut answers = loop {
+            let (protocol, stream) = timeout(STREAM_WAIT_MAX, opened.recv()).await.unwrap().unwrap();
+            if protocol == BITSWAP {
+                break stream;
+            }
+        };
+        let (mut there, missing) = ask(&mut asking, &mut answers, &[], leaves.len()).await;
+        there.sort();
+        assert!(there == asked && missing.is_empty(), "{} there, {} missing", there.len(), missing.len());
+        let (there, mut missing) = ask(&mut asking, &mut answers, &wants(&leaves, 1), leaves.len()).await;
+        missing.sort();
+        assert!(there.is_empty() && missing == asked, "{} there, {} missing", there.len(), missing.len());
+    });
+}
+
+/// Whatever goes over it, a connection has one stream of Bitswap that a node opened and one that the other did.
+#[test]
+fn each_side_opens_one_stream_of_bitswap_however_much_is_exchanged() {
+    let dir = temporary("exchange-streams");
+    let [one, other] = ["one", "other"].map(|name| Peer::start(dir.path(), name, &[], None));
+    one.connect(&other.address(TCP));
+    let given = [(&one, &other, 1), (&other, &one, 2)].map(|(from, to, number)| {
+        let path = dir.path().join(format!("file-{number}"));
+        std::fs::write(&path, noise(number, 24 << 20)).unwrap();
+        (from.add(&[], &path), to, path)
+    });
+    let streams = |peer: &Peer| {
+        let answer = peer.daemon().post("/api/v0/swarm/peers?streams=true").json();
+        let connections = answer["Peers"].as_array().cloned().unwrap_or_default();
+        let count = |connection: &Value| {
+            let open = connection["Streams"].as_array().cloned().unwrap_or_default();
+            open.iter().filter(|stream| stream["Protocol"].as_str().unwrap().contains("bitswap")).count()
+        };
+        connections.iter().map(count).max().unwrap_or_default()
+    };
+    let most = std::thread::scope(|scope| {
+        let fetches = given.each_ref().map(|(cid, to, path)| {
+            scope.spawn(move || {
+                let read = to.run(["cat", "--timeout=120s", cid]).ok().stdout;
+                assert!(read == std::fs::read(path).unwrap(), "{cid} came with other bytes");
+            })
+        });
+        let mut most = 0;
+        while !fetches.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            most = most.max(streams(&one)).max(streams(&other));
+        }
+        most.max(streams(&one)).max(streams(&other))
+    });
+    assert!((1..=2).contains(&most), "{most} streams of Bitswap on one connection");
 }

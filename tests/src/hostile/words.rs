@@ -87,11 +87,21 @@ pub const PRIORITY_MAX: u64 = 0x7fff_ffff;
 
 /// A message of Bitswap that wants these blocks, all with the same priority.
 pub fn wants(cids: &[Vec<u8>], priority: u64) -> Vec<u8> {
+    wantlist(cids, priority, 0)
+}
+
+/// A message of Bitswap that asks whether these are there.
+pub fn questions(cids: &[Vec<u8>]) -> Vec<u8> {
+    wantlist(cids, 1, 1)
+}
+
+fn wantlist(cids: &[Vec<u8>], priority: u64, kind: u64) -> Vec<u8> {
     let mut list = Vec::new();
     for cid in cids {
         let mut entry = Vec::new();
         bytes_field(&mut entry, 1, cid);
         number_field(&mut entry, 2, priority);
+        number_field(&mut entry, 4, kind);
         number_field(&mut entry, 5, 1);
         bytes_field(&mut list, 1, &entry);
     }
@@ -177,6 +187,18 @@ pub fn blocks_in(message: &[u8]) -> Vec<Vec<u8>> {
     let carried = fields(message).into_iter().filter(|(number, _)| *number == 3);
     let data = carried.filter_map(|(_, block)| fields(block).into_iter().find(|(number, _)| *number == 2));
     data.map(|(_, data)| data.to_vec()).collect()
+}
+
+/// The CIDs that a message of Bitswap 1.2 says are there, and those that are not.
+pub fn presences_in(message: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let (mut there, mut missing) = (Vec::new(), Vec::new());
+    for (_, presence) in fields(message).into_iter().filter(|(number, _)| *number == 4) {
+        let is_missing = values(presence).contains(&(2, Value::Number(1)));
+        let cid = fields(presence).into_iter().find(|(number, _)| *number == 1);
+        let list = if is_missing { &mut missing } else { &mut there };
+        list.extend(cid.map(|(_, cid)| cid.to_vec()));
+    }
+    (there, missing)
 }
 
 /// What a field holds.
