@@ -129,7 +129,7 @@ impl<'a> Pair<'a> {
         let name = format!("from-{}-{}", self.transport, self.from.name().replace(' ', "-"));
         let from = Party::start(self.from, dir, &name, self.transport);
         // The second time it is there already.
-        let cid = from.add(self.data);
+        let cid = from.add_for(self.to, self.data);
         let to = Party::start_fresh(self.to, dir, "to", self.transport)?;
         to.connect(&from.address(self.transport));
         *self.running.borrow_mut() = Some((from, to, cid));

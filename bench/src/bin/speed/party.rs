@@ -77,7 +77,14 @@ impl Party {
 
     /// Adds a file (or a folder: not rust-ipfs) with the program's defaults, and returns the root's CID.
     pub(crate) fn add(&self, path: &Path) -> String {
+        self.add_for(Program::Ours, path)
+    }
+
+    /// The same for a program that is to fetch it: where that is rust-ipfs, ours adds leaves as it does, raw ones, so that
+    /// its own pair carries the same blocks.
+    pub(crate) fn add_for(&self, fetcher: Program, path: &Path) -> String {
         match self {
+            Self::Ours(peer) if fetcher == Program::RustIpfs => peer.add(&["--raw-leaves"], path),
             Self::Ours(peer) => peer.add(&[], path),
             Self::Theirs(_, peer) => {
                 let answer = peer.ask_within(COMMAND_TIME_MAX, "add", json!({"path": path}));
