@@ -63,6 +63,9 @@ pub struct Config {
     /// A stream on which part of a message is under way ends when nothing came or went for this long, and when the message takes longer
     /// than this and a second for each 4 KiB that came of it. Default 60 s.
     pub stream_idle_max: Duration,
+    /// A peer that does not take streams, or does not speak Bitswap, is tried again after this long on the same connection, if nothing
+    /// that it sends shows before that it does. Default 10 minutes.
+    pub refused_max: Duration,
     /// Bytes that one connection may hold in messages that are not whole, being hashed or not yet looked at. Default 8 MiB. Reading
     /// pauses at it.
     pub inbound_bytes_max: usize,
@@ -99,6 +102,7 @@ impl Config {
             silence_max: Duration::from_secs(7),
             inbound_streams_max: 128,
             stream_idle_max: Duration::from_secs(60),
+            refused_max: Duration::from_secs(600),
             inbound_bytes_max: 8 << 20,
             inbound_total_bytes_max: 128 << 20,
         }

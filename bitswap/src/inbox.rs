@@ -64,7 +64,7 @@ pub(crate) enum Input {
     Lost(From, Vec<Sending>),
     /// The peer does not speak Bitswap, or its stream out cannot be opened.
     Refused(From),
-    /// It does after all.
+    /// It does after all, or may by now.
     Readmitted(From),
     /// Something is to be read from a peer's stream or from a reader: see the request.
     Reader(RequestId),

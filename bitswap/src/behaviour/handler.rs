@@ -66,7 +66,7 @@ pub struct Handler {
 impl Handler {
     pub(super) fn new(from: From, common: Common, line: Arc<Line>, offer: Offer) -> Self {
         let room = Arc::new(Room::of_connection(common.config.inbound_bytes_max));
-        let outbound = Outbound::new(common.config.stream_idle_max);
+        let outbound = Outbound::new(&common.config);
         let inbound = SelectAll::new();
         Self { from, common, line, offer, inbound, marks: Vec::new(), room, outbound }
     }
@@ -175,6 +175,7 @@ impl ConnectionHandler for Handler {
                     inbox.push(Input::Lost(self.from, lost));
                     inbox.push(Input::Refused(self.from));
                 }
+                Event::Readmitted => inbox.push(Input::Readmitted(self.from)),
             }
         }
         Poll::Pending

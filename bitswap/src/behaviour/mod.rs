@@ -2,6 +2,7 @@
 
 mod act;
 mod connections;
+mod failures;
 mod handler;
 mod hashing;
 mod inbound;

@@ -9,18 +9,10 @@ use bytes::{Buf as _, Bytes};
 use futures_util::AsyncWrite as _;
 use tokio::time::Sleep;
 
+use super::failures::Failures;
+use crate::config::Config;
 use crate::inbox::Sending;
 use crate::message::{Message, Version, encode};
-
-/// After a stream was lost the next is opened after this long, and twice as long each time it is lost again.
-const BACK_OFF_START: Duration = Duration::from_millis(100);
-
-/// Failures to open a stream after which the peer counts as one that does not speak Bitswap: a peer that has too much to do gets half a
-/// minute.
-const FAILURES_MAX: u32 = 10;
-
-/// A stream that lived for so long is no failure: what became of those before is forgotten.
-const STEADY_AFTER: Duration = Duration::from_secs(5);
 
 /// A peer that was refused again is believed to speak Bitswap only after this long, then after three times as long, and so on.
 const READMIT_AFTER: Duration = Duration::from_millis(500);
@@ -35,6 +27,8 @@ pub(super) enum Event {
     Lost(Vec<Sending>),
     /// There will be no stream.
     Refused(Vec<Sending>),
+    /// That was long ago: there may be one.
+    Readmitted,
 }
 
 enum State {
@@ -42,7 +36,8 @@ enum State {
     Waiting(Pin<Box<Sleep>>),
     Opening,
     Open(libp2p::Stream, Version),
-    Refused(Instant),
+    /// Since when, and until when at most.
+    Refused(Instant, Pin<Box<Sleep>>),
 }
 
 /// Stream and queue. The queue is bounded by what client and server let be on its way.
@@ -53,28 +48,30 @@ pub(super) struct Outbound {
     pieces: VecDeque<Bytes>,
     writing: Option<(Sending, Instant)>,
     needs_flush: bool,
-    failures: u32,
+    failures: Failures,
     /// How often it was refused and then not.
     readmitted: u32,
     opened_at: Instant,
     idle_max: Duration,
+    refused_max: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     last_write: Instant,
     events: VecDeque<Event>,
 }
 
 impl Outbound {
-    pub(super) fn new(idle_max: Duration) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         Self {
             state: State::Closed,
             queue: VecDeque::new(),
             pieces: VecDeque::new(),
             writing: None,
             needs_flush: false,
-            failures: 0,
+            failures: Failures::default(),
             readmitted: 0,
             opened_at: Instant::now(),
-            idle_max,
+            idle_max: config.stream_idle_max,
+            refused_max: config.refused_max,
             timer: None,
             last_write: Instant::now(),
             events: VecDeque::new(),
@@ -105,31 +102,34 @@ impl Outbound {
 
     /// The stream could not be opened; `refused` if the peer said that it does not speak Bitswap. What is queued waits for the next.
     pub(super) fn open_failed(&mut self, refused: bool) {
-        self.failures += 1;
-        if refused || self.failures >= FAILURES_MAX {
-            self.refuse();
-        } else {
-            self.wait();
+        match self.failures.on_unopened(Instant::now()).filter(|_| !refused) {
+            Some(pause) => self.wait(pause),
+            None => self.refuse(),
         }
     }
 
     fn refuse(&mut self) {
         let lost = self.drain();
-        self.state = State::Refused(Instant::now());
+        let retry = Box::pin(tokio::time::sleep(self.refused_max));
+        self.state = State::Refused(Instant::now(), retry);
         self.events.push_back(Event::Refused(lost));
     }
 
     /// The peer speaks Bitswap after all. Says whether that is news: one that speaks it and takes no streams is not believed each time.
     pub(super) fn readmit(&mut self) -> bool {
-        let State::Refused(since) = self.state else { return false };
+        let State::Refused(since, _) = self.state else { return false };
         let pause = READMIT_AFTER * (2_u32.pow(self.readmitted.min(10)) - 1);
         if since.elapsed() < pause {
             return false;
         }
         self.readmitted += 1;
-        self.failures = 0;
-        self.state = State::Closed;
+        self.try_again();
         true
+    }
+
+    fn try_again(&mut self) {
+        self.failures = Failures::default();
+        self.state = State::Closed;
     }
 
     fn drain(&mut self) -> Vec<Sending> {
@@ -139,22 +139,18 @@ impl Outbound {
         writing.into_iter().chain(self.queue.drain(..).map(|(_, sending, _)| sending)).collect()
     }
 
-    fn wait(&mut self) {
-        let delay = BACK_OFF_START * 2_u32.pow(self.failures.min(6));
-        self.state = State::Waiting(Box::pin(tokio::time::sleep(delay)));
+    fn wait(&mut self, pause: Duration) {
+        self.state = State::Waiting(Box::pin(tokio::time::sleep(pause)));
     }
 
     fn lost(&mut self) {
-        if self.opened_at.elapsed() >= STEADY_AFTER {
-            self.failures = 0;
-        }
-        self.failures += 1;
-        if self.failures >= FAILURES_MAX * 3 {
-            self.refuse();
-        } else {
-            let lost = self.drain();
-            self.wait();
-            self.events.push_back(Event::Lost(lost));
+        match self.failures.on_lost(self.opened_at, Instant::now()) {
+            Some(pause) => {
+                let lost = self.drain();
+                self.wait(pause);
+                self.events.push_back(Event::Lost(lost));
+            }
+            None => self.refuse(),
         }
     }
 
@@ -163,8 +159,14 @@ impl Outbound {
             if let Some(event) = self.events.pop_front() {
                 return Poll::Ready(event);
             }
+            if let State::Refused(_, retry) = &mut self.state
+                && retry.as_mut().poll(cx).is_ready()
+            {
+                self.try_again();
+                return Poll::Ready(Event::Readmitted);
+            }
             match &mut self.state {
-                State::Closed | State::Refused(_) if self.queue.is_empty() => return Poll::Pending,
+                State::Closed | State::Refused(..) if self.queue.is_empty() => return Poll::Pending,
                 State::Closed => {
                     self.state = State::Opening;
                     return Poll::Ready(Event::Open);
@@ -176,12 +178,13 @@ impl Outbound {
                     self.state = State::Closed;
                 }
                 State::Opening => return Poll::Pending,
-                State::Refused(_) => {
+                State::Refused(..) => {
                     let lost = self.drain();
                     return Poll::Ready(Event::Refused(lost));
                 }
                 State::Open(..) => match self.poll_write(cx) {
                     Poll::Ready(Ok((sent, since))) => {
+                        self.failures.on_sent();
                         return Poll::Ready(Event::Sent(sent, since.elapsed()));
                     }
                     Poll::Ready(Err(_)) => self.lost(),

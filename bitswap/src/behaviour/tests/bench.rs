@@ -30,8 +30,15 @@ impl Bench {
     }
 
     pub(super) fn unconnected() -> Self {
+        Self::set(|_| {})
+    }
+
+    /// A node with such a config, unconnected.
+    pub(super) fn set(set: impl FnOnce(&mut Config)) -> Self {
         let store = Arc::new(Store::default());
-        let (behaviour, handle) = Behaviour::new(Config::new(PeerId::random()), store.clone());
+        let mut config = Config::new(PeerId::random());
+        set(&mut config);
+        let (behaviour, handle) = Behaviour::new(config, store.clone());
         let address = "/ip4/127.0.0.1/tcp/4001".parse().unwrap();
         let (role_override, port_use) = (Endpoint::Dialer, PortUse::Reuse);
         let endpoint = ConnectedPoint::Dialer { address, role_override, port_use };

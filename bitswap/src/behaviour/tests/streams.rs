@@ -85,6 +85,34 @@ async fn a_peer_that_refused_and_then_asks_is_answered() {
     assert_eq!(bench.told_now().await, None, "who refuses again has to wait");
 }
 
+/// It never sends anything, and so cannot show that it speaks Bitswap by now.
+#[tokio::test]
+async fn a_peer_that_refused_and_says_nothing_is_tried_again_after_a_while() {
+    let mut bench = Bench::set(|config| config.refused_max = Duration::from_millis(300));
+    let mut handler = bench.connect(FIRST, 0);
+    let (cids, _session, _blocks) = bench.want(3).await;
+    let mut last = None;
+    for _ in 0..3 {
+        let asked = async {
+            loop {
+                // Polled on its connection's task, whatever comes.
+                assert!(!asks_for_stream(&mut handler).await, "nothing is to be sent");
+                match bench.told_now().await {
+                    Some((_, message)) => return message,
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        let message = tokio::time::timeout(LIMIT, asked).await.expect("it is asked again");
+        assert_eq!(message.entries.len(), cids.len());
+        let before = last.replace(Instant::now()).map(|at: Instant| at.elapsed());
+        assert!(before.is_none_or(|since| since >= Duration::from_millis(300)), "{before:?}");
+        handler.on_behaviour_event(Outgoing { message, sending: Sending::Wants });
+        assert!(asks_for_stream(&mut handler).await);
+        fail(&mut handler, StreamUpgradeError::NegotiationFailed);
+    }
+}
+
 /// It agrees to each stream and then resets it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_that_are_lost_again_and_again_are_opened_ever_less_often() {
@@ -103,7 +131,7 @@ async fn streams_that_are_lost_again_and_again_are_opened_ever_less_often() {
     }
     // The line is cut: each of them fails.
     drop(a.stop);
-    let mut outbound = Outbound::new(LIMIT);
+    let mut outbound = Outbound::new(&Config::new(PeerId::random()));
     let mut waits = Vec::new();
     for stream in streams {
         outbound.opened(stream, Version::V1_2);
@@ -112,7 +140,7 @@ async fn streams_that_are_lost_again_and_again_are_opened_ever_less_often() {
             match tokio::time::timeout(LIMIT, poll_fn(|cx| outbound.poll(cx))).await.unwrap() {
                 Event::Lost(_) => break,
                 Event::Sent(..) => tokio::time::sleep(Duration::from_millis(10)).await,
-                Event::Open | Event::Refused(_) => panic!("it is open"),
+                Event::Open | Event::Refused(_) | Event::Readmitted => panic!("it is open"),
             }
         }
         let lost_at = Instant::now();
