@@ -1,5 +1,6 @@
 //! What is counted, for `bitswap stat` and the metrics.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -9,6 +10,29 @@ pub const BUCKETS_BYTES: [u64; 6] = [1 << 6, 1 << 10, 1 << 14, 1 << 18, (1 << 18
 /// Upper bounds of buckets of times in microseconds, as Kubo has them: 1, 10, 30, 60, 90, 120 and 600 seconds.
 pub const BUCKETS_MICROS: [u64; 7] =
     [1_000_000, 10_000_000, 30_000_000, 60_000_000, 90_000_000, 120_000_000, 600_000_000];
+
+/// Upper bounds of buckets of sizes of whole messages in bytes, as Kubo has them.
+pub const BUCKETS_MESSAGE_BYTES: [u64; 7] =
+    [1, 128 << 10, 256 << 10, 512 << 10, 1024 << 10, 2048 << 10, 4092 << 10];
+
+/// Upper bounds of buckets of times in microseconds that sending our wants takes, as Kubo has them: 50 ms to 32 minutes.
+pub const BUCKETS_WANTS_MICROS: [u64; 15] = [
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    120_000_000,
+    240_000_000,
+    480_000_000,
+    960_000_000,
+    1_920_000_000,
+];
 
 /// Sizes of blocks in bytes, or times in microseconds, counted by bucket.
 #[derive(Debug)]
@@ -85,6 +109,10 @@ impl Counter {
         self.0.fetch_add(by, Ordering::Relaxed);
     }
 
+    fn sub(&self, by: u64) {
+        self.0.fetch_sub(by, Ordering::Relaxed);
+    }
+
     pub(crate) fn set(&self, to: u64) {
         self.0.store(to, Ordering::Relaxed);
     }
@@ -136,4 +164,50 @@ pub struct Counters {
     pub unwanted_blocks: Counter,
     /// Messages that were refused, each with its stream.
     pub bad_messages: Counter,
+    /// What streams carry.
+    pub traffic: Traffic,
+}
+
+/// What streams carry. The names of fields are those of Kubo's metrics (`exchange_bitswap_<field>`).
+#[derive(Debug)]
+pub struct Traffic {
+    /// Streams that peers have open, and messages that are being written.
+    pub requests_in_flight: Counter,
+    /// Sizes of messages that arrived.
+    pub response_bytes: Histogram,
+    /// Messages with our wants handed to connections.
+    pub wantlists_total: Counter,
+    /// Wants and cancels in them.
+    pub wantlists_items_total: Counter,
+    /// From when such a message was handed to a connection until all of it was in the stream.
+    pub wantlists_seconds: Times,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            requests_in_flight: Counter::default(),
+            response_bytes: Histogram::new(&BUCKETS_MESSAGE_BYTES),
+            wantlists_total: Counter::default(),
+            wantlists_items_total: Counter::default(),
+            wantlists_seconds: Times(Histogram::new(&BUCKETS_WANTS_MICROS)),
+        }
+    }
+}
+
+/// One of [`Traffic::requests_in_flight`], for as long as it is there.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Counters>);
+
+impl InFlight {
+    pub(crate) fn new(counters: &Arc<Counters>) -> Self {
+        counters.traffic.requests_in_flight.add(1);
+        Self(counters.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.traffic.requests_in_flight.sub(1);
+    }
 }

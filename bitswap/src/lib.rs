@@ -78,7 +78,10 @@ mod sim;
 pub use behaviour::Behaviour;
 pub use client::{SessionId, Tried};
 pub use config::Config;
-pub use counters::{BUCKETS_BYTES, BUCKETS_MICROS, Counter, Counters, Histogram, Times};
+pub use counters::{
+    BUCKETS_BYTES, BUCKETS_MESSAGE_BYTES, BUCKETS_MICROS, BUCKETS_WANTS_MICROS, Counter, Counters, Histogram,
+    Times, Traffic,
+};
 pub use handle::{Events, FindProviders, Handle, Stat};
 pub use host::Host;
 pub use server::Ledger;

@@ -87,26 +87,34 @@ fn a_scrape_moves_with_what_the_daemon_does() {
     daemon.stop();
 }
 
-/// What boxo's Bitswap counts: gauges, and histograms of sizes in bytes and of times in seconds.
-const BITSWAP_GAUGES: [&str; 10] = [
-    "blocks_received",
-    "haves_received",
-    "wantlist_total",
-    "want_blocks_total",
-    "wanthaves_broadcast",
-    "bcast_skips_total",
-    "pending_tasks",
-    "active_tasks",
-    "pending_block_tasks",
-    "active_block_tasks",
+/// What boxo's Bitswap counts: gauges and counters, and histograms of sizes in bytes and of times in seconds.
+const BITSWAP_NUMBERS: [&str; 13] = [
+    "ipfs_bitswap_blocks_received",
+    "ipfs_bitswap_haves_received",
+    "ipfs_bitswap_wantlist_total",
+    "ipfs_bitswap_want_blocks_total",
+    "ipfs_bitswap_wanthaves_broadcast",
+    "ipfs_bitswap_bcast_skips_total",
+    "ipfs_bitswap_pending_tasks",
+    "ipfs_bitswap_active_tasks",
+    "ipfs_bitswap_pending_block_tasks",
+    "ipfs_bitswap_active_block_tasks",
+    "exchange_bitswap_requests_in_flight",
+    "exchange_bitswap_wantlists_total",
+    "exchange_bitswap_wantlists_items_total",
 ];
 const SIZES: [f64; 6] = [64.0, 1024.0, 16_384.0, 262_144.0, 262_159.0, 4_194_304.0];
 const TIMES: [f64; 7] = [1.0, 10.0, 30.0, 60.0, 90.0, 120.0, 600.0];
-const BITSWAP_HISTOGRAMS: [(&str, &[f64]); 4] = [
-    ("recv_all_blocks_bytes", &SIZES),
-    ("recv_dup_blocks_bytes", &SIZES),
-    ("sent_all_blocks_bytes", &SIZES),
-    ("send_times", &TIMES),
+const MESSAGE_SIZES: [f64; 7] = [1.0, 131_072.0, 262_144.0, 524_288.0, 1_048_576.0, 2_097_152.0, 4_190_208.0];
+const WANTS_TIMES: [f64; 15] =
+    [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0];
+const BITSWAP_HISTOGRAMS: [(&str, &[f64]); 6] = [
+    ("ipfs_bitswap_recv_all_blocks_bytes", &SIZES),
+    ("ipfs_bitswap_recv_dup_blocks_bytes", &SIZES),
+    ("ipfs_bitswap_sent_all_blocks_bytes", &SIZES),
+    ("ipfs_bitswap_send_times", &TIMES),
+    ("exchange_bitswap_response_bytes", &MESSAGE_SIZES),
+    ("exchange_bitswap_wantlists_seconds", &WANTS_TIMES),
 ];
 
 #[test]
@@ -121,11 +129,11 @@ fn bitswap_is_told_under_kubos_names_with_kubos_buckets_after_a_block_went_to_a_
         let sent = seen.get("ipfs_bitswap_send_times_count").is_some_and(|count| *count >= 1.0);
         if sent { Ok(seen) } else { Err(seen) }
     });
-    for name in BITSWAP_GAUGES {
-        assert!(seen.contains_key(&format!("ipfs_bitswap_{name}")), "{name}: {seen:#?}");
+    for name in BITSWAP_NUMBERS {
+        assert!(seen.contains_key(name), "{name}: {seen:#?}");
     }
     for (name, bounds) in BITSWAP_HISTOGRAMS {
-        let prefix = format!("ipfs_bitswap_{name}_bucket{{le=\"");
+        let prefix = format!("{name}_bucket{{le=\"");
         let found = seen.keys().filter_map(|key| key.strip_prefix(&prefix)?.strip_suffix("\"}"));
         let mut found: Vec<f64> = found.map(|bound| bound.parse().unwrap()).collect();
         found.sort_by(f64::total_cmp);
@@ -133,6 +141,16 @@ fn bitswap_is_told_under_kubos_names_with_kubos_buckets_after_a_block_went_to_a_
     }
     assert!(seen["ipfs_bitswap_send_times_sum"] > 0.0);
     assert!(seen["ipfs_bitswap_sent_all_blocks_bytes_sum"] >= 10.0);
+    let asked = scrape(taker.daemon());
+    assert!(asked["exchange_bitswap_wantlists_items_total"] >= asked["exchange_bitswap_wantlists_total"]);
+    for name in [
+        "exchange_bitswap_requests_in_flight",
+        "exchange_bitswap_wantlists_total",
+        "exchange_bitswap_wantlists_seconds_count",
+        "exchange_bitswap_response_bytes_count",
+    ] {
+        assert!(asked[name] >= 1.0, "{name}: {asked:#?}");
+    }
 }
 
 /// The metrics that the queries of the shipped dashboard name, those that fill its choices too.

@@ -9,7 +9,7 @@ use libp2p::swarm::{NotifyHandler, ToSwarm};
 use libp2p::{Multiaddr, PeerId};
 
 use super::handler::Outgoing;
-use super::{Answer, Behaviour, GAUGES_INTERVAL};
+use super::{Answer, Behaviour};
 use crate::client;
 use crate::handle::{Command, FindProviders, Stat};
 use crate::inbox::{Arrived, Control, From, Input, Sending};
@@ -177,7 +177,6 @@ impl Behaviour {
         {
             server_left -= 1;
             self.act_for_server(action);
-            self.gauges_due.get_or_insert(now + GAUGES_INTERVAL);
         }
         for peer in std::mem::take(&mut self.touched) {
             let wants = self.client.wants_of(&peer);
@@ -252,6 +251,11 @@ impl Behaviour {
     fn send(&mut self, peer: PeerId, message: Message, sending: Sending) {
         self.touched.insert(peer);
         let Some(connection) = self.connections.send(&peer, sending) else { return };
+        if sending == Sending::Wants {
+            let traffic = &self.common.counters.traffic;
+            traffic.wantlists_total.add(1);
+            traffic.wantlists_items_total.add(message.entries.len() as u64);
+        }
         let event = Outgoing { message, sending };
         let handler = NotifyHandler::One(connection);
         self.out.push_back(ToSwarm::NotifyHandler { peer_id: peer, handler, event });

@@ -20,7 +20,7 @@ use super::inbound::{Inbound, Inflow};
 use super::outbound::{Event, Outbound};
 use super::upgrade::Offer;
 use crate::config::Config;
-use crate::counters::Counters;
+use crate::counters::{Counters, InFlight};
 use crate::host::Host;
 use crate::inbox::{Control, Credit, From, Inbox, Input, Line, Sending};
 use crate::message::{Message, Version};
@@ -66,7 +66,7 @@ pub struct Handler {
 impl Handler {
     pub(super) fn new(from: From, common: Common, line: Arc<Line>, offer: Offer) -> Self {
         let room = Arc::new(Room::of_connection(common.config.inbound_bytes_max));
-        let outbound = Outbound::new(&common.config);
+        let outbound = Outbound::new(&common.config, common.counters.clone());
         let inbound = SelectAll::new();
         Self { from, common, line, offer, inbound, marks: Vec::new(), room, outbound }
     }
@@ -87,11 +87,13 @@ impl Handler {
         self.marks.push(marks);
         // An idle stream is no reason to keep a connection.
         stream.ignore_for_keep_alive();
-        self.inbound.push(Inbound::new(stream, share, self.common.config.stream_idle_max));
+        let in_flight = InFlight::new(&self.common.counters);
+        self.inbound.push(Inbound::new(stream, share, self.common.config.stream_idle_max, in_flight));
     }
 
     pub(super) fn on_message(&mut self, message: Message, bytes: usize) {
         self.common.counters.messages_received.add(1);
+        self.common.counters.traffic.response_bytes.observe(bytes as u64);
         self.readmit();
         let Message { entries, full, blocks, presences, .. } = message;
         if full || !entries.is_empty() || !presences.is_empty() {
@@ -165,9 +167,12 @@ impl ConnectionHandler for Handler {
                     return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
                 }
                 Event::Sent(sending, took) => {
-                    if matches!(sending, Sending::Answer(_)) {
-                        self.common.counters.send_times.observe(took);
-                    }
+                    let counters = &self.common.counters;
+                    let times = match sending {
+                        Sending::Answer(_) => &counters.send_times,
+                        Sending::Wants => &counters.traffic.wantlists_seconds,
+                    };
+                    times.observe(took);
                     inbox.push(Input::Sent(self.from, sending));
                 }
                 Event::Lost(lost) => inbox.push(Input::Lost(self.from, lost)),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{AsyncRead, Stream};
 
+use crate::counters::InFlight;
 use crate::message::{Assembler, Message, decode};
 use crate::room::Share;
 
@@ -48,11 +49,12 @@ pub(super) struct Inbound<S = libp2p::Stream> {
     /// Messages that said nothing, since the last that said something.
     empty_in_row: u32,
     is_over: bool,
+    _in_flight: InFlight,
 }
 
 impl<S: AsyncRead + Unpin> Inbound<S> {
     /// A message on `stream` may pause for `idle_max`, and take that long besides what its bytes do at the smallest rate.
-    pub(super) fn new(stream: S, share: Share, idle_max: Duration) -> Self {
+    pub(super) fn new(stream: S, share: Share, idle_max: Duration, in_flight: InFlight) -> Self {
         let now = Instant::now();
         Self {
             stream,
@@ -66,6 +68,7 @@ impl<S: AsyncRead + Unpin> Inbound<S> {
             waited: Duration::ZERO,
             empty_in_row: 0,
             is_over: false,
+            _in_flight: in_flight,
         }
     }
 
@@ -252,7 +255,8 @@ mod tests {
     fn inbound(peer: Peer, all: &Arc<Room>, idle_max: Duration) -> Inbound<Peer> {
         let connection = Arc::new(Room::of_connection(8 << 20));
         let marks = Arc::new(Marks::default());
-        Inbound::new(peer, Share::new(&connection, all, &marks), idle_max)
+        let in_flight = InFlight::new(&Arc::default());
+        Inbound::new(peer, Share::new(&connection, all, &marks), idle_max, in_flight)
     }
 
     async fn outcome(inbound: Inbound<Peer>) -> Inflow {

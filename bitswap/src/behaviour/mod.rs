@@ -132,6 +132,7 @@ impl Behaviour {
             self.server.on_stream_lost(&peer, &end.answers, now);
         }
         self.touched.insert(peer);
+        self.expect_gauges(now);
     }
 
     /// A peer is there, and of use.
@@ -178,6 +179,9 @@ impl Behaviour {
                 Answer::Read(batch, blocks) => self.server.on_read(batch, blocks, now),
             }
         }
+        if busy {
+            self.expect_gauges(now);
+        }
         busy | self.poll_timer(cx, now)
     }
 
@@ -196,6 +200,11 @@ impl Behaviour {
             timer.as_mut().reset(due.into());
         }
         timer.as_mut().poll(cx).is_ready()
+    }
+
+    /// Something came or went that may have changed what is to be done for peers.
+    fn expect_gauges(&mut self, now: Instant) {
+        self.gauges_due.get_or_insert(now + GAUGES_INTERVAL);
     }
 
     fn set_gauges(&mut self) {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use tokio::time::Sleep;
 
 use super::failures::Failures;
 use crate::config::Config;
+use crate::counters::{Counters, InFlight};
 use crate::inbox::Sending;
 use crate::message::{Message, Version, encode};
 
@@ -46,7 +48,7 @@ pub(super) struct Outbound {
     queue: VecDeque<(Message, Sending, Instant)>,
     /// Pieces of the message that is being written.
     pieces: VecDeque<Bytes>,
-    writing: Option<(Sending, Instant)>,
+    writing: Option<(Sending, Instant, InFlight)>,
     needs_flush: bool,
     failures: Failures,
     /// How often it was refused and then not.
@@ -57,10 +59,11 @@ pub(super) struct Outbound {
     timer: Option<Pin<Box<Sleep>>>,
     last_write: Instant,
     events: VecDeque<Event>,
+    counters: Arc<Counters>,
 }
 
 impl Outbound {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, counters: Arc<Counters>) -> Self {
         Self {
             state: State::Closed,
             queue: VecDeque::new(),
@@ -75,6 +78,7 @@ impl Outbound {
             timer: None,
             last_write: Instant::now(),
             events: VecDeque::new(),
+            counters,
         }
     }
 
@@ -135,7 +139,7 @@ impl Outbound {
     fn drain(&mut self) -> Vec<Sending> {
         self.pieces.clear();
         self.needs_flush = false;
-        let writing = self.writing.take().map(|(sending, _)| sending);
+        let writing = self.writing.take().map(|(sending, ..)| sending);
         writing.into_iter().chain(self.queue.drain(..).map(|(_, sending, _)| sending)).collect()
     }
 
@@ -212,12 +216,12 @@ impl Outbound {
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => return self.poll_stuck(cx),
                 }
-            } else if let Some(sent) = self.writing.take() {
+            } else if let Some((sent, since, _)) = self.writing.take() {
                 self.timer = None;
-                return Poll::Ready(Ok(sent));
+                return Poll::Ready(Ok((sent, since)));
             } else if let Some((message, sending, since)) = self.queue.pop_front() {
                 self.pieces = encode(&message, *version).into();
-                self.writing = Some((sending, since));
+                self.writing = Some((sending, since, InFlight::new(&self.counters)));
                 self.last_write = Instant::now();
             } else if self.needs_flush {
                 match Pin::new(&mut *stream).poll_flush(cx) {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod closing;
+mod counted;
 mod dialling;
 mod inbound;
 mod muxer;

@@ -131,7 +131,7 @@ async fn streams_that_are_lost_again_and_again_are_opened_ever_less_often() {
     }
     // The line is cut: each of them fails.
     drop(a.stop);
-    let mut outbound = Outbound::new(&Config::new(PeerId::random()));
+    let mut outbound = Outbound::new(&Config::new(PeerId::random()), Arc::default());
     let mut waits = Vec::new();
     for stream in streams {
         outbound.opened(stream, Version::V1_2);
