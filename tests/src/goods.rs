@@ -94,12 +94,45 @@ pub fn wide_folder(dir: &Path, name: &str, entries: usize) -> PathBuf {
 /// # Panics
 /// When it cannot be written.
 pub fn chain_car(dir: &Path) -> (PathBuf, String) {
-    let mut nodes: Vec<Block> = Vec::new();
-    for number in 0..CHAIN_NODES {
-        nodes.push(Block::link_of_chain(number, nodes.last()));
+    chain_car_of(dir, "chain", CHAIN_NODES)
+}
+
+/// The same, `dir/NAME.car`, with so many nodes.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn chain_car_of(dir: &Path, name: &str, nodes: u16) -> (PathBuf, String) {
+    let mut chain: Vec<Block> = Vec::new();
+    for number in 0..nodes {
+        chain.push(Block::link_of_chain(number, chain.last()));
     }
-    let newest = nodes.last().expect("a chain has nodes");
-    let path = dir.join("chain.car");
-    fs::write(&path, car(newest, &nodes.iter().collect::<Vec<_>>())).unwrap();
-    (path, newest.cid())
+    write_car(dir, name, &chain)
+}
+
+/// Makes `dir/NAME.car` with a file that is a chain: each of its nodes holds a line, and all the lines after it.
+/// Returns its CID and the file, too.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn deep_file_car(dir: &Path, name: &str, nodes: u16) -> (PathBuf, String, String) {
+    let (mut chain, mut lines): (Vec<Block>, Vec<String>) = (Vec::new(), Vec::new());
+    for number in 0..nodes {
+        let line = format!("{name}: line {number}\n");
+        let leaf = Block::raw(line.clone().into_bytes());
+        // The leaf first, and then the file so far.
+        let parts: Vec<Block> = std::iter::once(leaf.clone()).chain(chain.last().cloned()).collect();
+        chain.extend([leaf, Block::file(&parts)]);
+        lines.push(line);
+    }
+    lines.reverse();
+    let (path, root) = write_car(dir, name, &chain);
+    (path, root, lines.concat())
+}
+
+/// The last of the blocks is the root.
+fn write_car(dir: &Path, name: &str, blocks: &[Block]) -> (PathBuf, String) {
+    let root = blocks.last().expect("a chain has nodes");
+    let path = dir.join(format!("{name}.car"));
+    fs::write(&path, car(root, &blocks.iter().collect::<Vec<_>>())).unwrap();
+    (path, root.cid())
 }

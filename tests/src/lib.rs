@@ -24,6 +24,7 @@
 //! - [`foreign`]: other peers as processes: Kubo, Helia, rust-ipfs.
 //! - [`netns`]: networks that a test makes for itself, and cuts, splits and heals. [`nat`]: an internet with homes behind NATs.
 //! - [`igd`]: a router at home that maps ports (UPnP).
+//! - [`distance`]: peers that are far from each other.
 //! - [`swarm`]: our daemon as a peer. [`wait`]: waiting for a condition, with a bound.
 //! - [`pinning_service`]: a pinning service with a state of its own, which may also misbehave.
 //! - [`hostile`]: a peer that says to a node whatever a test wants, over bare streams.
@@ -46,6 +47,7 @@ pub mod car;
 pub mod crowd;
 pub mod daemon;
 pub mod disk;
+pub mod distance;
 pub mod dns;
 pub mod dns_https;
 pub mod files_script;

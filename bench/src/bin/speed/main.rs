@@ -5,6 +5,7 @@
 
 mod abuse;
 mod bed;
+mod chain;
 mod collection;
 mod company;
 mod embedded;
@@ -43,6 +44,7 @@ const ROWS: &[Row] = &[
     ("exchange-small", exchange::small_files),
     ("exchange-four", exchange::four_providers),
     ("exchange-mixed", exchange::mixed),
+    ("deep-chain", chain::deep),
     ("idle", company::idle),
     ("abuse", abuse::company),
 ];
