@@ -5,6 +5,7 @@
 //!
 //! - [`attack`]: everything at once, for as long as a test wants. [`greed`]: wanting all of a node's blocks again and again.
 //! - [`words`]: messages of Bitswap, and frames that are none. [`names`]: records of names, and the DHT's messages about them.
+//!   [`providers`]: asking one node for the records of providers that it keeps.
 //! - [`dial_back`]: asking to be dialled back (AutoNAT). `circuit`: the same through a relay. [`shapes`]: what is said in each protocol that our node speaks, and how it is said wrongly.
 
 pub mod attack;
@@ -13,6 +14,7 @@ pub mod dial_back;
 pub mod greed;
 mod muxer;
 pub mod names;
+pub mod providers;
 pub mod shapes;
 pub mod words;
 

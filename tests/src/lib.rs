@@ -23,6 +23,7 @@
 //! - [`goods`]: what peers exchange. [`crowd`]: thousands of connections.
 //! - [`foreign`]: other peers as processes: Kubo, Helia, rust-ipfs.
 //! - [`netns`]: networks that a test makes for itself, and cuts, splits and heals. [`nat`]: an internet with homes behind NATs.
+//!   [`apart`]: places kept from each other.
 //! - [`igd`]: a router at home that maps ports (UPnP).
 //! - [`distance`]: peers that are far from each other.
 //! - [`swarm`]: our daemon as a peer. [`wait`]: waiting for a condition, with a bound.
@@ -42,6 +43,7 @@
 #![allow(clippy::return_self_not_must_use)]
 
 pub mod answers;
+pub mod apart;
 pub mod ask;
 pub mod car;
 pub mod crowd;

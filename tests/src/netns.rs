@@ -267,6 +267,28 @@ impl Place {
         self.holder.ip(&format!("route add default via {}", router.address)).unwrap();
     }
 
+    /// Refuses all that comes from another place, in words, until it is admitted again.
+    #[track_caller]
+    pub(crate) fn refuse(&self, other: &Place) {
+        let rules = format!(
+            "table ip refused{} {{
+              chain come {{
+                type filter hook input priority 0; policy accept;
+                ip saddr {} meta l4proto tcp reject with tcp reset;
+                ip saddr {} reject;
+              }}
+            }}",
+            other.number, other.address, other.address
+        );
+        self.holder.run(&["nft", &rules]).unwrap();
+    }
+
+    /// Ends a refusal.
+    #[track_caller]
+    pub(crate) fn admit(&self, other: &Place) {
+        self.holder.run(&["nft", &format!("delete table ip refused{}", other.number)]).unwrap();
+    }
+
     /// Brings the thread that calls this here: sockets that it makes from now on, and those of threads that it starts, are of
     /// this network.
     ///
