@@ -8,7 +8,7 @@ use holdfast_dht::kad::Mode;
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, autonat, dcutr, identify, relay};
+use libp2p::{Multiaddr, PeerId, TransportError, autonat, dcutr, identify, relay};
 
 use super::upkeep::EXCHANGES;
 use super::{ConnectStage, ConnectWaiter, Open, Task};
@@ -17,6 +17,7 @@ use crate::swarm::behaviour::BehaviourEvent;
 use crate::swarm::book::PeerDescription;
 use crate::swarm::handle::{ConnectError, Direction, PingError, Reachability};
 use crate::swarm::mdns;
+use crate::swarm::named::WrongPeer;
 use crate::swarm::ping::PingEvent;
 use crate::swarm::redial::Reason;
 use crate::swarm::tables::NEIGHBOUR_VALUE;
@@ -144,7 +145,7 @@ impl Task {
             }
         }
         let Some(peer) = peer else { return };
-        if let DialError::WrongPeerId { address, .. } = error {
+        for address in addresses_of_others(error) {
             self.shared.book.forget(&peer, address);
         }
         // A dial that was not begun says nothing of the peer.
@@ -305,6 +306,18 @@ impl Task {
         self.nat.tested(address, reached, Instant::now());
         self.serve_if_reachable();
     }
+}
+
+/// Addresses at which another peer answered.
+fn addresses_of_others(error: &DialError) -> impl Iterator<Item = &Multiaddr> {
+    let (one, all) = match error {
+        DialError::WrongPeerId { address, .. } => (Some(address), None),
+        DialError::Transport(errors) => (None, Some(errors)),
+        _ => (None, None),
+    };
+    let wrong = |error: &TransportError<_>| matches!(error, TransportError::Other(error) if WrongPeer::is_cause(error));
+    let others = all.into_iter().flatten().filter(move |(_, error)| wrong(error)).map(|(address, _)| address);
+    one.into_iter().chain(others)
 }
 
 /// Says what came of an attempt to make a hole through the NATs between this node and a peer.

@@ -97,6 +97,25 @@ async fn who_cannot_be_reached_is_told_why_in_kubos_words() {
 }
 
 #[tokio::test]
+async fn an_old_address_that_is_somebody_elses_now_does_not_keep_a_peer_from_being_reached() {
+    // The one that is meant answers last: it needs a second handshake, for WebSocket.
+    let others = [plain().await, plain().await, plain().await];
+    let there = node(settings(&["/ip4/127.0.0.1/tcp/0/ws"])).await;
+    for _ in 0..5 {
+        let here = plain().await;
+        let addresses: Vec<Multiaddr> = others.iter().chain([&there]).flat_map(listening).collect();
+        here.connect(there.peer_id(), &addresses).await.unwrap();
+        assert_eq!(peers(&here).await, [there.peer_id()]);
+    }
+    let here = plain().await;
+    let old = listening(&others[0]);
+    here.book().add(there.peer_id(), old.clone());
+    let words = here.connect(there.peer_id(), &[]).await.unwrap_err().to_string();
+    assert!(words.contains(&format!("[{}] peer id mismatch", old[0])), "{words}");
+    until("the address is forgotten", || async { here.book().addresses(&there.peer_id()).is_empty() }).await;
+}
+
+#[tokio::test]
 async fn connections_are_closed_by_peer_or_by_address() {
     let (here, there) =
         (plain().await, node(settings(&["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/0"])).await);
