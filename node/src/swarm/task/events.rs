@@ -103,7 +103,9 @@ impl Task {
         let known = self.shared.book.description(&peer).is_some();
         let until = Instant::now() + IDENTIFY_TIME_MAX;
         for waiter in self.connects.iter_mut().filter(|waiter| waiter.peer == peer) {
-            waiter.stage = ConnectStage::Identifying(until);
+            if waiter.stage.is_content_with(id, point.is_relayed()) {
+                waiter.stage = ConnectStage::Identifying(until);
+            }
         }
         if known {
             self.answer_connects(peer, &Ok(()));

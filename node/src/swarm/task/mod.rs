@@ -72,6 +72,17 @@ enum ConnectStage {
     Identifying(Instant),
 }
 
+impl ConnectStage {
+    /// Whether this connection is what is waited for. A circuit that comes by itself while the peer is dialled for more than that is
+    /// not: when the dial has failed, it is seen whether it has to do.
+    fn is_content_with(self, id: ConnectionId, relayed: bool) -> bool {
+        match self {
+            Self::Dialling(dial, need) => !relayed || dial == id || need == Need::Any,
+            Self::Identifying(_) => true,
+        }
+    }
+}
+
 /// Names that were resolved for an attempt to connect.
 type Resolved = (PeerId, Vec<Multiaddr>);
 

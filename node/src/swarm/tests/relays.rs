@@ -1,7 +1,11 @@
 //! Relays that a node finds for itself when nobody can dial it, and what is done about those who are met through one.
 
+use std::time::Duration;
+
 use libp2p::{Multiaddr, PeerId};
 use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 use super::{is_connected, listening, node, plain, until};
 use crate::config::Config;
@@ -134,4 +138,29 @@ async fn whoever_is_there_through_a_relay_is_pinged_and_asked_on_that_circuit() 
     }
     assert_eq!(connections_to(&caller, peer).await.len(), 1);
     assert_eq!(connections_to(&hidden, caller.peer_id()).await.len(), 1);
+}
+
+#[tokio::test]
+async fn who_dials_for_more_than_a_circuit_is_not_content_with_one_that_comes_meanwhile() {
+    let (_relay, hidden, circuit) = behind_a_relay(&[]).await;
+    let (caller, peer) = (node(without_holes(&[])).await, hidden.peer_id());
+    // Whoever dials here waits for as long as this lets them.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: Multiaddr =
+        format!("/ip4/127.0.0.1/tcp/{}", silent.local_addr().unwrap().port()).parse().unwrap();
+    let [any, better, direct] = [Need::Any, Need::Better, Need::Direct].map(|need| {
+        let (caller, address) = (caller.clone(), address.clone());
+        tokio::spawn(async move { caller.connect_for(need, peer, &[address]).await })
+    });
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        sockets.push(silent.accept().await.unwrap());
+    }
+    caller.connect_for(Need::Better, peer, &[circuit]).await.unwrap();
+    any.await.unwrap().unwrap();
+    sleep(Duration::from_millis(500)).await;
+    assert!(!better.is_finished() && !direct.is_finished(), "their dials are under way");
+    drop((silent, sockets));
+    better.await.unwrap().unwrap();
+    assert!(matches!(direct.await.unwrap(), Err(ConnectError::Failed { .. })));
 }
