@@ -175,7 +175,14 @@ impl Streams {
 pub(super) struct Behaviour {
     served: Arc<Served>,
     requests: mpsc::Receiver<Request>,
-    connections: HashMap<PeerId, usize>,
+    connections: HashMap<PeerId, Vec<Way>>,
+}
+
+/// A connection to a peer.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    connection: ConnectionId,
+    relayed: bool,
 }
 
 /// The two ends.
@@ -198,6 +205,13 @@ impl Drop for Behaviour {
 impl Behaviour {
     fn handler(&self, peer: PeerId) -> Handler {
         Handler { served: Arc::clone(&self.served), peer, asked: VecDeque::new(), opening: 0 }
+    }
+
+    /// The connection that streams to a peer are opened on: the newest, but not a circuit through a relay where there is another. Circuits are
+    /// given up soon after a direct connection came, and carry little.
+    fn way_to(&self, peer: &PeerId) -> Option<ConnectionId> {
+        let ways = self.connections.get(peer)?;
+        ways.iter().rev().find(|way| !way.relayed).or(ways.last()).map(|way| way.connection)
     }
 }
 
@@ -229,10 +243,16 @@ impl NetworkBehaviour for Behaviour {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(event) => {
-                *self.connections.entry(event.peer_id).or_insert(0) += 1;
+                let way = Way { connection: event.connection_id, relayed: event.endpoint.is_relayed() };
+                self.connections.entry(event.peer_id).or_default().push(way);
             }
-            FromSwarm::ConnectionClosed(event) if event.remaining_established == 0 => {
-                self.connections.remove(&event.peer_id);
+            FromSwarm::ConnectionClosed(event) => {
+                if let Some(ways) = self.connections.get_mut(&event.peer_id) {
+                    ways.retain(|way| way.connection != event.connection_id);
+                    if ways.is_empty() {
+                        self.connections.remove(&event.peer_id);
+                    }
+                }
             }
             _ => {}
         }
@@ -244,8 +264,8 @@ impl NetworkBehaviour for Behaviour {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         while let Poll::Ready(Some(Request { peer, ask })) = self.requests.poll_recv(cx) {
-            if self.connections.contains_key(&peer) {
-                let handler = NotifyHandler::Any;
+            if let Some(connection) = self.way_to(&peer) {
+                let handler = NotifyHandler::One(connection);
                 return Poll::Ready(ToSwarm::NotifyHandler { peer_id: peer, handler, event: ask });
             }
             // Whoever went away leaves nobody to tell, here and below.
@@ -345,5 +365,70 @@ impl ConnectionHandler for Handler {
         let upgrade = ReadyUpgrade::new(ask.protocol.clone());
         let protocol = SubstreamProtocol::new(upgrade, ask).with_timeout(OPEN_TIME_MAX);
         Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::core::ConnectedPoint;
+    use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
+
+    use super::*;
+
+    fn point(relayed: bool) -> ConnectedPoint {
+        let through = if relayed { "/p2p-circuit" } else { "" };
+        let address = format!("/ip4/10.0.0.1/tcp/1/p2p/{}{through}", PeerId::random()).parse().unwrap();
+        ConnectedPoint::Dialer { address, role_override: Endpoint::Dialer, port_use: PortUse::Reuse }
+    }
+
+    /// The connection that the next stream is put on.
+    async fn put_on(streams: &Streams, behaviour: &mut Behaviour, peer_id: PeerId) -> Option<ConnectionId> {
+        let streams = streams.clone();
+        tokio::spawn(async move { streams.open(peer_id, StreamProtocol::new("/x/y")).await });
+        tokio::task::yield_now().await;
+        match behaviour.poll(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(ToSwarm::NotifyHandler { handler: NotifyHandler::One(id), .. }) => Some(id),
+            Poll::Ready(other) => panic!("{other:?}"),
+            Poll::Pending => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn streams_are_opened_on_a_direct_connection_where_there_is_one() {
+        let (streams, mut behaviour) = new();
+        let (peer_id, [circuit, direct, further]) =
+            (PeerId::random(), [1, 2, 3].map(ConnectionId::new_unchecked));
+        let opened = |behaviour: &mut Behaviour, connection_id, relayed| {
+            let endpoint = &point(relayed);
+            behaviour.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                failed_addresses: &[],
+                other_established: 0,
+            }));
+        };
+        let closed = |behaviour: &mut Behaviour, connection_id, relayed| {
+            let endpoint = &point(relayed);
+            behaviour.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id,
+                connection_id,
+                endpoint,
+                cause: None,
+                remaining_established: 0,
+            }));
+        };
+        assert_eq!(put_on(&streams, &mut behaviour, peer_id).await, None);
+        opened(&mut behaviour, circuit, true);
+        assert_eq!(put_on(&streams, &mut behaviour, peer_id).await, Some(circuit), "it is all there is");
+        opened(&mut behaviour, direct, false);
+        opened(&mut behaviour, further, true);
+        assert_eq!(put_on(&streams, &mut behaviour, peer_id).await, Some(direct));
+        closed(&mut behaviour, direct, false);
+        assert_eq!(put_on(&streams, &mut behaviour, peer_id).await, Some(further));
+        closed(&mut behaviour, circuit, true);
+        closed(&mut behaviour, further, true);
+        assert_eq!(put_on(&streams, &mut behaviour, peer_id).await, None);
+        assert!(behaviour.connections.is_empty());
     }
 }
