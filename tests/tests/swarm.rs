@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use holdfast_tests::ask::Ask;
@@ -177,9 +178,43 @@ fn what_cannot_be_done_is_said_in_kubos_words() {
     ] {
         assert_eq!(here.node.run(&line).failed().error_line(), words);
     }
-    let unknown = here.node.run(["ping", stranger]).failed().error_line();
-    assert!(unknown.starts_with("Error: peer lookup failed: "), "{unknown}");
     assert!(here.node.run(["id", stranger]).failed().err().contains("pass --offline option"));
+}
+
+#[test]
+fn a_ping_looks_for_whom_it_does_not_know_and_dials_whom_it_cannot_reach_once() {
+    let here = peer("swarm-here");
+    let stranger = "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5";
+    let unknown = here.node.run(["ping", stranger]).failed();
+    assert_eq!(unknown.out(), format!("Looking up peer {stranger}\n"));
+    assert_eq!(unknown.error_line(), "Error: peer lookup failed: failed to find any peer in table");
+    let reply = Ask::with_args("ping", &[stranger]).send(here.daemon.api());
+    assert_eq!(reply.status(), 200);
+    let first = format!(r#"{{"Success":true,"Time":0,"Text":"Looking up peer {stranger}"}}"#);
+    assert_eq!(reply.text(), format!("{first}\n"));
+    assert_eq!(reply.trailer("X-Stream-Error"), Some("peer lookup failed: failed to find any peer in table"));
+
+    let start = Instant::now();
+    let away = here.node.run(["ping", &format!("/ip4/127.0.0.1/tcp/1/p2p/{stranger}")]).failed();
+    let out = away.out();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], format!("PING {stranger}."));
+    assert!(lines[1].starts_with("Ping error: failed to dial: failed to dial "), "{out}");
+    assert_eq!(out.matches("Ping error").count(), 1, "{out}");
+    assert_eq!(away.error_line(), "Error: ping failed");
+    assert!(start.elapsed() < Duration::from_secs(8), "not for each of ten pings: {:?}", start.elapsed());
+}
+
+#[test]
+fn a_silent_host_is_pinged_for_as_long_as_the_pings_may_take() {
+    let here = peer("swarm-here");
+    // It takes connections, and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stranger = "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5";
+    let address = format!("/ip4/127.0.0.1/tcp/{}/p2p/{stranger}", silent.local_addr().unwrap().port());
+    let ended = here.node.run(["ping", "-n", "1", &address]).failed();
+    assert_eq!(ended.out(), format!("PING {stranger}.\nPing error: context deadline exceeded\n"));
+    assert_eq!(ended.error_line(), "Error: ping failed");
 }
 
 #[test]

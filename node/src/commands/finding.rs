@@ -96,7 +96,7 @@ async fn run_find_peer(context: Context, request: Request) -> Result<Response, C
     }))
 }
 
-async fn is_connected(swarm: &crate::swarm::SwarmHandle, peer: PeerId) -> bool {
+pub(super) async fn is_connected(swarm: &crate::swarm::SwarmHandle, peer: PeerId) -> bool {
     let connections = swarm.connections().await.unwrap_or_default();
     connections.iter().any(|connection| connection.peer == peer)
 }
