@@ -88,7 +88,6 @@ pub(crate) enum Command {
         peers: Vec<(PeerId, Vec<Multiaddr>)>,
     },
     NewBlocks(Vec<(Cid, u64)>),
-    Favour(PeerId, bool),
     Stat(oneshot::Sender<Stat>),
     Wantlist(Option<PeerId>, oneshot::Sender<Vec<Cid>>),
     Ledger(PeerId, oneshot::Sender<Ledger>),
@@ -203,11 +202,6 @@ impl Handle {
     /// Says which blocks are now in the store, with their sizes in bytes: they are pushed to peers that asked for them.
     pub async fn new_blocks(&self, blocks: Vec<(Cid, u64)>) {
         self.shared.send(Command::NewBlocks(blocks)).await;
-    }
-
-    /// Says that a peer is always asked in a broadcast (peered, or on the local network), or no longer.
-    pub async fn favour(&self, peer: PeerId, favoured: bool) {
-        self.shared.send(Command::Favour(peer, favoured)).await;
     }
 
     /// The state of the exchange.

@@ -126,10 +126,6 @@ impl Behaviour {
             }
             Command::Providers { cid, peers } => self.client.on_providers(&cid, &peers, now),
             Command::NewBlocks(blocks) => self.server.on_new_blocks(&blocks),
-            Command::Favour(peer, favoured) => {
-                self.connections.set_peered(peer, favoured);
-                self.client.favour(peer, favoured);
-            }
             // Whoever asked and went away does not hear the answer.
             Command::Tried { session, answer } => _ = answer.send(self.client.tried(session)),
             Command::Stat(answer) => _ = answer.send(self.stat()),

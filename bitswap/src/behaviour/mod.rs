@@ -108,6 +108,13 @@ impl Behaviour {
         (behaviour, Handle { shared })
     }
 
+    /// Says that a peer is always asked in a broadcast (peered, or on the local network), or no longer. It holds from now on: what was said
+    /// last counts.
+    pub fn favour(&mut self, peer: PeerId, favoured: bool) {
+        self.connections.set_peered(peer, favoured);
+        self.client.favour(peer, favoured);
+    }
+
     fn handler(&mut self, connection: ConnectionId, peer: PeerId, relayed: bool) -> Handler {
         let line = Arc::new(Line::new(&self.common.room));
         let offer = if relayed { Offer::Nothing } else { Offer::All };

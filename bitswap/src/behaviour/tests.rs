@@ -4,6 +4,7 @@ mod bench;
 mod closing;
 mod counted;
 mod dialling;
+mod favoured;
 mod inbound;
 mod muxer;
 mod raw;

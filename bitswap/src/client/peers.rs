@@ -171,6 +171,12 @@ impl Client {
         }
     }
 
+    /// Whether a peer is asked in every broadcast.
+    #[cfg(test)]
+    pub(crate) fn is_favoured(&self, id: &PeerId) -> bool {
+        self.peer_keys.get(id).and_then(|key| self.peers.get(*key)).is_some_and(|peer| peer.favoured)
+    }
+
     /// Adds peers to a session, and dials those that are not connected.
     pub fn add_peers(&mut self, session: SessionId, peers: &[(PeerId, Vec<Multiaddr>)], now: Instant) {
         self.begin_session(session, now);

@@ -71,9 +71,9 @@ impl Task {
     }
 
     /// Has the exchange always ask a peer, or no longer.
-    fn favour(&self, peer: PeerId, favoured: bool) {
-        if let Some(exchange) = self.exchange.clone() {
-            tokio::spawn(async move { exchange.favour(peer, favoured).await });
+    fn favour(&mut self, peer: PeerId, favoured: bool) {
+        if let Some(bitswap) = self.swarm.behaviour_mut().bitswap.as_mut() {
+            bitswap.favour(peer, favoured);
         }
     }
 
