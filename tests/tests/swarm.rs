@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use holdfast_tests::ask::Ask;
 use holdfast_tests::daemon::{DAEMON_TIME_MAX, Daemon};
 use holdfast_tests::need::temporary;
+use holdfast_tests::netns::Net;
 use holdfast_tests::run::Node;
 use serde_json::{Value, json};
 
@@ -215,6 +216,37 @@ fn a_silent_host_is_pinged_for_as_long_as_the_pings_may_take() {
     let ended = here.node.run(["ping", "-n", "1", &address]).failed();
     assert_eq!(ended.out(), format!("PING {stranger}.\nPing error: context deadline exceeded\n"));
     assert_eq!(ended.error_line(), "Error: ping failed");
+}
+
+#[test]
+fn the_addresses_that_a_node_listens_on_are_those_of_its_interfaces() {
+    let check = "the addresses of interfaces";
+    let Some(net) = Net::new(check, 1) else { return };
+    let place = &net.places()[0];
+    let dir = temporary("swarm-interfaces");
+    let everywhere = json!(["/ip4/0.0.0.0/tcp/4001", "/ip4/127.0.0.1/tcp/4002/ws"]);
+    let peer = holdfast_tests::swarm::Peer::start(
+        dir.path(),
+        "here",
+        &[("Addresses.Swarm", everywhere)],
+        Some(place),
+    );
+    let own = format!("/ip4/{}/tcp/4001", place.address());
+    let mut listening = [own.as_str(), "/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/tcp/4002/ws"];
+    listening.sort_unstable();
+    let text = |line: &[&str]| peer.run(line).ok().out();
+    assert_eq!(text(&["swarm", "addrs", "listen"]), format!("{}\n", listening.join("\n")));
+    let json = text(&["swarm", "addrs", "listen", "--enc=json"]);
+    assert_eq!(json, format!("{}\n", json!({ "Strings": listening })));
+    // Only those that are announced have a form with the node's ID, in Kubo too.
+    let with_id = text(&["swarm", "addrs", "local", "--id"]);
+    let announced: Vec<&str> = with_id.lines().collect();
+    assert!(announced.contains(&format!("{own}/p2p/{}", peer.id()).as_str()), "{with_id}");
+    assert!(announced.iter().all(|line| line.ends_with(&format!("/p2p/{}", peer.id()))), "{with_id}");
+    let without = text(&["swarm", "addrs", "local"]);
+    assert_eq!(with_id.replace(&format!("/p2p/{}", peer.id()), ""), without);
+    let refused = peer.run(["swarm", "addrs", "listen", "--id"]).failed();
+    assert_eq!(refused.error_line(), "Error: unknown option \"id\"");
 }
 
 #[test]
