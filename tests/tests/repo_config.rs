@@ -154,12 +154,31 @@ fn the_peer_id_cannot_be_set_to_another_and_auto_is_not_expanded_into_the_file()
     let as_cid = node.run(["id", "--peerid-base=base36", "-f", "<id>"]).ok().out();
     node.run(["config", "Identity.PeerID", as_cid.trim()]).ok();
     assert_eq!(node.run(["config", "Identity.PeerID"]).ok().out(), own);
-    let refused = node.run(["config", "--expand-auto", "Datastore.StorageMax", "4GB"]).failed();
-    assert_eq!(
-        refused.error_line(),
-        "Error: --expand-auto can only be used for reading config values, not for setting them"
-    );
     assert_eq!(node.run(["config", "Datastore.StorageMax"]).ok().out(), "10GB\n");
+}
+
+#[test]
+fn the_option_for_reading_what_auto_stands_for_is_refused_where_the_config_is_changed() {
+    let dir = temporary("expand-auto");
+    let node = Node::init(&dir.path().join("repo"));
+    let before = fs::read(node.repo().join("config")).unwrap();
+    let file = dir.path().join("new");
+    fs::write(&file, String::from_utf8_lossy(&before).replace("10GB", "4GB")).unwrap();
+    let file = file.to_str().unwrap();
+    for line in [
+        &["config", "--expand-auto", "Datastore.StorageMax", "4GB"][..],
+        &["config", "replace", "--expand-auto", file],
+        &["config", "edit", "--expand-auto"],
+        &["config", "profile", "apply", "--expand-auto", "lowpower"],
+        &["config", "profile", "apply", "--dry-run", "--expand-auto", "lowpower"],
+    ] {
+        assert_eq!(
+            node.run(line).failed().error_line(),
+            "Error: --expand-auto can only be used for reading config values, not for setting them",
+            "{line:?}"
+        );
+    }
+    assert_eq!(fs::read(node.repo().join("config")).unwrap(), before);
 }
 
 #[test]

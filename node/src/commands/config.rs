@@ -77,6 +77,14 @@ pub(super) async fn load_for(context: &Context, request: &Request) -> Result<Con
     blocking(move || config.expanded(is_private(&repo_dir)).map_err(CommandError::from_error)).await
 }
 
+/// What changes the config inherits the option for reading it, and writes `auto` as it stands: whoever asks for something else is told.
+fn refuse_expand_auto(request: &Request) -> Result<(), CommandError> {
+    if !request.bool("expand-auto") {
+        return Ok(());
+    }
+    Err(CommandError::new("--expand-auto can only be used for reading config values, not for setting them"))
+}
+
 /// Locks the context's repo for a change of its small files, so that no two changes start from the same content. A repo
 /// that this program must not write to is refused, untouched.
 pub(super) fn lock(repo_dir: &Path) -> Result<Repo, CommandError> {
@@ -109,12 +117,8 @@ async fn get_or_set(context: Context, request: Request) -> Result<Response, Comm
     let key = request.arg(0).to_owned();
     let value = match request.args().get(1).cloned() {
         None => load_for(&context, &request).await?.get(&key).map_err(CommandError::from_error)?,
-        Some(_) if request.bool("expand-auto") => {
-            return Err(CommandError::new(
-                "--expand-auto can only be used for reading config values, not for setting them",
-            ));
-        }
         Some(text) => {
+            refuse_expand_auto(&request)?;
             let (as_json, as_bool, key) = (request.bool("json"), request.bool("bool"), key.clone());
             change(&context, move |config, path| {
                 let value = parse_argument(&text, as_json, as_bool).map_err(CommandError::from_error)?;
@@ -137,6 +141,7 @@ fn value_text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), Comma
 }
 
 async fn replace(context: Context, mut request: Request) -> Result<Response, CommandError> {
+    refuse_expand_auto(&request)?;
     // Before the turn is taken: whoever sends it may be slow.
     let bytes = read_input(&context, request.take_input(), "file", REPLACE_BYTES_MAX).await?;
     change(&context, move |config, path| {
@@ -154,6 +159,7 @@ fn profile_apply() -> Command {
         .opt(Opt::bool("dry-run", "Print what would change, and change nothing."))
         .needs(Needs::Config)
         .run(|context, request| async move {
+            refuse_expand_auto(&request)?;
             let (name, dry_run) = (request.arg(0).to_owned(), request.bool("dry-run"));
             let apply = move |config: &mut Config, path: &Path| {
                 apply_profile(config, path, &name, dry_run).map_err(CommandError::from_error)
@@ -188,7 +194,8 @@ fn edit() -> Command {
         )
         .needs(Needs::Config)
         .terminal_only()
-        .run(|context, _| async move {
+        .run(|context, request| async move {
+            refuse_expand_auto(&request)?;
             context.require_repo()?;
             let (path, repo_dir) = (context.config_path(), context.repo_dir().to_owned());
             blocking(move || edit_file(&path, &repo_dir)).await?;
