@@ -5,7 +5,7 @@
 
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{PeerId, dcutr, relay, upnp};
+use libp2p::{PeerId, relay, upnp};
 use libp2p_identity::Keypair;
 
 use super::autonat_client::Client;
@@ -15,6 +15,7 @@ use super::book::Book;
 use super::circuits::Circuits;
 use super::filters::Filters;
 use super::gate::Gate;
+use super::holes::Holes;
 use super::identify::Identify;
 use super::limits::{Allowlist, Limits};
 use super::mdns::Mdns;
@@ -34,7 +35,7 @@ pub(super) struct Behaviour {
     pub(super) autonat_server: Toggle<ThrottledServer>,
     pub(super) relay_client: Toggle<relay::client::Behaviour>,
     pub(super) relay_service: Toggle<relay::Behaviour>,
-    pub(super) dcutr: Toggle<dcutr::Behaviour>,
+    pub(super) dcutr: Toggle<Holes>,
     pub(super) upnp: Toggle<upnp::tokio::Behaviour>,
     pub(super) mdns: Toggle<Mdns>,
     streams: streams::Behaviour,
@@ -110,7 +111,7 @@ impl Behaviour {
                 .filter(|limits| limits.v2)
                 .map(ThrottledServer::new)
                 .into(),
-            dcutr: settings.hole_punching.then(|| dcutr::Behaviour::new(us)).into(),
+            dcutr: settings.hole_punching.then(|| Holes::new(us)).into(),
             relay_client: relay_client.into(),
             relay_service: settings.relay_service.map(|limits| relay_service(us, limits)).into(),
             upnp: settings.upnp.then(upnp::tokio::Behaviour::default).into(),

@@ -10,7 +10,7 @@
 //! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes (`circuits`: none through a second relay;
 //! `unread`: no more than there is room for); [`meter`] counts them; `resolve` and `named` resolve names in addresses;
 //! `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns`, `autonat_client`, `autonat_server`, `autonat_v1`,
-//! `streams`, `gate` and `limits` are wrapped or made here; `task` runs it all.
+//! `holes`, `streams`, `gate` and `limits` are wrapped or made here; `task` runs it all.
 
 pub mod addresses;
 mod autonat_client;
@@ -24,6 +24,7 @@ mod cork;
 pub mod filters;
 mod gate;
 mod handle;
+mod holes;
 mod identify;
 mod limits;
 pub mod mdns;
