@@ -107,7 +107,11 @@ fn a_node_says_where_it_is_and_what_it_knows() {
     assert!(usage["System"]["ConnsInbound"].as_u64().unwrap() >= 800, "{usage}");
     // Shape and words of Kubo, numbers of our own.
     assert!(usage["System"]["Memory"].as_str().unwrap().parse::<u64>().unwrap() >= 64 << 20, "{usage}");
-    assert_eq!((&usage["System"]["FD"], &usage["System"]["FDUsage"]), (&json!("unlimited"), &json!(1)));
+    let sockets = usage["System"]["FD"].as_u64().unwrap();
+    assert!(
+        sockets >= 512 && usage["System"]["FDUsage"] == 1,
+        "half of what the process may have open: {usage}"
+    );
     assert_eq!(usage["Transient"].as_object().unwrap().len(), 16, "{usage}");
     let peer = &usage["Peers"][&there.id];
     assert_eq!(

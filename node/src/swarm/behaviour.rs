@@ -98,9 +98,9 @@ impl Behaviour {
         } = params;
         let us = key.public().to_peer_id();
         let allowlist = Allowlist::new(&settings.allowed);
-        let quic_max = settings.limits.map_or(usize::MAX, |limits| limits.quic_connections);
+        let quic_max = settings.limits.as_ref().map_or(usize::MAX, |limits| limits.quic_connections);
         Self {
-            limits: Limits::new(settings.limits, allowlist.clone()),
+            limits: Limits::new(settings.limits.clone(), allowlist.clone()),
             gate: Gate::new(filters, book, circuits, quic_max, allowlist),
             identify: Identify::new(key, agent),
             ping: Ping::new(settings.ping),

@@ -15,7 +15,7 @@ use super::meter::{Meter, Shares, StreamCounts, Traffic};
 use super::ping::PingFailure;
 use super::redial::PEERS_MAX;
 use super::resolve::{ResolveError, Resolver};
-use super::settings::ResourceLimits;
+use super::resources::ResourceLimits;
 use super::streams::Streams;
 use super::unread::Unread;
 
@@ -408,14 +408,9 @@ impl SwarmHandle {
         self.shared.meter.shares()
     }
 
-    /// Bytes that may wait unread in yamux.
-    pub fn unread_bytes_max(&self) -> usize {
-        self.shared.unread.bytes_max()
-    }
-
     /// The limits; none where `Swarm.ResourceMgr.Enabled` is false.
     pub fn limits(&self) -> Option<ResourceLimits> {
-        self.shared.limits
+        self.shared.limits.clone()
     }
 
     /// Keeps a peer connected from now on. It is not written to the config.

@@ -17,7 +17,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use super::filters::{FilterError, IpRange, ip_of};
-use super::settings::ResourceLimits;
+use super::resources::{Directed, ResourceLimits};
 
 /// An entry of the list: a range of addresses, and who is meant there, if not everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,11 +74,28 @@ impl Allowlist {
 #[error("connection limit exceeded: at most {max} {kind} connections are allowed")]
 pub(super) struct TooMany {
     kind: &'static str,
-    max: u32,
+    max: usize,
 }
 
-fn check(kind: &'static str, count: usize, max: u32) -> Result<(), ConnectionDenied> {
-    if count < max as usize { Ok(()) } else { Err(ConnectionDenied::new(TooMany { kind, max })) }
+fn check(kind: &'static str, count: usize, max: Option<usize>) -> Result<(), ConnectionDenied> {
+    match max.filter(|max| count >= *max) {
+        None => Ok(()),
+        Some(max) => Err(ConnectionDenied::new(TooMany { kind, max })),
+    }
+}
+
+/// Whether a connection from or to this address has a socket of its own: QUIC has one for all connections, and what comes through a
+/// relay has that of the connection to the relay.
+pub(crate) fn has_socket(address: &Multiaddr) -> bool {
+    let has = |wanted: fn(&Protocol<'_>) -> bool| address.iter().any(|part| wanted(&part));
+    has(|part| matches!(part, Protocol::Tcp(_))) && !has(|part| *part == Protocol::P2pCircuit)
+}
+
+/// Open connections of one peer.
+#[derive(Debug, Clone, Copy, Default)]
+struct OfPeer {
+    inbound: usize,
+    outbound: usize,
 }
 
 /// The limits on connections, for all who are not on the list. What it keeps is bounded by them.
@@ -88,29 +105,103 @@ pub(super) struct Limits {
     /// Those that are not secured yet.
     pending_inbound: HashSet<ConnectionId>,
     pending_outbound: HashSet<ConnectionId>,
-    /// Those that are open: which of them others opened, and how many of each peer.
+    /// Those that are open, by who opened them, and how many of each peer.
     inbound: HashSet<ConnectionId>,
-    of_peer: HashMap<PeerId, usize>,
+    outbound: HashSet<ConnectionId>,
+    of_peer: HashMap<PeerId, OfPeer>,
+    /// Those that have sockets: open ones, and inbound ones that are not secured yet.
+    sockets: HashSet<ConnectionId>,
 }
 
 impl Limits {
     pub(super) fn new(max: Option<ResourceLimits>, allowlist: Allowlist) -> Self {
-        let (pending_inbound, pending_outbound) = (HashSet::new(), HashSet::new());
-        let (inbound, of_peer) = (HashSet::new(), HashMap::new());
-        Self { max, allowlist, pending_inbound, pending_outbound, inbound, of_peer }
+        Self {
+            max,
+            allowlist,
+            pending_inbound: HashSet::new(),
+            pending_outbound: HashSet::new(),
+            inbound: HashSet::new(),
+            outbound: HashSet::new(),
+            of_peer: HashMap::new(),
+            sockets: HashSet::new(),
+        }
     }
 
-    fn check_peer(&self, peer: &PeerId) -> Result<(), ConnectionDenied> {
-        let Some(max) = self.max else { return Ok(()) };
-        let count = self.of_peer.get(peer).copied().unwrap_or_default();
-        check("established per peer", count, max.connections_per_peer)
+    /// Whether the system takes one more open connection.
+    fn check_system(&self, max: &ResourceLimits, is_inbound: bool) -> Result<(), ConnectionDenied> {
+        let Directed { both, inbound, outbound } = max.system.connections;
+        if is_inbound {
+            check("established incoming", self.inbound.len(), inbound)?;
+        } else {
+            check("established outgoing", self.outbound.len(), outbound)?;
+        }
+        check("established", self.inbound.len() + self.outbound.len(), both)
+    }
+
+    /// Whether there may be one more to this peer.
+    fn check_peer(
+        &self,
+        max: &ResourceLimits,
+        peer: &PeerId,
+        is_inbound: bool,
+    ) -> Result<(), ConnectionDenied> {
+        let Directed { both, inbound, outbound } = max.of_peer(peer).connections;
+        let open = self.of_peer.get(peer).copied().unwrap_or_default();
+        if is_inbound {
+            check("established incoming per peer", open.inbound, inbound)?;
+        } else {
+            check("established outgoing per peer", open.outbound, outbound)?;
+        }
+        check("established per peer", open.inbound + open.outbound, both)
+    }
+
+    /// Whether there may be one more that is not secured yet.
+    fn check_pending(&self, max: &ResourceLimits, is_inbound: bool) -> Result<(), ConnectionDenied> {
+        let Directed { both, inbound, outbound } = max.transient.connections;
+        let (theirs, ours) = (self.pending_inbound.len(), self.pending_outbound.len());
+        if is_inbound {
+            check("pending incoming", theirs, inbound)?;
+        } else {
+            check("pending outgoing", ours, outbound)?;
+        }
+        check("pending", theirs + ours, both)
+    }
+
+    /// Whether there is a socket for this connection, if it needs one and has none yet.
+    fn check_socket(
+        &self,
+        max: &ResourceLimits,
+        id: ConnectionId,
+        address: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        if self.sockets.contains(&id) || !has_socket(address) {
+            return Ok(());
+        }
+        check("TCP", self.sockets.len(), max.system.sockets)
+    }
+
+    fn opened(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        let of_peer = self.of_peer.entry(peer).or_default();
+        if endpoint.is_listener() {
+            self.inbound.insert(id);
+            of_peer.inbound += 1;
+        } else {
+            self.outbound.insert(id);
+            of_peer.outbound += 1;
+        }
+        if has_socket(endpoint.get_remote_address()) {
+            self.sockets.insert(id);
+        }
     }
 
     fn closed(&mut self, peer: &PeerId, id: ConnectionId) {
-        self.inbound.remove(&id);
-        if let Some(count) = self.of_peer.get_mut(peer) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
+        self.sockets.remove(&id);
+        let was_inbound = self.inbound.remove(&id);
+        let was_outbound = self.outbound.remove(&id);
+        if let Some(open) = self.of_peer.get_mut(peer) {
+            open.inbound = open.inbound.saturating_sub(usize::from(was_inbound));
+            open.outbound = open.outbound.saturating_sub(usize::from(was_outbound));
+            if open.inbound == 0 && open.outbound == 0 {
                 self.of_peer.remove(peer);
             }
         }
@@ -127,9 +218,15 @@ impl NetworkBehaviour for Limits {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let Some(max) = self.max.filter(|_| !self.allowlist.has(remote, None)) else { return Ok(()) };
-        check("pending incoming", self.pending_inbound.len(), max.pending_inbound)?;
+        let Some(max) = self.max.as_ref().filter(|_| !self.allowlist.has(remote, None)) else {
+            return Ok(());
+        };
+        self.check_pending(max, true)?;
+        self.check_socket(max, id, remote)?;
         self.pending_inbound.insert(id);
+        if has_socket(remote) {
+            self.sockets.insert(id);
+        }
         Ok(())
     }
 
@@ -141,9 +238,10 @@ impl NetworkBehaviour for Limits {
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.pending_inbound.remove(&id);
-        if let Some(max) = self.max.filter(|_| !self.allowlist.has(remote, Some(peer))) {
-            check("established incoming", self.inbound.len(), max.inbound_connections)?;
-            self.check_peer(&peer)?;
+        if let Some(max) = self.max.as_ref().filter(|_| !self.allowlist.has(remote, Some(peer))) {
+            self.check_system(max, true)?;
+            self.check_peer(max, &peer, true)?;
+            self.check_socket(max, id, remote)?;
         }
         Ok(dummy::ConnectionHandler)
     }
@@ -155,8 +253,8 @@ impl NetworkBehaviour for Limits {
         _: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        let Some(max) = self.max else { return Ok(Vec::new()) };
-        check("pending outgoing", self.pending_outbound.len(), max.pending_outbound)?;
+        let Some(max) = self.max.as_ref() else { return Ok(Vec::new()) };
+        self.check_pending(max, false)?;
         self.pending_outbound.insert(id);
         Ok(Vec::new())
     }
@@ -170,8 +268,10 @@ impl NetworkBehaviour for Limits {
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.pending_outbound.remove(&id);
-        if !self.allowlist.has(address, Some(peer)) {
-            self.check_peer(&peer)?;
+        if let Some(max) = self.max.as_ref().filter(|_| !self.allowlist.has(address, Some(peer))) {
+            self.check_system(max, false)?;
+            self.check_peer(max, &peer, false)?;
+            self.check_socket(max, id, address)?;
         }
         Ok(dummy::ConnectionHandler)
     }
@@ -181,16 +281,16 @@ impl NetworkBehaviour for Limits {
             |point: &ConnectedPoint, peer| self.allowlist.has(point.get_remote_address(), Some(peer));
         match event {
             FromSwarm::ConnectionEstablished(event) if !is_allowed(event.endpoint, event.peer_id) => {
-                if event.endpoint.is_listener() {
-                    self.inbound.insert(event.connection_id);
-                }
-                *self.of_peer.entry(event.peer_id).or_default() += 1;
+                self.opened(event.peer_id, event.connection_id, event.endpoint);
             }
             FromSwarm::ConnectionClosed(event) if !is_allowed(event.endpoint, event.peer_id) => {
                 self.closed(&event.peer_id, event.connection_id);
             }
             FromSwarm::DialFailure(event) => drop(self.pending_outbound.remove(&event.connection_id)),
-            FromSwarm::ListenFailure(event) => drop(self.pending_inbound.remove(&event.connection_id)),
+            FromSwarm::ListenFailure(event) => {
+                self.pending_inbound.remove(&event.connection_id);
+                self.sockets.remove(&event.connection_id);
+            }
             _ => {}
         }
     }
@@ -224,7 +324,7 @@ mod tests {
                 failed_addresses: &[],
                 other_established: 0,
             }));
-            assert_eq!((limits.inbound.len(), limits.of_peer.len()), (1, 1));
+            assert_eq!((limits.inbound.len(), limits.of_peer.len(), limits.sockets.len()), (1, 1, 1));
             limits.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
                 peer_id,
                 connection_id,
@@ -233,7 +333,7 @@ mod tests {
                 remaining_established: 0,
             }));
         }
-        assert!(limits.inbound.is_empty() && limits.of_peer.is_empty());
+        assert!(limits.inbound.is_empty() && limits.of_peer.is_empty() && limits.sockets.is_empty());
     }
 
     #[test]

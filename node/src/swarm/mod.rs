@@ -7,8 +7,8 @@
 //! ([`book`]).
 //!
 //! # Map
-//! `settings` reads the config; `transport`, `security`, `yamux`, `psk` carry bytes (`circuits`: none through a second relay;
-//! `unread`: no more than there is room for); [`meter`] counts them; `resolve` and `named` resolve names in addresses;
+//! `settings` reads the config (`resources`: how much there may be of everything); `transport`, `security`, `yamux`, `psk` carry bytes
+//! (`circuits`: none through a second relay; `unread`: no more than there is room for); [`meter`] counts them; `resolve` and `named` resolve names in addresses;
 //! `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns`, `autonat_client`, `autonat_server`, `autonat_v1`,
 //! `holes`, `streams`, `gate` and `limits` are wrapped or made here; `task` runs it all.
 
@@ -35,6 +35,7 @@ mod ping;
 mod psk;
 mod redial;
 pub mod resolve;
+mod resources;
 mod security;
 mod settings;
 mod streams;
@@ -52,11 +53,13 @@ pub use handle::{
     ConnectError, ConnectionInfo, Direction, DisconnectError, Gone, LocalAddresses, NatInfo, Need,
     PeeringError, PingError, Reachability, SwarmHandle, Usage,
 };
+pub(crate) use limits::has_socket;
 pub use limits::{Allowed, AllowedError};
 pub use ping::{PingFailure, PingTimes};
 pub use psk::{PskError, parse as parse_psk};
+pub use resources::{Directed, ResourceLimits, ScopeLimits};
 pub use security::{SecurityError, SecurityOrder};
-pub use settings::{AutonatThrottle, RelayLimits, ResourceLimits, SettingsError, SwarmSettings, is_private};
+pub use settings::{AutonatThrottle, RelayLimits, SettingsError, SwarmSettings, is_private};
 pub use streams::{AcceptError, Inbound, Incoming, OpenError, Streams};
 pub use task::{StartError, SwarmParams, start};
 pub use transport::{TransportBuildError, TransportChoice};

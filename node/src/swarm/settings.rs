@@ -15,29 +15,14 @@ use super::handle::Reachability;
 use super::limits::Allowed;
 use super::ping::PingTimes;
 use super::psk::{self, PskError};
+use super::resources::{self, ResourceLimits};
 use super::security::SecurityOrder;
-use super::transport::{QUIC_CONNECTION_WINDOW_BYTES, TransportChoice};
+use super::transport::TransportChoice;
 use crate::config::{AUTO, Config, GoDuration, ValueError};
 use crate::dns::DnsSettings;
 
 /// The variable with which libp2p refuses to run outside a private network.
 const FORCE_PNET: &str = "LIBP2P_FORCE_PNET";
-/// Inbound connections that are allowed at least, as in Kubo.
-const INBOUND_CONNECTIONS_MIN: u64 = 800;
-/// Connections of one peer.
-const PEER_CONNECTIONS_MAX: usize = 8;
-/// Streams that one peer may have opened, on all its connections.
-const PEER_STREAMS_MAX: usize = 512;
-/// QUIC connections that others may have opened are refused above this many at least: it is of use to everyone.
-const QUIC_CONNECTIONS_MIN: u64 = 64;
-/// Bytes that may wait unread in yamux at least, on all connections: 64 KiB, the largest frame of the usual muxers, for more
-/// connections than the smallest machine takes.
-const UNREAD_BYTES_MIN: u64 = 64 << 20;
-/// What the machine's memory is taken for where nobody says.
-const MEMORY_BYTES_UNKNOWN: u64 = 1 << 30;
-/// Streams that all peers together may have opened, for each inbound connection that is allowed.
-const STREAMS_PER_CONNECTION: usize = 16;
-
 /// Why there is no swarm.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -67,26 +52,6 @@ pub enum SettingsError {
          {FORCE_PNET}"
     )]
     PrivateNetworkEnforced,
-}
-
-/// `Swarm.ResourceMgr` in numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ResourceLimits {
-    /// Connections that others may have opened.
-    pub inbound_connections: u32,
-    /// Connections of one peer.
-    pub connections_per_peer: u32,
-    /// Connections of others that are not secured yet.
-    pub pending_inbound: u32,
-    /// Connections of ours that are not secured yet.
-    pub pending_outbound: u32,
-    /// Connections over QUIC, in either direction, at which no more are taken. Each may hold its window unread, and together they hold no
-    /// more than three quarters of `MaxMemory`.
-    pub quic_connections: usize,
-    /// Streams that others may have opened.
-    pub inbound_streams: usize,
-    /// Streams that one peer may have opened.
-    pub inbound_streams_per_peer: usize,
 }
 
 /// `Swarm.RelayService`.
@@ -190,7 +155,6 @@ impl SwarmSettings {
         let transports = transports(config, &mut warnings)?;
         let flag = |key: &str, default: bool| Ok::<_, ValueError>(config.flag(key)?.unwrap_or(default));
         let watermarks = watermarks(config)?;
-        let memory = max_memory(config)?;
         let relay_client = flag("Swarm.RelayClient.Enabled", true)? && transports.relay;
         let mdns = flag("Discovery.MDNS.Enabled", true)?;
         Ok(Self {
@@ -200,9 +164,9 @@ impl SwarmSettings {
             psk,
             filters: ranges(config, "Swarm.AddrFilters")?,
             watermarks,
-            limits: limits(config, watermarks, memory)?,
+            limits: resources::limits(config, watermarks)?,
             allowed: allowed(config, &mut warnings)?,
-            unread_bytes_max: saturated((memory / 4).max(UNREAD_BYTES_MIN)),
+            unread_bytes_max: resources::unread_bytes_max(config)?,
             peered: peered(config)?,
             bootstrap: bootstrap(config, psk.is_some(), &mut warnings)?,
             dns: DnsSettings::of_config(config, &mut warnings)?,
@@ -261,11 +225,10 @@ fn time(config: &Config, key: &str) -> Result<Option<Duration>, ValueError> {
     config.duration(key)?.map(to_std).transpose()
 }
 
-fn count(config: &Config, key: &str, default: usize) -> Result<usize, ValueError> {
+/// A number of things.
+pub(super) fn count(config: &Config, key: &str) -> Result<Option<usize>, ValueError> {
     let number = config.number(key)?.map(usize::try_from).transpose();
-    let number = number
-        .map_err(|_| ValueError { key: key.to_owned(), reason: "it must not be negative".to_owned() })?;
-    Ok(number.unwrap_or(default))
+    number.map_err(|_| ValueError { key: key.to_owned(), reason: "it must not be negative".to_owned() })
 }
 
 fn transports(config: &Config, warnings: &mut Vec<String>) -> Result<TransportChoice, ValueError> {
@@ -401,45 +364,9 @@ fn watermarks(config: &Config) -> Result<Option<Watermarks>, ValueError> {
     }
     let default = Watermarks::default();
     Ok(Some(Watermarks {
-        high: count(config, "Swarm.ConnMgr.HighWater", default.high)?,
-        low: count(config, "Swarm.ConnMgr.LowWater", default.low)?,
+        high: count(config, "Swarm.ConnMgr.HighWater")?.unwrap_or(default.high),
+        low: count(config, "Swarm.ConnMgr.LowWater")?.unwrap_or(default.low),
         grace: time(config, "Swarm.ConnMgr.GracePeriod")?.unwrap_or(default.grace),
-    }))
-}
-
-/// `Swarm.ResourceMgr.MaxMemory`. The limit of the process is a quarter of the machine; here Kubo takes half of it.
-fn max_memory(config: &Config) -> Result<u64, ValueError> {
-    let said = config.size("Swarm.ResourceMgr.MaxMemory")?;
-    let memory = said.or_else(|| crate::memory::default_limit_bytes().map(|quarter| 2 * quarter as u64));
-    Ok(memory.unwrap_or(MEMORY_BYTES_UNKNOWN))
-}
-
-fn saturated(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-/// After Kubo's defaults: one inbound connection for each MiB of `MaxMemory`, at least 800 and twice the high watermark.
-fn limits(
-    config: &Config,
-    watermarks: Option<Watermarks>,
-    memory: u64,
-) -> Result<Option<ResourceLimits>, ValueError> {
-    if config.flag("Swarm.ResourceMgr.Enabled")? == Some(false) {
-        return Ok(None);
-    }
-    let by_memory = memory >> 20;
-    let by_watermark = watermarks.map_or(0, |marks| 2 * marks.high as u64);
-    let inbound = by_memory.max(by_watermark).max(INBOUND_CONNECTIONS_MIN);
-    let inbound = u32::try_from(inbound).unwrap_or(u32::MAX);
-    let quic = memory / 4 * 3 / u64::from(QUIC_CONNECTION_WINDOW_BYTES);
-    Ok(Some(ResourceLimits {
-        inbound_connections: inbound,
-        connections_per_peer: u32::try_from(PEER_CONNECTIONS_MAX).unwrap_or(u32::MAX),
-        pending_inbound: inbound / 4,
-        pending_outbound: inbound / 4,
-        quic_connections: saturated(quic.max(QUIC_CONNECTIONS_MIN)),
-        inbound_streams: (inbound as usize).saturating_mul(STREAMS_PER_CONNECTION),
-        inbound_streams_per_peer: PEER_STREAMS_MAX,
     }))
 }
 
@@ -515,8 +442,8 @@ fn autonat_service(config: &Config) -> Result<Option<AutonatThrottle>, ValueErro
         }
     };
     Ok(Some(AutonatThrottle {
-        global: count(config, "AutoNAT.Throttle.GlobalLimit", 30)?,
-        per_peer: count(config, "AutoNAT.Throttle.PeerLimit", 3)?,
+        global: count(config, "AutoNAT.Throttle.GlobalLimit")?.unwrap_or(30),
+        per_peer: count(config, "AutoNAT.Throttle.PeerLimit")?.unwrap_or(3),
         interval: time(config, "AutoNAT.Throttle.Interval")?.unwrap_or(Duration::from_secs(60)),
         v2,
     }))
@@ -541,12 +468,12 @@ fn relay_service(config: &Config) -> Result<Option<RelayLimits>, ValueError> {
     }
     let key = |name: &str| format!("Swarm.RelayService.{name}");
     Ok(Some(RelayLimits {
-        reservations: count(config, &key("MaxReservations"), 128)?,
-        reservations_per_peer: count(config, &key("MaxReservationsPerPeer"), 1)?,
+        reservations: count(config, &key("MaxReservations"))?.unwrap_or(128),
+        reservations_per_peer: count(config, &key("MaxReservationsPerPeer"))?.unwrap_or(1),
         reservation: time(config, &key("ReservationTTL"))?.unwrap_or(Duration::from_secs(3600)),
-        circuits_per_peer: count(config, &key("MaxCircuits"), 16)?,
+        circuits_per_peer: count(config, &key("MaxCircuits"))?.unwrap_or(16),
         circuit: time(config, &key("ConnectionDurationLimit"))?.unwrap_or(Duration::from_secs(120)),
-        circuit_bytes: count(config, &key("ConnectionDataLimit"), 128 << 10)? as u64,
+        circuit_bytes: count(config, &key("ConnectionDataLimit"))?.unwrap_or(128 << 10) as u64,
     }))
 }
 

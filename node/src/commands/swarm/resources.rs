@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::commands::registry::{Call, Command, CommandError, Needs, Request, Response};
 use crate::commands::{Context, planned};
 use crate::swarm::meter::{OpenStreams, Shares};
-use crate::swarm::{ConnectionInfo, Direction, ResourceLimits, SwarmHandle, Usage};
+use crate::swarm::{ConnectionInfo, Directed, Direction, ResourceLimits, ScopeLimits, Usage};
 
 /// What Kubo writes where there is no limit. The table leaves such rows out.
 const UNLIMITED: &str = "unlimited";
@@ -38,7 +38,7 @@ async fn run(context: Context, _: Request) -> Result<Response, CommandError> {
     let connections = swarm.connections().await.map_err(CommandError::from_error)?;
     let shares = swarm.shares();
     let mut all = json!({
-        "System": system(swarm, &limits, &usage, &connections),
+        "System": system(&limits, &usage, &connections),
         "Transient": transient(&limits, &usage, &shares),
     });
     if let Some(all) = all.as_object_mut() {
@@ -87,12 +87,28 @@ impl Pair {
         Self::of(streams.inbound, streams.outbound)
     }
 
+    fn limited(self, limits: Directed) -> Self {
+        let limited = |amount: Amount, limit| Amount { limit, ..amount };
+        let (inbound, outbound) =
+            (limited(self.inbound, limits.inbound), limited(self.outbound, limits.outbound));
+        Self { limit: limits.both, inbound, outbound }
+    }
+
     fn both(self) -> Amount {
         Amount { used: self.inbound.used + self.outbound.used, limit: self.limit }
     }
 }
 
 impl Scope {
+    fn limited(self, limits: &ScopeLimits) -> Self {
+        Self {
+            memory: Amount { limit: limits.memory_bytes, ..self.memory },
+            sockets: Amount { limit: limits.sockets, ..self.sockets },
+            connections: self.connections.limited(limits.connections),
+            streams: self.streams.limited(limits.streams),
+        }
+    }
+
     fn json(&self) -> Value {
         let mut fields = Map::new();
         let mut add = |name: &str, amount: Amount, limit: Value| {
@@ -116,32 +132,24 @@ impl Scope {
     }
 }
 
-fn system(
-    swarm: &SwarmHandle,
-    limits: &ResourceLimits,
-    usage: &Usage,
-    connections: &[ConnectionInfo],
-) -> Value {
+fn system(limits: &ResourceLimits, usage: &Usage, connections: &[ConnectionInfo]) -> Value {
     let mut scope = Scope {
-        memory: Amount { used: usage.unread_bytes, limit: Some(swarm.unread_bytes_max()) },
-        sockets: Amount { used: connections.iter().filter(|open| has_socket(open)).count(), limit: None },
         connections: Pair::of(usage.inbound_connections, usage.outbound_connections),
         streams: Pair::of(usage.streams.inbound, usage.streams.outbound),
+        ..Scope::default()
     };
-    scope.connections.inbound.limit = Some(limits.inbound_connections as usize);
-    scope.streams.inbound.limit = Some(limits.inbound_streams);
-    scope.json()
+    scope.memory.used = usage.unread_bytes;
+    scope.sockets.used = connections.iter().filter(|open| has_socket(open)).count();
+    scope.limited(&limits.system).json()
 }
 
 fn transient(limits: &ResourceLimits, usage: &Usage, shares: &Shares) -> Value {
-    let mut scope = Scope {
+    let scope = Scope {
         connections: Pair::of(usage.pending_inbound, usage.pending_outbound),
         streams: Pair::of_streams(shares.undecided),
         ..Scope::default()
     };
-    scope.connections.inbound.limit = Some(limits.pending_inbound as usize);
-    scope.connections.outbound.limit = Some(limits.pending_outbound as usize);
-    scope.json()
+    scope.limited(&limits.transient).json()
 }
 
 fn protocols(shares: &Shares) -> Map<String, Value> {
@@ -162,18 +170,15 @@ fn peers(limits: &ResourceLimits, connections: &[ConnectionInfo], shares: &Share
     let mut sorted = BTreeMap::new();
     for (peer, mut scope) in of_peers {
         let usage = shares.peers.get(&peer).copied().unwrap_or_default();
-        scope.connections.limit = Some(limits.connections_per_peer as usize);
         scope.streams = Pair::of_streams(usage.streams);
-        scope.streams.inbound.limit = Some(limits.inbound_streams_per_peer);
         scope.memory.used = usage.unread_bytes;
-        sorted.insert(peer.to_base58(), scope.json());
+        sorted.insert(peer.to_base58(), scope.limited(limits.of_peer(&peer)).json());
     }
     sorted.into_iter().collect()
 }
 
-/// QUIC has one socket for all connections, and a connection through a relay none of its own.
 fn has_socket(open: &ConnectionInfo) -> bool {
-    !open.relayed && open.address.protocol_stack().any(|part| part == "tcp")
+    !open.relayed && crate::swarm::has_socket(&open.address)
 }
 
 fn text(_: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandError> {

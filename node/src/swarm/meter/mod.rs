@@ -19,6 +19,7 @@ pub use counter::Traffic;
 pub(super) use muxer::Metered;
 
 use super::resolve::holds_name;
+use super::resources::{Directed, ResourceLimits};
 use super::unread::Held;
 use counter::Counter;
 
@@ -30,15 +31,6 @@ const PEERS_MAX: usize = 4096;
 /// Where protocols are counted that came after [`PROTOCOLS_MAX`] others.
 const OTHER: &str = "other";
 
-/// How many streams may be open that others opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct StreamLimits {
-    /// Of one peer.
-    pub(super) inbound_per_peer: usize,
-    /// Of all.
-    pub(super) inbound: usize,
-}
-
 /// Everything that is counted. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Meter {
@@ -47,7 +39,8 @@ pub(super) struct Meter {
 
 #[derive(Debug)]
 struct Shared {
-    limits: StreamLimits,
+    /// None where streams are not limited.
+    limits: Option<ResourceLimits>,
     total: Arc<Counter>,
     protocols: Mutex<HashMap<Arc<str>, Arc<Counter>>>,
     peers: Mutex<HashMap<PeerId, Arc<PeerMeter>>>,
@@ -62,7 +55,10 @@ struct Shared {
 #[derive(Debug)]
 struct PeerMeter {
     counter: Counter,
+    /// How many streams it may have.
+    max: Directed,
     inbound: AtomicUsize,
+    outbound: AtomicUsize,
     connections: Mutex<Vec<Weak<ConnectionMeter>>>,
 }
 
@@ -135,7 +131,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Meter {
-    pub(super) fn new(limits: StreamLimits) -> Self {
+    pub(super) fn new(limits: Option<ResourceLimits>) -> Self {
         let shared = Shared {
             limits,
             total: Arc::new(Counter::new(Instant::now())),
@@ -181,9 +177,12 @@ impl Meter {
             // Nobody but the table holds those of peers that are gone.
             peers.retain(|_, meter| Arc::strong_count(meter) > 1);
         }
+        let limits = self.shared.limits.as_ref();
         let meter = Arc::new(PeerMeter {
             counter: Counter::new(Instant::now()),
+            max: limits.map(|limits| limits.of_peer(&peer).streams).unwrap_or_default(),
             inbound: AtomicUsize::new(0),
+            outbound: AtomicUsize::new(0),
             connections: Mutex::default(),
         });
         peers.insert(peer, Arc::clone(&meter));
@@ -278,8 +277,12 @@ impl Meter {
         }
     }
 
-    pub(super) fn limits(&self) -> StreamLimits {
-        self.shared.limits
+    /// Whether this peer may open one more stream.
+    fn may_accept(&self, peer: &PeerMeter) -> bool {
+        let open = self.stream_counts();
+        let max = self.shared.limits.as_ref().map(|limits| limits.system.streams).unwrap_or_default();
+        let of_peer = (peer.inbound.load(Ordering::Relaxed), peer.outbound.load(Ordering::Relaxed));
+        max.takes_inbound(open.inbound, open.outbound) && peer.max.takes_inbound(of_peer.0, of_peer.1)
     }
 }
 

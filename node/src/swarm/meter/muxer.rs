@@ -38,9 +38,7 @@ impl<M> Metered<M> {
 
     /// Whether one more stream that the peer opens is within the limits.
     fn may_accept(&self) -> bool {
-        let limits = self.meter.limits();
-        self.meter.shared.inbound.load(Ordering::Relaxed) < limits.inbound
-            && self.connection.peer.inbound.load(Ordering::Relaxed) < limits.inbound_per_peer
+        self.meter.may_accept(&self.connection.peer)
     }
 }
 
@@ -124,7 +122,10 @@ impl<S> MeteredStream<S> {
         let id = meter.shared.next.fetch_add(1, Ordering::Relaxed);
         lock(&connection.streams).insert(id, Arc::clone(&known));
         match side {
-            Side::Initiator => meter.shared.outbound.fetch_add(1, Ordering::Relaxed),
+            Side::Initiator => {
+                connection.peer.outbound.fetch_add(1, Ordering::Relaxed);
+                meter.shared.outbound.fetch_add(1, Ordering::Relaxed)
+            }
             Side::Responder => {
                 connection.peer.inbound.fetch_add(1, Ordering::Relaxed);
                 meter.shared.inbound.fetch_add(1, Ordering::Relaxed)
@@ -201,7 +202,10 @@ impl Drop for Count {
     fn drop(&mut self) {
         lock(&self.connection.streams).remove(&self.id);
         match self.side {
-            Side::Initiator => self.meter.shared.outbound.fetch_sub(1, Ordering::Relaxed),
+            Side::Initiator => {
+                self.connection.peer.outbound.fetch_sub(1, Ordering::Relaxed);
+                self.meter.shared.outbound.fetch_sub(1, Ordering::Relaxed)
+            }
             Side::Responder => {
                 self.connection.peer.inbound.fetch_sub(1, Ordering::Relaxed);
                 self.meter.shared.inbound.fetch_sub(1, Ordering::Relaxed)
@@ -256,7 +260,6 @@ impl<S: AsyncWrite> AsyncWrite for MeteredStream<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::StreamLimits;
     use super::*;
 
     use libp2p::core::{ConnectedPoint, Endpoint, transport::PortUse};
@@ -315,14 +318,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_nobody_reads_from_ends_all_the_same() {
-        let meter = Meter::new(StreamLimits { inbound_per_peer: 1, inbound: 1 });
+        let meter = Meter::new(None);
         let mut muxer = meter.wrap(Stuck, PeerId::random(), &point(), None);
         // Without a bound it waits for ever.
         std::future::poll_fn(|cx| Pin::new(&mut muxer).poll_close(cx)).await.unwrap();
     }
 
     fn stopped(side: Side) -> MeteredStream<Stopped> {
-        let meter = Meter::new(StreamLimits { inbound_per_peer: 1, inbound: 1 });
+        let meter = Meter::new(None);
         let connection = Arc::clone(&meter.wrap((), PeerId::random(), &point(), None).connection);
         MeteredStream::new(Stopped, meter, connection, side)
     }

@@ -25,7 +25,7 @@ use crate::swarm::circuits::Circuits;
 use crate::swarm::connections::{ConnectionManager, Worth};
 use crate::swarm::filters::Filters;
 use crate::swarm::handle::{COMMANDS_MAX, LocalAddresses, Shared, SwarmHandle};
-use crate::swarm::meter::{Meter, StreamLimits};
+use crate::swarm::meter::Meter;
 use crate::swarm::redial::{PEERS_MAX, Redial};
 use crate::swarm::resolve::Resolver;
 use crate::swarm::settings::SwarmSettings;
@@ -75,15 +75,8 @@ pub enum StartError {
 pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
     let SwarmParams { key, agent, settings, protocols, exchange } = params;
     let us = key.public().to_peer_id();
-    let limits = settings.limits.map_or(
-        StreamLimits { inbound_per_peer: usize::MAX, inbound: usize::MAX },
-        |limits| StreamLimits {
-            inbound_per_peer: limits.inbound_streams_per_peer,
-            inbound: limits.inbound_streams,
-        },
-    );
     let (meter, filters, book) =
-        (Meter::new(limits), Filters::new(settings.filters.clone()), Book::default());
+        (Meter::new(settings.limits.clone()), Filters::new(settings.filters.clone()), Book::default());
     let unread = Unread::new(settings.unread_bytes_max);
     read_book(&book, settings.book_file.as_deref()).await;
     let (relay_transport, relay_client) = match settings.relay_client.then(|| relay::client::new(us)) {

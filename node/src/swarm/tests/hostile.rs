@@ -17,7 +17,7 @@ use super::{listening, node, plain, settings, until};
 use crate::dns::DnsSettings;
 use crate::swarm::circuits::Circuits;
 use crate::swarm::filters::Filters;
-use crate::swarm::meter::{Meter, StreamLimits};
+use crate::swarm::meter::Meter;
 use crate::swarm::resolve::Resolver;
 use crate::swarm::transport::{TransportChoice, TransportParams, build};
 use crate::swarm::unread::Unread;
@@ -28,13 +28,12 @@ const HELD_MAX: usize = 64;
 const PAUSE: Duration = Duration::from_millis(1);
 
 pub(super) async fn bare_connection(to: &Multiaddr) -> StreamMuxerBox {
-    let none = StreamLimits { inbound_per_peer: usize::MAX, inbound: usize::MAX };
     let key = Keypair::generate_ed25519();
     let mut transports = build(TransportParams {
         key: &key,
         choice: TransportChoice::default(),
         psk: None,
-        meter: Meter::new(none),
+        meter: Meter::new(None),
         unread: Unread::new(usize::MAX),
         filters: Filters::default(),
         circuits: Circuits::default(),
@@ -86,9 +85,7 @@ async fn open_for_ever(mut muxer: StreamMuxerBox, opened: Arc<AtomicUsize>) {
 async fn a_peer_that_opens_streams_without_end_holds_as_many_as_it_may_and_no_more() {
     const STREAMS_MAX: usize = 8;
     let mut strict = settings(&["/ip4/127.0.0.1/tcp/0"]);
-    let mut limits = strict.limits.unwrap();
-    limits.inbound_streams_per_peer = STREAMS_MAX;
-    strict.limits = Some(limits);
+    strict.limits.as_mut().unwrap().peer.streams.inbound = Some(STREAMS_MAX);
     let node = node(strict).await;
     let opened = Arc::new(AtomicUsize::new(0));
     let muxer = bare_connection(&listening(&node)[0]).await;

@@ -3,6 +3,7 @@
 mod hostile;
 mod meetings;
 mod relays;
+mod resources;
 mod streams;
 mod transports;
 mod unread;

@@ -129,9 +129,7 @@ async fn what_waits_unread_is_bounded_for_all_peers_together_and_an_honest_one_g
 #[tokio::test]
 async fn a_node_takes_no_more_connections_over_quic_than_their_windows_allow() {
     let mut strict = settings(&["/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"]);
-    let mut limits = strict.limits.unwrap();
-    limits.quic_connections = 2;
-    strict.limits = Some(limits);
+    strict.limits.as_mut().unwrap().quic_connections = 2;
     let node = node(strict).await;
     let at = |part: &str| -> Vec<Multiaddr> {
         listening(&node).into_iter().filter(|address| address.to_string().contains(part)).collect()

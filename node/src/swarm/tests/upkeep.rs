@@ -171,9 +171,8 @@ async fn who_leaves_while_blocks_are_asked_of_it_is_not_kept_in_mind() {
 async fn who_is_on_the_allowlist_gets_in_where_there_is_no_room_for_others() {
     let friend = plain().await;
     let mut strict = settings(&["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"]);
-    let mut limits = strict.limits.unwrap();
-    (limits.inbound_connections, limits.quic_connections) = (0, 0);
-    strict.limits = Some(limits);
+    let limits = strict.limits.as_mut().unwrap();
+    (limits.system.connections.inbound, limits.quic_connections) = (Some(0), 0);
     strict.allowed = vec![Allowed::parse(&format!("/ip4/127.0.0.1/p2p/{}", friend.peer_id())).unwrap()];
     let node = node(strict).await;
     assert_eq!(listening(&node).len(), 2);

@@ -117,11 +117,6 @@ impl Unread {
     pub(super) fn bytes(&self) -> usize {
         self.shared.held.load(Ordering::Relaxed)
     }
-
-    /// Bytes that may wait.
-    pub(super) fn bytes_max(&self) -> usize {
-        self.shared.max
-    }
 }
 
 impl Shared {
