@@ -141,6 +141,44 @@ fn a_node_says_where_it_is_and_what_it_knows() {
 }
 
 #[test]
+fn limits_of_ones_own_are_read_from_kubos_file_shown_and_kept_to() {
+    const FILE: &str = "libp2p-resource-limit-overrides.json";
+    let stranger = peer("swarm-stranger");
+    let of_stranger = json!({ "Conns": 0, "Streams": 5, "Memory": "65536" });
+    let limits = json!({
+        "System": { "Conns": 500, "StreamsInbound": "unlimited", "Memory": "134217728" },
+        "Transient": { "ConnsInbound": 9 },
+        "PeerDefault": { "Conns": 4 },
+        "Peer": { stranger.id.clone(): of_stranger },
+        "Service": { "libp2p.autonat": { "StreamsInbound": 1 } },
+    });
+    let here = peer_with("swarm-here", |node| {
+        std::fs::write(node.repo().join(FILE), limits.to_string()).unwrap();
+    });
+    let said = here.daemon.stderr();
+    let warned: Vec<&str> = said.lines().filter(|line| line.contains(FILE)).collect();
+    assert!(
+        warned.len() == 1 && warned[0].ends_with("there are no such limits: Peer.Memory, Service"),
+        "{warned:?}"
+    );
+    let friend = peer("swarm-friend");
+    here.node.run(["swarm", "connect", &friend.address]).ok();
+    let shown = here.daemon.post("/api/v0/swarm/resources").json();
+    assert_eq!((&shown["System"]["Conns"], &shown["System"]["Memory"]), (&json!(500), &json!("134217728")));
+    assert_eq!(shown["System"]["StreamsInbound"], "unlimited");
+    assert_eq!(shown["Transient"]["ConnsInbound"], 9);
+    assert_eq!(shown["Peers"][&friend.id]["Conns"], 4);
+    let error = here.node.run(["swarm", "connect", &stranger.address]).failed().err();
+    assert!(error.contains("at most 0 established per peer connections"), "{error}");
+
+    let broken = temporary("swarm-broken");
+    let node = Node::init(&broken.path().join("repo"));
+    std::fs::write(node.repo().join(FILE), "{\n  \"System\": { \"Conns\": many }\n}").unwrap();
+    let said = node.run(["daemon"]).failed().error_line();
+    assert!(said.contains(FILE) && said.contains("at line 2 column 24"), "{said}");
+}
+
+#[test]
 fn filters_and_peered_nodes_are_changed_while_it_runs() {
     let (here, there) = (peer("swarm-here"), peer("swarm-there"));
     let range = "/ip4/127.0.0.0/ipcidr/8";

@@ -7,7 +7,7 @@
 //! ([`book`]).
 //!
 //! # Map
-//! `settings` reads the config (`resources`: how much there may be of everything); `transport`, `security`, `yamux`, `psk` carry bytes
+//! `settings` reads the config (`resources`, `overrides`: how much there may be of everything); `transport`, `security`, `yamux`, `psk` carry bytes
 //! (`circuits`: none through a second relay; `unread`: no more than there is room for); [`meter`] counts them; `resolve` and `named` resolve names in addresses;
 //! `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns`, `autonat_client`, `autonat_server`, `autonat_v1`,
 //! `holes`, `streams`, `gate` and `limits` are wrapped or made here; `task` runs it all.
@@ -31,6 +31,7 @@ pub mod mdns;
 pub mod meter;
 mod named;
 mod observed;
+mod overrides;
 mod ping;
 mod psk;
 mod redial;
@@ -55,6 +56,7 @@ pub use handle::{
 };
 pub(crate) use limits::has_socket;
 pub use limits::{Allowed, AllowedError};
+pub use overrides::OverridesError;
 pub use ping::{PingFailure, PingTimes};
 pub use psk::{PskError, parse as parse_psk};
 pub use resources::{Directed, ResourceLimits, ScopeLimits};

@@ -21,7 +21,7 @@ const PEER_STREAMS_MAX: usize = 512;
 const QUIC_CONNECTIONS_MIN: u64 = 64;
 /// Bytes that may wait unread in yamux at least, on all connections: 64 KiB, the largest frame of the usual muxers, for more
 /// connections than the smallest machine takes.
-const UNREAD_BYTES_MIN: u64 = 64 << 20;
+pub(super) const UNREAD_BYTES_MIN: usize = 64 << 20;
 /// What the machine's memory is taken for where nobody says.
 const MEMORY_BYTES_UNKNOWN: u64 = 1 << 30;
 /// Streams that all peers together may have opened, for each inbound connection that is allowed.
@@ -93,7 +93,7 @@ fn max_memory(config: &Config) -> Result<u64, ValueError> {
 
 /// Bytes that may wait unread in yamux: a quarter of `Swarm.ResourceMgr.MaxMemory`.
 pub(super) fn unread_bytes_max(config: &Config) -> Result<usize, ValueError> {
-    Ok(saturated((max_memory(config)? / 4).max(UNREAD_BYTES_MIN)))
+    Ok(saturated(max_memory(config)? / 4).max(UNREAD_BYTES_MIN))
 }
 
 /// `Swarm.ResourceMgr.MaxFileDescriptors`; where it says nothing, half of what the process may have open. It is read when the swarm

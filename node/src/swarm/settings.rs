@@ -13,6 +13,7 @@ use super::connections::Watermarks;
 use super::filters::{FilterError, IpRange};
 use super::handle::Reachability;
 use super::limits::Allowed;
+use super::overrides::{FILE, Overrides, OverridesError};
 use super::ping::PingTimes;
 use super::psk::{self, PskError};
 use super::resources::{self, ResourceLimits};
@@ -45,6 +46,27 @@ pub enum SettingsError {
         path: PathBuf,
         /// What is wrong with it.
         reason: PskError,
+    },
+    /// The operator's own limits cannot be read.
+    #[error("reading the limits in {path}: {reason}")]
+    Overrides {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        reason: OverridesError,
+    },
+    /// There would be no room for the connections that are kept.
+    #[error(
+        "{name} in {FILE} is {max}, and must be more than Swarm.ConnMgr.HighWater, which is {high}: connections would be refused before \
+         others are closed for them"
+    )]
+    LimitBelowWatermark {
+        /// The limit: `System.Conns`.
+        name: String,
+        /// Its value.
+        max: usize,
+        /// The watermark.
+        high: usize,
     },
     /// `LIBP2P_FORCE_PNET` asks for a private network, and there is none. The words are libp2p's.
     #[error(
@@ -137,24 +159,42 @@ pub struct SwarmSettings {
 }
 
 impl SwarmSettings {
-    /// Reads them from a config and the repo that it belongs to. Blocks: it reads `swarm.key`.
+    /// Reads them from a config and the repo that it belongs to. Blocks: it reads `swarm.key` and the file of limits.
     pub fn load(config: &Config, repo: &Path) -> Result<Self, SettingsError> {
         let paths = RepoPaths::new(repo);
         let psk = read_key(&paths.swarm_key())?;
         if is_forced() && psk.is_none() {
             return Err(SettingsError::PrivateNetworkEnforced);
         }
-        let mut settings = Self::of_config(config, psk)?;
+        let file = repo.join(FILE);
+        let overrides =
+            Overrides::read(&file).map_err(|reason| SettingsError::Overrides { path: file, reason })?;
+        let mut settings = Self::of_parts(config, psk, &overrides)?;
         settings.book_file = Some(repo.join("peers.json"));
         Ok(settings)
     }
 
     /// Reads them from a config, with the key of a private network beside it.
     pub fn of_config(config: &Config, psk: Option<PreSharedKey>) -> Result<Self, SettingsError> {
+        Self::of_parts(config, psk, &Overrides::default())
+    }
+
+    /// Reads them from a config, with what lies beside it in the repo.
+    fn of_parts(
+        config: &Config,
+        psk: Option<PreSharedKey>,
+        overrides: &Overrides,
+    ) -> Result<Self, SettingsError> {
         let mut warnings = Vec::new();
         let transports = transports(config, &mut warnings)?;
         let flag = |key: &str, default: bool| Ok::<_, ValueError>(config.flag(key)?.unwrap_or(default));
         let watermarks = watermarks(config)?;
+        let allowed = allowed(config, &mut warnings)?;
+        let limits = limits(config, watermarks, &allowed, overrides, &mut warnings)?;
+        let unread_bytes_max = match &limits {
+            Some(limits) => limits.system.memory_bytes.unwrap_or(usize::MAX),
+            None => resources::unread_bytes_max(config)?,
+        };
         let relay_client = flag("Swarm.RelayClient.Enabled", true)? && transports.relay;
         let mdns = flag("Discovery.MDNS.Enabled", true)?;
         Ok(Self {
@@ -164,9 +204,9 @@ impl SwarmSettings {
             psk,
             filters: ranges(config, "Swarm.AddrFilters")?,
             watermarks,
-            limits: resources::limits(config, watermarks)?,
-            allowed: allowed(config, &mut warnings)?,
-            unread_bytes_max: resources::unread_bytes_max(config)?,
+            limits,
+            allowed,
+            unread_bytes_max,
             peered: peered(config)?,
             bootstrap: bootstrap(config, psk.is_some(), &mut warnings)?,
             dns: DnsSettings::of_config(config, &mut warnings)?,
@@ -370,6 +410,29 @@ fn watermarks(config: &Config) -> Result<Option<Watermarks>, ValueError> {
     }))
 }
 
+/// What follows from the config, and over it what the operator says.
+fn limits(
+    config: &Config,
+    watermarks: Option<Watermarks>,
+    allowed: &[Allowed],
+    overrides: &Overrides,
+    warnings: &mut Vec<String>,
+) -> Result<Option<ResourceLimits>, SettingsError> {
+    let Some(mut limits) = resources::limits(config, watermarks)? else { return Ok(None) };
+    overrides.apply(&mut limits, warnings);
+    // Who lists whom to let in may mean to let in nobody else. So it is in Kubo, too.
+    if let Some(marks) = watermarks.filter(|_| allowed.is_empty())
+        && let Some((name, max)) = overrides.below(marks.high)
+    {
+        return Err(SettingsError::LimitBelowWatermark {
+            name: format!("System.{name}"),
+            max,
+            high: marks.high,
+        });
+    }
+    Ok(Some(limits))
+}
+
 fn peered(config: &Config) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, ValueError> {
     let error = |reason: String| ValueError { key: "Peering.Peers".to_owned(), reason };
     let Some(list) = config.document().pointer("/Peering/Peers").filter(|value| !value.is_null()) else {
@@ -529,6 +592,26 @@ mod tests {
             let config = Config::parse(&format!(r#"{{"AutoNAT":{{"ServiceMode":"{mode}"}}}}"#)).unwrap();
             assert_eq!(autonat_service(&config).unwrap().map(|limits| limits.v2), v2, "{mode:?}");
         }
+    }
+
+    #[test]
+    fn a_limit_below_the_watermark_ends_the_start_unless_somebody_is_let_in_anyhow() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), r#"{"System":{"Conns":"unlimited","ConnsInbound":96}}"#)
+            .unwrap();
+        let load = |text: &str| SwarmSettings::load(&Config::parse(text).unwrap(), dir.path());
+        let error = load("{}").unwrap_err().to_string();
+        assert!(error.contains("System.ConnsInbound") && error.contains("96"), "{error}");
+        for text in [
+            r#"{"Swarm":{"ConnMgr":{"HighWater":95}}}"#,
+            r#"{"Swarm":{"ConnMgr":{"Type":"none"}}}"#,
+            r#"{"Swarm":{"ResourceMgr":{"Allowlist":["/ip4/10.0.0.1"]}}}"#,
+        ] {
+            assert_eq!(load(text).unwrap().limits.unwrap().system.connections.inbound, Some(96), "{text}");
+        }
+        std::fs::write(dir.path().join(FILE), "{").unwrap();
+        let error = load("{}").unwrap_err().to_string();
+        assert!(error.contains(FILE) && error.contains("line 1 column 1"), "{error}");
     }
 
     #[test]

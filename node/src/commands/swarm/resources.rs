@@ -12,6 +12,8 @@ use crate::swarm::{ConnectionInfo, Directed, Direction, ResourceLimits, ScopeLim
 
 /// What Kubo writes where there is no limit. The table leaves such rows out.
 const UNLIMITED: &str = "unlimited";
+/// What it writes where nothing is allowed.
+const BLOCK_ALL: &str = "blockAll";
 /// Columns are at least this wide, and end at a multiple of the second, in characters.
 const COLUMN_MIN: usize = 20;
 const TAB: usize = 8;
@@ -112,7 +114,12 @@ impl Scope {
     fn json(&self) -> Value {
         let mut fields = Map::new();
         let mut add = |name: &str, amount: Amount, limit: Value| {
-            fields.insert(name.to_owned(), if amount.limit.is_some() { limit } else { json!(UNLIMITED) });
+            let shown = match amount.limit {
+                None => json!(UNLIMITED),
+                Some(0) => json!(BLOCK_ALL),
+                Some(_) => limit,
+            };
+            fields.insert(name.to_owned(), shown);
             fields.insert(format!("{name}Usage"), json!(amount.used));
         };
         // go-libp2p writes numbers that may need 64 bits as text.
@@ -222,13 +229,16 @@ fn limited(scope: &str, fields: &Map<String, Value>) -> Vec<[String; 5]> {
     let mut rows = Vec::new();
     for (name, limit) in fields.iter().filter(|(name, _)| !name.ends_with("Usage")) {
         let number = limit.as_u64().or_else(|| limit.as_str()?.parse().ok());
-        let Some(limit) = number else { continue };
+        let Some(limit) = number.or_else(|| (limit == BLOCK_ALL).then_some(0)) else { continue };
         let used = fields.get(&format!("{name}Usage")).and_then(Value::as_u64).unwrap_or_default();
         let share = match used {
             0 => "0%".to_owned(),
+            // What was there before it was forbidden, or is on the allowlist.
+            _ if limit == 0 => "100.0%".to_owned(),
             used => format!("{:.1}%", used as f64 / limit as f64 * 100.0),
         };
-        rows.push([scope.to_owned(), name.clone(), limit.to_string(), used.to_string(), share]);
+        let shown = if limit == 0 { BLOCK_ALL.to_owned() } else { limit.to_string() };
+        rows.push([scope.to_owned(), name.clone(), shown, used.to_string(), share]);
     }
     rows
 }
@@ -243,13 +253,16 @@ mod tests {
             Scope { memory: Amount { used: 6_848_512, limit: Some(25_000_000_000) }, ..Scope::default() };
         system.connections.inbound = Amount { used: 0, limit: Some(23_841) };
         system.streams.inbound = Amount { used: 72, limit: Some(157) };
-        let value = json!({ "System": system.json(), "Transient": Scope::default().json() });
+        let mut transient = Scope::default();
+        transient.connections.limit = Some(0);
+        let value = json!({ "System": system.json(), "Transient": transient.json() });
         let mut out = Vec::new();
         table(&value, &mut out);
         let expected = "Scope\t\t\tLimit Name\t\tLimit Value\t\tLimit Usage Amount\tLimit Usage Percent\t\n\
                         system\t\t\tMemory\t\t\t25000000000\t\t6848512\t\t\t0.0%\t\t\t\n\
                         system\t\t\tConnsInbound\t\t23841\t\t\t0\t\t\t0%\t\t\t\n\
-                        system\t\t\tStreamsInbound\t\t157\t\t\t72\t\t\t45.9%\t\t\t\n";
+                        system\t\t\tStreamsInbound\t\t157\t\t\t72\t\t\t45.9%\t\t\t\n\
+                        transient\t\tConns\t\t\tblockAll\t\t0\t\t\t0%\t\t\t\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
