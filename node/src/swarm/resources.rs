@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use libp2p::PeerId;
 use rustix::process::{Resource, getrlimit};
+use serde_json::Value;
 
 use super::connections::Watermarks;
+use super::overrides::FILE;
 use super::settings::count;
 use super::transport::QUIC_CONNECTION_WINDOW_BYTES;
 use crate::config::{Config, ValueError};
@@ -104,6 +106,20 @@ fn max_sockets(config: &Config) -> Result<Option<usize>, ValueError> {
     Ok(said.or_else(half))
 }
 
+/// Limits that stand in the config itself. Kubo takes none since 0.19, either: they would be believed to hold.
+fn refuse_limits_in_config(config: &Config) -> Result<(), ValueError> {
+    match config.document().pointer("/Swarm/ResourceMgr/Limits") {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Object(map)) if map.is_empty() => Ok(()),
+        Some(_) => Err(ValueError {
+            key: "Swarm.ResourceMgr.Limits".to_owned(),
+            reason: format!(
+                "it was removed in Kubo 0.19 and must be empty or absent; limits of your own go into {FILE} in the repo"
+            ),
+        }),
+    }
+}
+
 fn saturated(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
@@ -113,6 +129,7 @@ pub(super) fn limits(
     config: &Config,
     watermarks: Option<Watermarks>,
 ) -> Result<Option<ResourceLimits>, ValueError> {
+    refuse_limits_in_config(config)?;
     if config.flag("Swarm.ResourceMgr.Enabled")? == Some(false) {
         return Ok(None);
     }
@@ -158,5 +175,21 @@ mod tests {
         assert_eq!(of_text(said).system.sockets, Some(7));
         let config = Config::parse(r#"{"Swarm":{"ResourceMgr":{"MaxFileDescriptors":-1}}}"#).unwrap();
         assert_eq!(limits(&config, None).unwrap_err().key, "Swarm.ResourceMgr.MaxFileDescriptors");
+    }
+
+    #[test]
+    fn limits_in_the_config_itself_end_the_start_and_the_file_for_them_is_named() {
+        for text in [r#"{"System":{"Conns":9}}"#, "[]", "7"] {
+            for is_enabled in [true, false] {
+                let manager = format!(r#"{{"Limits":{text},"Enabled":{is_enabled}}}"#);
+                let config = Config::parse(&format!(r#"{{"Swarm":{{"ResourceMgr":{manager}}}}}"#)).unwrap();
+                let error = limits(&config, None).unwrap_err();
+                assert_eq!(error.key, "Swarm.ResourceMgr.Limits");
+                assert!(error.reason.contains(FILE), "{}", error.reason);
+            }
+        }
+        for text in ["{}", "null"] {
+            of_text(&format!(r#"{{"Swarm":{{"ResourceMgr":{{"Limits":{text}}}}}}}"#));
+        }
     }
 }
