@@ -231,6 +231,7 @@ fn a_peer_that_blocks_are_under_way_to_is_kept_when_others_are_given_up() {
         ("Swarm.ConnMgr.HighWater", json!(HIGH)),
         ("Swarm.ConnMgr.LowWater", json!(LOW)),
         ("Swarm.ConnMgr.GracePeriod", json!("1s")),
+        ("Swarm.ConnMgr.SilencePeriod", json!("1s")),
     ];
     let node = node(dir.path(), &config);
     let wanted: Vec<Vec<u8>> = (0..BLOCKS)

@@ -22,11 +22,13 @@ pub struct Watermarks {
     pub low: usize,
     /// `GracePeriod`: how long new connections are left alone. Default 20 s.
     pub grace: Duration,
+    /// `SilencePeriod`: how long nothing is closed after something was. Default 10 s.
+    pub silence: Duration,
 }
 
 impl Default for Watermarks {
     fn default() -> Self {
-        Self { high: 96, low: 32, grace: Duration::from_secs(20) }
+        Self { high: 96, low: 32, grace: Duration::from_secs(20), silence: Duration::from_secs(10) }
     }
 }
 
@@ -116,6 +118,8 @@ pub(super) struct ConnectionManager {
     watermarks: Option<Watermarks>,
     worth: Worth,
     open: HashMap<ConnectionId, Open>,
+    /// When connections were closed last for being too many.
+    trimmed: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -127,7 +131,7 @@ struct Open {
 
 impl ConnectionManager {
     pub(super) fn new(watermarks: Option<Watermarks>, worth: Worth) -> Self {
-        Self { watermarks, worth, open: HashMap::new() }
+        Self { watermarks, worth, open: HashMap::new(), trimmed: None }
     }
 
     pub(super) fn opened(&mut self, id: ConnectionId, peer: PeerId, inbound: bool, now: Instant) {
@@ -145,8 +149,9 @@ impl ConnectionManager {
 
     /// The connections to close now.
     pub(super) fn trim(&mut self, now: Instant) -> Vec<ConnectionId> {
-        let Some(Watermarks { high, low, grace }) = self.watermarks else { return Vec::new() };
-        if self.open.len() <= high {
+        let Some(Watermarks { high, low, grace, silence }) = self.watermarks else { return Vec::new() };
+        let is_silent = |trimmed: Instant| now.saturating_duration_since(trimmed) < silence;
+        if self.open.len() <= high || self.trimmed.is_some_and(is_silent) {
             return Vec::new();
         }
         let excess = self.open.len().saturating_sub(low);
@@ -159,6 +164,10 @@ impl ConnectionManager {
             .map(|(id, open)| (self.worth.value(&open.peer), !open.inbound, open.since, *id))
             .collect();
         candidates.sort_unstable_by_key(|(value, ours, since, _)| (*value, *ours, *since));
+        // Where nothing could be closed, it is tried again soon.
+        if !candidates.is_empty() {
+            self.trimmed = Some(now);
+        }
         candidates.into_iter().take(excess).map(|(_, _, _, id)| id).collect()
     }
 }
@@ -167,7 +176,8 @@ impl ConnectionManager {
 mod tests {
     use super::*;
 
-    const MARKS: Watermarks = Watermarks { high: 10, low: 4, grace: Duration::from_secs(20) };
+    const MARKS: Watermarks =
+        Watermarks { high: 10, low: 4, grace: Duration::from_secs(20), silence: Duration::from_secs(10) };
 
     fn filled(worth: &Worth, count: usize, now: Instant) -> (ConnectionManager, Vec<(ConnectionId, PeerId)>) {
         let mut manager = ConnectionManager::new(Some(MARKS), worth.clone());
@@ -214,5 +224,33 @@ mod tests {
         }
         assert_eq!(manager.trim(start + MARKS.grace).len(), 16);
         assert_eq!(worth.len(), 0);
+    }
+
+    #[test]
+    fn after_connections_were_closed_there_is_silence_for_a_while() {
+        let (start, worth) = (Instant::now(), Worth::default());
+        let (mut manager, _) = filled(&worth, 12, start);
+        let mut now = start + MARKS.grace;
+        let mut at = Vec::new();
+        for second in 0..30 {
+            let trimmed = manager.trim(now);
+            if !trimmed.is_empty() {
+                at.push(second);
+            }
+            for id in trimmed {
+                manager.closed(id);
+            }
+            // Peers that have been there for long keep coming.
+            for id in 0..12 {
+                let id = ConnectionId::new_unchecked(1000 * (second + 1) + id);
+                manager.opened(id, PeerId::random(), true, start);
+            }
+            now += Duration::from_secs(1);
+        }
+        assert_eq!(at, [0, 10, 20]);
+        // In grace nothing can be closed, and that begins no silence.
+        let (mut manager, _) = filled(&worth, 12, start);
+        assert!(manager.trim(start + Duration::from_secs(15)).is_empty());
+        assert_eq!(manager.trim(start + MARKS.grace).len(), 8);
     }
 }

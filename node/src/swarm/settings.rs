@@ -256,11 +256,19 @@ fn read_key(path: &Path) -> Result<Option<PreSharedKey>, SettingsError> {
 }
 
 fn time(config: &Config, key: &str) -> Result<Option<Duration>, ValueError> {
+    match time_or_none(config, key)? {
+        Some(Duration::ZERO) => {
+            Err(ValueError { key: key.to_owned(), reason: "it must be more than nothing".to_owned() })
+        }
+        time => Ok(time),
+    }
+}
+
+/// A time that may be no time at all.
+fn time_or_none(config: &Config, key: &str) -> Result<Option<Duration>, ValueError> {
     let to_std = |duration: GoDuration| {
-        duration.to_std().filter(|time| !time.is_zero()).ok_or_else(|| ValueError {
-            key: key.to_owned(),
-            reason: "it must be more than nothing".to_owned(),
-        })
+        let reason = "it must not be negative".to_owned();
+        duration.to_std().ok_or_else(|| ValueError { key: key.to_owned(), reason })
     };
     config.duration(key)?.map(to_std).transpose()
 }
@@ -407,6 +415,7 @@ fn watermarks(config: &Config) -> Result<Option<Watermarks>, ValueError> {
         high: count(config, "Swarm.ConnMgr.HighWater")?.unwrap_or(default.high),
         low: count(config, "Swarm.ConnMgr.LowWater")?.unwrap_or(default.low),
         grace: time(config, "Swarm.ConnMgr.GracePeriod")?.unwrap_or(default.grace),
+        silence: time_or_none(config, "Swarm.ConnMgr.SilencePeriod")?.unwrap_or(default.silence),
     }))
 }
 
@@ -585,6 +594,15 @@ mod tests {
     }
 
     #[test]
+    fn the_time_between_trims_is_what_the_config_says_and_may_be_none() {
+        for (text, seconds) in [("{}", 10), (r#"{"SilencePeriod":"3s"}"#, 3), (r#"{"SilencePeriod":"0s"}"#, 0)] {
+            let config = Config::parse(&format!(r#"{{"Swarm":{{"ConnMgr":{text}}}}}"#)).unwrap();
+            let silence = watermarks(&config).unwrap().unwrap().silence;
+            assert_eq!(silence, Duration::from_secs(seconds), "{text}");
+        }
+    }
+
+    #[test]
     fn the_old_autonat_can_be_served_alone() {
         for (mode, v2) in
             [("", Some(true)), ("enabled", Some(true)), ("legacy-v1", Some(false)), ("disabled", None)]
@@ -619,6 +637,8 @@ mod tests {
         for (text, key) in [
             (r#"{"Swarm":{"ConnMgr":{"Type":"basik"}}}"#, "Swarm.ConnMgr.Type"),
             (r#"{"Swarm":{"ConnMgr":{"HighWater":-1}}}"#, "Swarm.ConnMgr.HighWater"),
+            (r#"{"Swarm":{"ConnMgr":{"GracePeriod":"0s"}}}"#, "Swarm.ConnMgr.GracePeriod"),
+            (r#"{"Swarm":{"ConnMgr":{"SilencePeriod":"-1s"}}}"#, "Swarm.ConnMgr.SilencePeriod"),
             (r#"{"Peering":{"Peers":[{"ID":"nobody"}]}}"#, "Peering.Peers"),
             (r#"{"AutoNAT":{"ServiceMode":"sometimes"}}"#, "AutoNAT.ServiceMode"),
         ] {

@@ -51,7 +51,7 @@ async fn exchanging() -> (SwarmHandle, holdfast_bitswap::Handle) {
 #[tokio::test]
 async fn too_many_connections_are_trimmed_and_protected_ones_stay() {
     let mut few = settings(&["/ip4/127.0.0.1/tcp/0"]);
-    few.watermarks = Some(Watermarks { high: 2, low: 2, grace: Duration::ZERO });
+    few.watermarks = Some(Watermarks { high: 2, low: 2, grace: Duration::ZERO, silence: Duration::ZERO });
     let busy = node(few).await;
     let mut callers = Vec::new();
     for place in 0..6 {
