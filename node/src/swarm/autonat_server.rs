@@ -18,10 +18,46 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::addresses::Scope;
-use super::settings::AutonatThrottle;
+use super::settings::{count, time};
+use crate::config::{Config, ValueError};
 
 /// How long a peer is dialled back: whoever asks waits 10 seconds for the answer, and asks again if there is none.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(8);
+
+/// `AutoNAT.Throttle`: dials that are done for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AutonatThrottle {
+    /// `GlobalLimit`. Default 30.
+    pub global: usize,
+    /// `PeerLimit`. Default 3.
+    pub per_peer: usize,
+    /// `Interval`. Default 1 min.
+    pub interval: Duration,
+    /// Whether requests of the second version are served, too: not with `ServiceMode` `legacy-v1`.
+    pub v2: bool,
+}
+
+impl AutonatThrottle {
+    /// Reads it; none where `ServiceMode` is `disabled`.
+    pub(super) fn of_config(config: &Config) -> Result<Option<Self>, ValueError> {
+        let v2 = match config.text("AutoNAT.ServiceMode")?.as_deref() {
+            None | Some("" | "enabled") => true,
+            Some("legacy-v1") => false,
+            Some("disabled") => return Ok(None),
+            Some(other) => {
+                let reason =
+                    format!("it must be \"enabled\", \"disabled\" or \"legacy-v1\", not \"{other}\"");
+                return Err(ValueError { key: "AutoNAT.ServiceMode".to_owned(), reason });
+            }
+        };
+        Ok(Some(Self {
+            global: count(config, "AutoNAT.Throttle.GlobalLimit")?.unwrap_or(30),
+            per_peer: count(config, "AutoNAT.Throttle.PeerLimit")?.unwrap_or(3),
+            interval: time(config, "AutoNAT.Throttle.Interval")?.unwrap_or(Duration::from_secs(60)),
+            v2,
+        }))
+    }
+}
 
 /// The behaviour.
 pub(super) struct ThrottledServer {
@@ -154,6 +190,16 @@ impl NetworkBehaviour for ThrottledServer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_old_autonat_can_be_served_alone() {
+        for (mode, v2) in
+            [("", Some(true)), ("enabled", Some(true)), ("legacy-v1", Some(false)), ("disabled", None)]
+        {
+            let config = Config::parse(&format!(r#"{{"AutoNAT":{{"ServiceMode":"{mode}"}}}}"#)).unwrap();
+            assert_eq!(AutonatThrottle::of_config(&config).unwrap().map(|limits| limits.v2), v2, "{mode:?}");
+        }
+    }
 
     #[test]
     fn peers_at_the_other_end_of_a_circuit_are_served_nothing() {

@@ -15,7 +15,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use super::settings::AutonatThrottle;
+use super::autonat_server::AutonatThrottle;
 
 /// What peers ask the server by.
 pub(super) const PROTOCOL: &str = "/libp2p/autonat/1.0.0";

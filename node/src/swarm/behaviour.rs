@@ -5,7 +5,7 @@
 
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{PeerId, relay, upnp};
+use libp2p::{relay, upnp};
 use libp2p_identity::Keypair;
 
 use super::autonat_client::Client;
@@ -20,7 +20,8 @@ use super::identify::Identify;
 use super::limits::{Allowlist, Limits};
 use super::mdns::Mdns;
 use super::ping::Ping;
-use super::settings::{RelayLimits, SwarmSettings};
+use super::relay_service::{self, Reservations};
+use super::settings::SwarmSettings;
 use super::streams;
 
 /// All protocols. Those that refuse connections come first.
@@ -99,9 +100,12 @@ impl Behaviour {
         let us = key.public().to_peer_id();
         let allowlist = Allowlist::new(&settings.allowed);
         let quic_max = settings.limits.as_ref().map_or(usize::MAX, |limits| limits.quic_connections);
+        let reservations = Reservations::default();
+        let relay_service =
+            settings.relay_service.map(|limits| relay_service::behaviour(us, limits, &reservations));
         Self {
             limits: Limits::new(settings.limits.clone(), allowlist.clone()),
-            gate: Gate::new(filters, book, circuits, quic_max, allowlist),
+            gate: Gate::new(filters, book, circuits, reservations, quic_max, allowlist),
             identify: Identify::new(key, agent),
             ping: Ping::new(settings.ping),
             autonat_v1: AutonatV1::new(us, settings.autonat_service),
@@ -113,7 +117,7 @@ impl Behaviour {
                 .into(),
             dcutr: settings.hole_punching.then(|| Holes::new(us)).into(),
             relay_client: relay_client.into(),
-            relay_service: settings.relay_service.map(|limits| relay_service(us, limits)).into(),
+            relay_service: relay_service.into(),
             upnp: settings.upnp.then(upnp::tokio::Behaviour::default).into(),
             mdns: settings.mdns.map(|interval| Mdns::new(us, interval)).into(),
             streams,
@@ -161,19 +165,4 @@ impl Behaviour {
         names.sort_unstable();
         names.into_iter().map(str::to_owned).collect()
     }
-}
-
-fn relay_service(us: PeerId, limits: RelayLimits) -> relay::Behaviour {
-    let config = relay::Config {
-        max_reservations: limits.reservations,
-        max_reservations_per_peer: limits.reservations_per_peer,
-        reservation_duration: limits.reservation,
-        // All circuits together: no more than one for each reservation.
-        max_circuits: limits.reservations,
-        max_circuits_per_peer: limits.circuits_per_peer,
-        max_circuit_duration: limits.circuit,
-        max_circuit_bytes: limits.circuit_bytes,
-        ..relay::Config::default()
-    };
-    relay::Behaviour::new(us, config)
 }

@@ -1,5 +1,5 @@
 //! Who may come in, and where known peers are found: the filters for inbound connections, the book for outbound ones. It keeps
-//! the list of circuits, too, and counts the connections over QUIC: each may hold its window unread, which nobody here can see.
+//! the list of circuits and that of reservations, too, and counts the connections over QUIC: each may hold its window unread, which nobody here can see.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -17,6 +17,7 @@ use super::book::Book;
 use super::circuits::Circuits;
 use super::filters::Filters;
 use super::limits::Allowlist;
+use super::relay_service::Reservations;
 
 /// An inbound connection came from where none is to come from.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -33,6 +34,8 @@ pub(super) struct Gate {
     filters: Filters,
     book: Book,
     circuits: Circuits,
+    /// Who holds a reservation at this node.
+    reservations: Reservations,
     /// Connections over QUIC at which no more are taken.
     quic_max: usize,
     /// Those that are open, in either direction.
@@ -46,10 +49,11 @@ impl Gate {
         filters: Filters,
         book: Book,
         circuits: Circuits,
+        reservations: Reservations,
         quic_max: usize,
         allowlist: Allowlist,
     ) -> Self {
-        Self { filters, book, circuits, quic_max, quic: 0, allowlist }
+        Self { filters, book, circuits, reservations, quic_max, quic: 0, allowlist }
     }
 
     fn may_accept(&self, remote: &Multiaddr, peer: Option<PeerId>) -> Result<(), ConnectionDenied> {
@@ -120,6 +124,11 @@ impl NetworkBehaviour for Gate {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        if let FromSwarm::ConnectionClosed(event) = &event
+            && event.remaining_established == 0
+        {
+            self.reservations.left(&event.peer_id);
+        }
         match event {
             FromSwarm::ConnectionEstablished(event) if event.endpoint.is_relayed() => {
                 self.circuits.opened(event.peer_id);

@@ -10,7 +10,7 @@
 //! `settings` reads the config (`resources`, `overrides`: how much there may be of everything); `transport`, `security`, `yamux`, `psk` carry bytes
 //! (`circuits`: none through a second relay; `unread`: no more than there is room for); [`meter`] counts them; `resolve` and `named` resolve names in addresses;
 //! `behaviour` names the protocols, of which `identify` (with `observed`), `ping`, `mdns`, `autonat_client`, `autonat_server`, `autonat_v1`,
-//! `holes`, `streams`, `gate` and `limits` are wrapped or made here; `task` runs it all.
+//! `relay_service`, `holes`, `streams`, `gate` and `limits` are wrapped or made here; `task` runs it all.
 
 pub mod addresses;
 mod autonat_client;
@@ -35,6 +35,7 @@ mod overrides;
 mod ping;
 mod psk;
 mod redial;
+mod relay_service;
 pub mod resolve;
 mod resources;
 mod security;
@@ -49,6 +50,7 @@ mod transport;
 mod unread;
 mod yamux;
 
+pub use autonat_server::AutonatThrottle;
 pub use behaviour::Protocols;
 pub use handle::{
     ConnectError, ConnectionInfo, Direction, DisconnectError, Gone, LocalAddresses, NatInfo, Need,
@@ -59,9 +61,10 @@ pub use limits::{Allowed, AllowedError};
 pub use overrides::OverridesError;
 pub use ping::{PingFailure, PingTimes};
 pub use psk::{PskError, parse as parse_psk};
+pub use relay_service::RelayLimits;
 pub use resources::{Directed, ResourceLimits, ScopeLimits};
 pub use security::{SecurityError, SecurityOrder};
-pub use settings::{AutonatThrottle, RelayLimits, SettingsError, SwarmSettings, is_private};
+pub use settings::{SettingsError, SwarmSettings, is_private};
 pub use streams::{AcceptError, Inbound, Incoming, OpenError, Streams};
 pub use task::{StartError, SwarmParams, start};
 pub use transport::{TransportBuildError, TransportChoice};

@@ -9,6 +9,7 @@ use libp2p::{Multiaddr, PeerId};
 use serde_json::Value;
 
 use super::addresses::{AnnounceRules, NeverAnnounce, split_peer};
+use super::autonat_server::AutonatThrottle;
 use super::connections::Watermarks;
 use super::filters::{FilterError, IpRange};
 use super::handle::Reachability;
@@ -16,6 +17,7 @@ use super::limits::Allowed;
 use super::overrides::{FILE, Overrides, OverridesError};
 use super::ping::PingTimes;
 use super::psk::{self, PskError};
+use super::relay_service::RelayLimits;
 use super::resources::{self, ResourceLimits};
 use super::security::SecurityOrder;
 use super::transport::TransportChoice;
@@ -74,36 +76,6 @@ pub enum SettingsError {
          {FORCE_PNET}"
     )]
     PrivateNetworkEnforced,
-}
-
-/// `Swarm.RelayService`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RelayLimits {
-    /// `MaxReservations`. Default 128.
-    pub reservations: usize,
-    /// `MaxReservationsPerPeer`. Default 1.
-    pub reservations_per_peer: usize,
-    /// `ReservationTTL`. Default 1 h.
-    pub reservation: Duration,
-    /// `MaxCircuits`, of one peer. Default 16.
-    pub circuits_per_peer: usize,
-    /// `ConnectionDurationLimit`. Default 2 min.
-    pub circuit: Duration,
-    /// `ConnectionDataLimit` in bytes. Default 128 KiB.
-    pub circuit_bytes: u64,
-}
-
-/// `AutoNAT.Throttle`: dials that are done for others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AutonatThrottle {
-    /// `GlobalLimit`. Default 30.
-    pub global: usize,
-    /// `PeerLimit`. Default 3.
-    pub per_peer: usize,
-    /// `Interval`. Default 1 min.
-    pub interval: Duration,
-    /// Whether requests of the second version are served, too: not with `ServiceMode` `legacy-v1`.
-    pub v2: bool,
 }
 
 /// Everything that the swarm needs to know.
@@ -217,10 +189,10 @@ impl SwarmSettings {
                 })
                 .transpose()?,
             upnp: !flag("Swarm.DisableNatPortMap", false)?,
-            autonat_service: autonat_service(config)?,
+            autonat_service: AutonatThrottle::of_config(config)?,
             relay_client,
             static_relays: parsed(config, "Swarm.RelayClient.StaticRelays", &mut warnings)?,
-            relay_service: relay_service(config)?,
+            relay_service: RelayLimits::of_config(config, &mut warnings)?,
             hole_punching: flag("Swarm.EnableHolePunching", true)? && relay_client,
             reachability: reachability(config)?,
             book_file: None,
@@ -255,7 +227,8 @@ fn read_key(path: &Path) -> Result<Option<PreSharedKey>, SettingsError> {
     key.map(Some).map_err(|reason| SettingsError::Key { path: path.to_owned(), reason })
 }
 
-fn time(config: &Config, key: &str) -> Result<Option<Duration>, ValueError> {
+/// A time that is more than none.
+pub(super) fn time(config: &Config, key: &str) -> Result<Option<Duration>, ValueError> {
     match time_or_none(config, key)? {
         Some(Duration::ZERO) => {
             Err(ValueError { key: key.to_owned(), reason: "it must be more than nothing".to_owned() })
@@ -503,24 +476,6 @@ fn ping(config: &Config) -> Result<PingTimes, ValueError> {
     })
 }
 
-fn autonat_service(config: &Config) -> Result<Option<AutonatThrottle>, ValueError> {
-    let v2 = match config.text("AutoNAT.ServiceMode")?.as_deref() {
-        None | Some("" | "enabled") => true,
-        Some("legacy-v1") => false,
-        Some("disabled") => return Ok(None),
-        Some(other) => {
-            let reason = format!("it must be \"enabled\", \"disabled\" or \"legacy-v1\", not \"{other}\"");
-            return Err(ValueError { key: "AutoNAT.ServiceMode".to_owned(), reason });
-        }
-    };
-    Ok(Some(AutonatThrottle {
-        global: count(config, "AutoNAT.Throttle.GlobalLimit")?.unwrap_or(30),
-        per_peer: count(config, "AutoNAT.Throttle.PeerLimit")?.unwrap_or(3),
-        interval: time(config, "AutoNAT.Throttle.Interval")?.unwrap_or(Duration::from_secs(60)),
-        v2,
-    }))
-}
-
 fn reachability(config: &Config) -> Result<Option<Reachability>, ValueError> {
     const KEY: &str = "Internal.Libp2pForceReachability";
     match config.text(KEY)?.as_deref() {
@@ -532,21 +487,6 @@ fn reachability(config: &Config) -> Result<Option<Reachability>, ValueError> {
             Err(ValueError { key: KEY.to_owned(), reason })
         }
     }
-}
-
-fn relay_service(config: &Config) -> Result<Option<RelayLimits>, ValueError> {
-    if config.flag("Swarm.RelayService.Enabled")? != Some(true) {
-        return Ok(None);
-    }
-    let key = |name: &str| format!("Swarm.RelayService.{name}");
-    Ok(Some(RelayLimits {
-        reservations: count(config, &key("MaxReservations"))?.unwrap_or(128),
-        reservations_per_peer: count(config, &key("MaxReservationsPerPeer"))?.unwrap_or(1),
-        reservation: time(config, &key("ReservationTTL"))?.unwrap_or(Duration::from_secs(3600)),
-        circuits_per_peer: count(config, &key("MaxCircuits"))?.unwrap_or(16),
-        circuit: time(config, &key("ConnectionDurationLimit"))?.unwrap_or(Duration::from_secs(120)),
-        circuit_bytes: count(config, &key("ConnectionDataLimit"))?.unwrap_or(128 << 10) as u64,
-    }))
 }
 
 #[cfg(test)]
@@ -595,20 +535,12 @@ mod tests {
 
     #[test]
     fn the_time_between_trims_is_what_the_config_says_and_may_be_none() {
-        for (text, seconds) in [("{}", 10), (r#"{"SilencePeriod":"3s"}"#, 3), (r#"{"SilencePeriod":"0s"}"#, 0)] {
+        for (text, seconds) in
+            [("{}", 10), (r#"{"SilencePeriod":"3s"}"#, 3), (r#"{"SilencePeriod":"0s"}"#, 0)]
+        {
             let config = Config::parse(&format!(r#"{{"Swarm":{{"ConnMgr":{text}}}}}"#)).unwrap();
             let silence = watermarks(&config).unwrap().unwrap().silence;
             assert_eq!(silence, Duration::from_secs(seconds), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_old_autonat_can_be_served_alone() {
-        for (mode, v2) in
-            [("", Some(true)), ("enabled", Some(true)), ("legacy-v1", Some(false)), ("disabled", None)]
-        {
-            let config = Config::parse(&format!(r#"{{"AutoNAT":{{"ServiceMode":"{mode}"}}}}"#)).unwrap();
-            assert_eq!(autonat_service(&config).unwrap().map(|limits| limits.v2), v2, "{mode:?}");
         }
     }
 

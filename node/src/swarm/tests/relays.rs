@@ -164,3 +164,26 @@ async fn who_dials_for_more_than_a_circuit_is_not_content_with_one_that_comes_me
     better.await.unwrap().unwrap();
     assert!(matches!(direct.await.unwrap(), Err(ConnectError::Failed { .. })));
 }
+
+#[tokio::test]
+async fn a_relay_serves_so_many_peers_of_one_address_and_the_next_when_one_has_left() {
+    let relay = node(settings(&[
+        ("Swarm.RelayService.Enabled", json!(true)),
+        ("Swarm.RelayService.MaxReservationsPerIP", json!(1)),
+    ]))
+    .await;
+    let circuit = format!("{}/p2p/{}/p2p-circuit", listening(&relay)[0], relay.peer_id());
+    let has_circuit = |node: &SwarmHandle| {
+        node.local_addresses().announced.iter().any(|address| address.to_string().contains("p2p-circuit"))
+    };
+    let first = node(without_holes(&[LOOPBACK, &circuit])).await;
+    until("the first has its circuit", || async { has_circuit(&first) }).await;
+    let second = node(without_holes(&[LOOPBACK, &circuit])).await;
+    until("the second is there", || is_connected(&relay, second.peer_id())).await;
+    sleep(Duration::from_secs(2)).await;
+    assert!(!has_circuit(&second), "their address is the same");
+    first.stop().await;
+    until("the first has left", || async { !is_connected(&relay, first.peer_id()).await }).await;
+    let third = node(without_holes(&[LOOPBACK, &circuit])).await;
+    until("another has its place", || async { has_circuit(&third) || has_circuit(&second) }).await;
+}
