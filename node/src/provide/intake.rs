@@ -1,7 +1,6 @@
 //! What is new in the store: told by those who put and commit, noted in the table a moment later and together.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -113,7 +112,6 @@ pub(super) struct Noter {
     pub(super) table: Arc<Table>,
     pub(super) pool: Pool,
     pub(super) folder: PathBuf,
-    pub(super) generation: Arc<AtomicU32>,
     pub(super) feeds: Vec<Arc<Feed>>,
     /// Rung where something was missed.
     pub(super) sync: Arc<Notify>,
@@ -141,8 +139,8 @@ impl Noter {
     }
 
     async fn note(&self, batch: Vec<Multihash>) {
-        let (table, generation) = (Arc::clone(&self.table), self.generation.load(Ordering::Relaxed));
-        let noted = self.pool.run(move || table.note(&batch, generation, false, true).map(drop)).await;
+        let table = Arc::clone(&self.table);
+        let noted = self.pool.run(move || table.note(&batch, false, true).map(drop)).await;
         if let Ok(Err(error)) = noted {
             tracing::warn!("new blocks are announced later: {error}");
             self.sync.notify_one();
@@ -159,14 +157,14 @@ impl Noter {
             return;
         }
         let (table, folder, strategy) = (Arc::clone(&self.table), self.folder.clone(), self.intake.strategy);
-        let (generation, is_stopping) = (self.generation.load(Ordering::Relaxed), self.is_stopping.clone());
+        let is_stopping = self.is_stopping.clone();
         let walked = self.pool.operation(move || {
             let source = Source { store: table.store(), folder: &folder, strategy, skips_known: true };
             let mut sink = |hashes: &[Multihash], is_whole: bool| {
                 if *is_stopping.borrow() {
                     return Err(KeysError::Stopped);
                 }
-                Ok(table.note(hashes, generation, is_whole, true)?)
+                Ok(table.note(hashes, is_whole, true)?)
             };
             walk_all(&source, pins, dags, files, &mut sink)
         });

@@ -22,7 +22,6 @@ mod table;
 mod walk;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -114,7 +113,6 @@ pub(crate) fn is_provided(store: &Store, key: &Key) -> bool {
 
 /// What is known when a provider starts.
 struct Began {
-    generation: u32,
     is_ready: bool,
     states: Vec<Option<Vec<u8>>>,
 }
@@ -135,7 +133,6 @@ impl Provider {
             let scopes = scopes.clone();
             pool.run(move || begin(&table, &scopes, strategy, resumes)).await??
         };
-        let generation = Arc::new(AtomicU32::new(began.generation));
         let (is_stopping, stopping) = watch::channel(false);
         let (is_ready, ready) = watch::channel(began.is_ready);
         let intake = Arc::new(Intake::new(settings.strategy));
@@ -181,7 +178,6 @@ impl Provider {
             table: Arc::clone(&table),
             pool: pool.clone(),
             folder: folder.clone(),
-            generation: Arc::clone(&generation),
             feeds: feeds.clone(),
             sync: Arc::clone(&wanted),
             is_stopping: stopping.clone(),
@@ -199,7 +195,6 @@ impl Provider {
             pool: pool.clone(),
             folder,
             strategy: settings.strategy,
-            generation,
             interval: settings.sweep.interval,
             feeds,
             wanted,
@@ -315,6 +310,7 @@ fn begin(table: &Table, scopes: &[Scope], strategy: Strategy, resumes: bool) -> 
     if !is_ready || !resumes {
         table.clear_waiting()?;
     }
+    table.resume()?;
     table.count_waiting()?;
-    Ok(Began { generation: synced.map_or(1, |synced| synced.generation), is_ready, states })
+    Ok(Began { is_ready, states })
 }

@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use holdfast_dag::cid::Multihash;
@@ -27,7 +26,6 @@ pub(super) struct Sync {
     pub(super) pool: Pool,
     pub(super) folder: PathBuf,
     pub(super) strategy: Strategy,
-    pub(super) generation: Arc<AtomicU32>,
     pub(super) interval: Duration,
     pub(super) feeds: Vec<Arc<Feed>>,
     pub(super) wanted: Arc<Notify>,
@@ -58,35 +56,29 @@ impl Sync {
 
     async fn once(&self) -> Result<u64, String> {
         let (table, folder, strategy) = (Arc::clone(&self.table), self.folder.clone(), self.strategy);
-        let (current, is_stopping) = (Arc::clone(&self.generation), self.is_stopping.clone());
+        let is_stopping = self.is_stopping.clone();
         let synced = self.pool.operation(move || {
             let source = Source { store: table.store(), folder: &folder, strategy, skips_known: false };
-            sync(&table, &source, &current, &|| !*is_stopping.borrow())
+            sync(&table, &source, &|| !*is_stopping.borrow())
         });
         synced.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 }
 
 /// One sync; how many keys there are. Blocks.
-pub(super) fn sync(
-    table: &Table,
-    source: &Source<'_>,
-    current: &AtomicU32,
-    go_on: &dyn Fn() -> bool,
-) -> Result<u64, KeysError> {
+pub(super) fn sync(table: &Table, source: &Source<'_>, go_on: &dyn Fn() -> bool) -> Result<u64, KeysError> {
     let before = table.synced()?;
     let strategy = source.strategy.to_string();
     // The first time everything is due anyway.
     let announce = before.as_ref().is_some_and(|before| before.strategy == strategy);
-    let generation = before.map_or(1, |before| before.generation.wrapping_add(1));
-    current.store(generation, Ordering::Relaxed);
+    let generation = table.begin_sync()?;
     source.all(&mut |hashes: &[Multihash], is_whole| {
         if !go_on() {
             return Err(KeysError::Stopped);
         }
-        Ok(table.note(hashes, generation, is_whole, announce)?)
+        Ok(table.note(hashes, is_whole, announce)?)
     })?;
-    let left = table.purge(generation, go_on)?;
+    let left = table.purge(go_on)?;
     if !go_on() {
         return Err(KeysError::Stopped);
     }
@@ -96,11 +88,13 @@ pub(super) fn sync(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use holdfast_blockstore::{Change, Pin, PinKind, Store, StoreConfig};
     use holdfast_dag::block::Block;
     use holdfast_dag::cid::{Cid, CidBuilder, Version, codec};
     use holdfast_dag::hash::HashKind;
-    use holdfast_dht::kad::Scope;
+    use holdfast_dht::kad::{Key, Scope};
 
     use super::*;
 
@@ -111,10 +105,28 @@ mod tests {
         cid
     }
 
-    fn run(table: &Table, folder: &tempfile::TempDir, strategy: &str) -> u64 {
+    /// Stores a block that links to another.
+    fn parent(store: &Store, child: &Cid) -> Cid {
+        let mut data = vec![0xd8, 42, 0x58, u8::try_from(child.to_bytes().len() + 1).unwrap(), 0];
+        data.extend(child.to_bytes());
+        let builder = CidBuilder { version: Version::V1, hash: HashKind::Sha2_256 };
+        let cid = builder.cid_of(codec::DAG_CBOR, &[&data]);
+        store.writer().put([Block::trusted(cid, data)]).unwrap();
+        cid
+    }
+
+    fn source<'a>(
+        table: &'a Table,
+        folder: &'a tempfile::TempDir,
+        strategy: &str,
+        skips_known: bool,
+    ) -> Source<'a> {
         let strategy = Strategy::parse(strategy).unwrap();
-        let source = Source { store: table.store(), folder: folder.path(), strategy, skips_known: false };
-        sync(table, &source, &AtomicU32::new(0), &|| true).unwrap()
+        Source { store: table.store(), folder: folder.path(), strategy, skips_known }
+    }
+
+    fn run(table: &Table, folder: &tempfile::TempDir, strategy: &str) -> u64 {
+        sync(table, &source(table, folder, strategy, false), &|| true).unwrap()
     }
 
     #[test]
@@ -144,6 +156,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_pinned_beside_a_sync_that_does_not_see_it_is_not_purged_by_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), StoreConfig::default()).unwrap();
+        let table = Table::new(store.clone(), vec![Scope::Lan]);
+        let [leaf, other] = [1, 2].map(|number| put(&store, number));
+        let inner = parent(&store, &leaf);
+        let outer = parent(&store, &inner);
+        let commit = |change| store.writer().commit(&[change]).unwrap();
+        let pin = |cid| commit(Change::Pin(Pin::new(cid, PinKind::Recursive, "")));
+        pin(outer);
+        assert_eq!(run(&table, &folder, "pinned"), 3);
+        pin(other);
+        commit(Change::Unpin { cid: outer, kind: PinKind::Recursive });
+        // The pins were read when this is asked first. What is below the new one was walked whole for the one that is gone.
+        let is_pinned = Cell::new(false);
+        let pin_inner = || {
+            if !is_pinned.replace(true) {
+                pin(inner);
+                let source = source(&table, &folder, "pinned", true);
+                let mut sink = |hashes: &[Multihash], is_whole| Ok(table.note(hashes, is_whole, true)?);
+                source.pinned(&inner, PinKind::Recursive, &mut sink).unwrap();
+            }
+            true
+        };
+        assert_eq!(sync(&table, &source(&table, &folder, "pinned", false), &pin_inner).unwrap(), 3);
+        for (cid, is_known) in [(other, true), (inner, true), (leaf, true), (outer, false)] {
+            let key = Key::new(&cid.hash().to_bytes()).unwrap();
+            assert_eq!(Table::has(&store, &key).unwrap(), is_known, "{cid}");
+        }
+    }
+
+    #[test]
     fn a_sync_that_is_cut_off_leaves_everything_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), StoreConfig::default()).unwrap();
@@ -151,9 +195,7 @@ mod tests {
         put(&store, 1);
         run(&table, &folder, "all");
         let before = table.synced().unwrap();
-        let strategy = Strategy::parse("roots").unwrap();
-        let source = Source { store: &store, folder: folder.path(), strategy, skips_known: false };
-        let cut = sync(&table, &source, &AtomicU32::new(0), &|| false);
+        let cut = sync(&table, &source(&table, &folder, "roots", false), &|| false);
         assert!(matches!(cut, Err(KeysError::Stopped)));
         assert_eq!(table.synced().unwrap(), before);
     }

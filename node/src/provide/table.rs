@@ -3,7 +3,7 @@
 //! Rows (docs/disk-format.md has the bytes): a key that is announced again and again; a new key that waits for its first
 //! announcement, once for each DHT; how far a sweep has come; and what the last sync of the keys was.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use holdfast_blockstore::{ReadError, SideChange, SideTable, Store, WriteError};
@@ -19,6 +19,7 @@ mod kind {
     pub(super) const NEW: u8 = 2;
     pub(super) const SWEEP: u8 = 3;
     pub(super) const SYNC: u8 = 4;
+    pub(super) const BEGUN: u8 = 5;
 }
 
 /// Rows that are read at a time where all are gone through.
@@ -41,8 +42,10 @@ pub enum TableError {
 pub(super) struct Found {
     /// Its multihash in bytes.
     pub(super) hash: Box<[u8]>,
-    /// Everything below it was walked too.
+    /// Everything below it was walked too, in its generation.
     pub(super) is_whole: bool,
+    /// The sync that saw it last, or beside which it came.
+    pub(super) generation: u32,
 }
 
 /// What the last sync of the keys with the repo was.
@@ -61,6 +64,9 @@ pub(super) struct Table {
     queues: Vec<(Scope, AtomicUsize)>,
     /// Held from looking at rows to changing them.
     writing: Mutex<()>,
+    /// Of the sync that began last; it changes under `writing`, so that what is noted beside a sync is never left over from
+    /// the one before.
+    generation: AtomicU32,
     /// Keys that are announced again and again, as of the last sync and what came since.
     keys: AtomicU64,
 }
@@ -68,7 +74,13 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(store: Store, queues: Vec<Scope>) -> Self {
         let queues = queues.into_iter().map(|scope| (scope, AtomicUsize::new(0))).collect();
-        Self { store, queues, writing: Mutex::default(), keys: AtomicU64::new(0) }
+        Self {
+            store,
+            queues,
+            writing: Mutex::default(),
+            generation: AtomicU32::new(0),
+            keys: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -86,18 +98,45 @@ impl Table {
         Ok(row.and_then(|row| split_key(&row)).is_some_and(|found| *found.hash == *key.as_bytes()))
     }
 
-    /// Notes keys as those of a generation; those that are new wait in the queues if `announce`. Keys that no DHT takes are
-    /// left out. Returns for each whether everything below it was walked before.
+    /// A sync begins: what is noted from now on is of its generation, which no row has. A sync that was cut off has left rows
+    /// of its own, so it is remembered that it began.
+    pub(super) fn begin_sync(&self) -> Result<u32, TableError> {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.last_begun()?.wrapping_add(1);
+        let row = [&[VERSION], generation.to_be_bytes().as_slice()].concat();
+        let change = SideChange { key: vec![kind::BEGUN], value: Some(row) };
+        self.store.side_write(SideTable::Provides, &[change])?;
+        self.generation.store(generation, Ordering::Relaxed);
+        Ok(generation)
+    }
+
+    /// Goes on in the generation of before the start.
+    pub(super) fn resume(&self) -> Result<(), TableError> {
+        self.generation.store(self.last_begun()?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn last_begun(&self) -> Result<u32, TableError> {
+        let row = self.store.side_get(SideTable::Provides, &[kind::BEGUN])?;
+        let begun =
+            row.and_then(|row| Some(u32::from_be_bytes(*row.strip_prefix(&[VERSION])?.first_chunk()?)));
+        let ended = self.synced()?.map(|synced| synced.generation);
+        Ok(begun.max(ended).unwrap_or(0))
+    }
+
+    /// Notes keys as those of the sync that began last; those that are new wait in the queues if `announce`. Keys that no DHT
+    /// takes are left out. Returns for each whether everything below it was walked before, since that sync began: what was
+    /// walked earlier is of another generation, and goes unless somebody walks it again.
     pub(super) fn note(
         &self,
         hashes: &[Multihash],
-        generation: u32,
         is_whole: bool,
         announce: bool,
     ) -> Result<Vec<bool>, TableError> {
         let keys: Vec<Option<Key>> = hashes.iter().map(|hash| Key::new(&hash.to_bytes()).ok()).collect();
         let places: Vec<Vec<u8>> = keys.iter().flatten().map(|key| key_row(&key.id())).collect();
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.generation.load(Ordering::Relaxed);
         let wanted: Vec<&[u8]> = places.iter().map(Vec::as_slice).collect();
         let mut rows = self.store.side_get_many(SideTable::Provides, &wanted)?.into_iter();
         let (mut changes, mut walked) = (Vec::new(), Vec::with_capacity(hashes.len()));
@@ -109,7 +148,8 @@ impl Table {
             };
             let row = rows.next().flatten();
             let known = row.as_deref().and_then(split_key);
-            let was_whole = known.as_ref().is_some_and(|known| known.is_whole);
+            let was_whole =
+                known.as_ref().is_some_and(|known| known.is_whole && known.generation == generation);
             walked.push(was_whole);
             let new = encode_key(key.as_bytes(), generation, is_whole || was_whole);
             if row.as_deref() != Some(&new) {
@@ -177,14 +217,16 @@ impl Table {
         Ok(())
     }
 
-    /// Removes the keys of other generations; `go_on` is asked between pages. How many keys are left.
-    pub(super) fn purge(&self, generation: u32, go_on: &dyn Fn() -> bool) -> Result<u64, TableError> {
+    /// Removes the keys of other generations than that of the sync that began last; `go_on` is asked between pages. How many
+    /// keys are left.
+    pub(super) fn purge(&self, go_on: &dyn Fn() -> bool) -> Result<u64, TableError> {
+        let generation = self.generation.load(Ordering::Relaxed);
         let (mut behind, mut left): (Option<Box<[u8]>>, u64) = (None, 0);
         while go_on() {
             let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
             let rows =
                 self.store.side_page(SideTable::Provides, &[kind::KEY], behind.as_deref(), PAGE_ROWS)?;
-            let is_old = |row: &[u8]| generation_of(row) != Some(generation);
+            let is_old = |row: &[u8]| split_key(row).is_none_or(|found| found.generation != generation);
             let old: Vec<SideChange> = rows
                 .iter()
                 .filter(|(_, row)| is_old(row))
@@ -324,13 +366,8 @@ fn encode_key(hash: &[u8], generation: u32, is_whole: bool) -> Vec<u8> {
 /// A key's row; `None` for one that is damaged or of another version: it counts as absent.
 fn split_key(row: &[u8]) -> Option<Found> {
     let (flags, rest) = row.strip_prefix(&[VERSION])?.split_first()?;
-    let hash = rest.get(4..)?.into();
-    Some(Found { hash, is_whole: *flags == 1 })
-}
-
-fn generation_of(row: &[u8]) -> Option<u32> {
-    let generation = row.strip_prefix(&[VERSION])?.get(1..)?.first_chunk::<4>()?;
-    Some(u32::from_be_bytes(*generation))
+    let (generation, hash) = rest.split_first_chunk::<4>()?;
+    Some(Found { hash: hash.into(), is_whole: *flags == 1, generation: u32::from_be_bytes(*generation) })
 }
 
 /// The block whose key a row is.
@@ -394,8 +431,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let table = table(&folder);
         let cids = put(&table, 0..100);
-        table.note(&hashes(&cids), 1, false, true).unwrap();
-        table.note(&hashes(&cids), 1, false, true).unwrap();
+        table.note(&hashes(&cids), false, true).unwrap();
+        table.note(&hashes(&cids), false, true).unwrap();
         let found = all(&table, 7);
         assert_eq!(found.len(), 100);
         assert!(found.is_sorted_by_key(Key::id));
@@ -418,7 +455,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let table = table(&folder);
         let cids = put(&table, 0..50);
-        table.note(&hashes(&cids), 1, false, false).unwrap();
+        table.note(&hashes(&cids), false, false).unwrap();
         let key = Key::new(&cids[0].hash().to_bytes()).unwrap();
         assert!(Table::has(&table.store, &key).unwrap());
         table.store.delete_blocks(&cids[..40]).unwrap();
@@ -433,13 +470,36 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let table = table(&folder);
         let cids = put(&table, 0..30);
-        table.note(&hashes(&cids), 1, true, false).unwrap();
-        assert_eq!(table.note(&hashes(&cids[..10]), 2, false, true).unwrap(), [true; 10]);
+        table.begin_sync().unwrap();
+        table.note(&hashes(&cids), true, false).unwrap();
+        assert_eq!(table.note(&hashes(&cids[..10]), false, true).unwrap(), [true; 10]);
+        table.begin_sync().unwrap();
+        assert_eq!(table.note(&hashes(&cids[..10]), false, true).unwrap(), [false; 10], "not in this one");
+        assert_eq!(table.note(&hashes(&cids[..10]), false, true).unwrap(), [false; 10]);
         assert_eq!(table.len(), 30);
-        assert_eq!(table.purge(2, &|| true).unwrap(), 10);
+        assert_eq!(table.purge(&|| true).unwrap(), 10);
         assert_eq!(table.len(), 10);
         assert_eq!(all(&table, 100).len(), 10);
         assert_eq!(table.waiting_len(Scope::Wan), 0, "they were known");
+    }
+
+    #[test]
+    fn a_sync_that_was_cut_off_leaves_no_rows_that_the_next_one_takes_for_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let generation = {
+            let table = table(&folder);
+            let generation = table.begin_sync().unwrap();
+            let cids = put(&table, 0..3);
+            assert_eq!(table.note(&hashes(&cids), true, false).unwrap(), [false; 3]);
+            generation
+        };
+        let table = table(&folder);
+        table.resume().unwrap();
+        let cids = put(&table, 0..3);
+        assert_eq!(table.note(&hashes(&cids[..1]), true, false).unwrap(), [true]);
+        assert!(table.begin_sync().unwrap() > generation);
+        assert_eq!(table.note(&hashes(&cids[..1]), true, false).unwrap(), [false]);
+        assert_eq!(table.purge(&|| true).unwrap(), 1);
     }
 
     #[test]
@@ -452,7 +512,7 @@ mod tests {
             table.set_synced(&synced).unwrap();
             table.set_sweep_state(Scope::Wan, Some(vec![1, 2, 3])).unwrap();
             let cids = put(&table, 0..3);
-            table.note(&hashes(&cids), 1, false, true).unwrap();
+            table.note(&hashes(&cids), false, true).unwrap();
         }
         let table = table(&folder);
         table.count_waiting().unwrap();
