@@ -136,7 +136,8 @@ fn sweep(network: &Network, count: u32) {
     let sample: HashSet<Key> = keys.values().step_by((count as usize / 1_000).max(1)).cloned().collect();
     let mut told: HashMap<Key, HashSet<PeerId>> = HashMap::new();
     let began = Instant::now();
-    let end = start.after(CYCLE.saturating_sub(Duration::from_secs(1)));
+    // A region is due with its last place: the last one at the end of the cycle, and the first one of the next far behind it.
+    let end = start.after(CYCLE + Duration::from_secs(60));
     while now < end {
         sweeper.on_timeout(now);
         while let Some(action) = sweeper.poll_action() {
@@ -189,6 +190,7 @@ fn sweep(network: &Network, count: u32) {
             right += u64::from(told.get(key).is_some_and(|told| told.contains(&peer.id)));
         }
     }
+    assert!(sample.iter().all(|key| told.contains_key(key)), "a cycle leaves out no region");
     assert!(right * 100 >= all * 95, "{right} of {all} pairs are those of the closest servers");
     let busy = sweeper.stats(now).past.busy;
     println!(
