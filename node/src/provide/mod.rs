@@ -298,6 +298,7 @@ impl Provider {
 
 /// Reads what is known from before. With another strategy, or where nothing is to be resumed, announcing begins anew.
 fn begin(table: &Table, scopes: &[Scope], strategy: Strategy, resumes: bool) -> Result<Began, TableError> {
+    table.resume()?;
     let synced = table.synced()?;
     let is_ready = synced.as_ref().is_some_and(|synced| synced.strategy == strategy.to_string());
     let mut states = Vec::new();
@@ -310,7 +311,5 @@ fn begin(table: &Table, scopes: &[Scope], strategy: Strategy, resumes: bool) -> 
     if !is_ready || !resumes {
         table.clear_waiting()?;
     }
-    table.resume()?;
-    table.count_waiting()?;
     Ok(Began { is_ready, states })
 }

@@ -3,12 +3,17 @@
 //! Rows (docs/disk-format.md has the bytes): a key that is announced again and again; a new key that waits for its first
 //! announcement, once for each DHT; how far a sweep has come; and what the last sync of the keys was.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+mod counts;
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use holdfast_blockstore::{ReadError, SideChange, SideTable, Store, WriteError};
 use holdfast_dag::cid::{Cid, Multihash, codec};
 use holdfast_dht::kad::{KadId, Key, Scope};
+
+use counts::Counts;
 
 /// First byte of every row.
 const VERSION: u8 = 1;
@@ -20,7 +25,11 @@ mod kind {
     pub(super) const SWEEP: u8 = 3;
     pub(super) const SYNC: u8 = 4;
     pub(super) const BEGUN: u8 = 5;
+    pub(super) const COUNTS: u8 = 6;
 }
+
+/// The DHTs that new keys may wait for.
+const SCOPES: [Scope; 2] = [Scope::Wan, Scope::Lan];
 
 /// Rows that are read at a time where all are gone through.
 const PAGE_ROWS: usize = 4_096;
@@ -57,39 +66,68 @@ pub(super) struct Synced {
     pub(super) strategy: String,
 }
 
-/// The rows. All functions block.
+/// The rows. All functions block. New keys wait only as long as they are among those that are announced again and again.
 pub(super) struct Table {
     store: Store,
-    /// Where new keys wait: one queue for each DHT that announces, and how many wait in it.
-    queues: Vec<(Scope, AtomicUsize)>,
+    /// The DHTs that announce: where new keys wait.
+    queues: Vec<Scope>,
     /// Held from looking at rows to changing them.
     writing: Mutex<()>,
     /// Of the sync that began last; it changes under `writing`, so that what is noted beside a sync is never left over from
     /// the one before.
     generation: AtomicU32,
-    /// Keys that are announced again and again, as of the last sync and what came since.
-    keys: AtomicU64,
+    /// How many rows there are; it changes under `writing`, with them.
+    counts: Mutex<Counts>,
 }
 
 impl Table {
+    /// Nothing is known before [`Table::resume`].
     pub(super) fn new(store: Store, queues: Vec<Scope>) -> Self {
-        let queues = queues.into_iter().map(|scope| (scope, AtomicUsize::new(0))).collect();
-        Self {
-            store,
-            queues,
-            writing: Mutex::default(),
-            generation: AtomicU32::new(0),
-            keys: AtomicU64::new(0),
-        }
+        let (writing, generation, counts) = Default::default();
+        Self { store, queues, writing, generation, counts }
     }
 
     pub(super) fn store(&self) -> &Store {
         &self.store
     }
 
-    /// How many keys are announced again and again; less until the first sync since the start has ended.
+    /// How many keys are announced again and again.
     pub(super) fn len(&self) -> u64 {
-        self.keys.load(Ordering::Relaxed)
+        self.counts().keys
+    }
+
+    /// How many new keys wait for a DHT.
+    pub(super) fn waiting_len(&self, scope: Scope) -> usize {
+        usize::try_from(self.counts().waiting(scope)).unwrap_or(usize::MAX)
+    }
+
+    fn counts(&self) -> Counts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes changes, and the counts what they are then. The caller holds `writing`.
+    fn write(&self, mut changes: Vec<SideChange>, counts: Counts) -> Result<(), TableError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let only_removes = changes.iter().all(|change| change.value.is_none());
+        changes.push(SideChange { key: vec![kind::COUNTS], value: Some(counts.encode()) });
+        match self.store.side_write(SideTable::Provides, &changes) {
+            // A full disk takes removals alone; the rows are counted at the next start.
+            Err(WriteError::DiskFull { .. }) if only_removes => {
+                if let Some(row) = changes.last_mut() {
+                    row.value = None;
+                }
+                self.store.side_write(SideTable::Provides, &changes)?;
+            }
+            written => written?,
+        }
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+        Ok(())
     }
 
     /// Whether a key is announced from here.
@@ -101,7 +139,7 @@ impl Table {
     /// A sync begins: what is noted from now on is of its generation, which no row has. A sync that was cut off has left rows
     /// of its own, so it is remembered that it began.
     pub(super) fn begin_sync(&self) -> Result<u32, TableError> {
-        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.one_at_a_time();
         let generation = self.last_begun()?.wrapping_add(1);
         let row = [&[VERSION], generation.to_be_bytes().as_slice()].concat();
         let change = SideChange { key: vec![kind::BEGUN], value: Some(row) };
@@ -110,10 +148,56 @@ impl Table {
         Ok(generation)
     }
 
-    /// Goes on in the generation of before the start.
+    /// Goes on as before the start. Where it is not known how many rows there are, they are counted.
     pub(super) fn resume(&self) -> Result<(), TableError> {
+        let _one_at_a_time = self.one_at_a_time();
         self.generation.store(self.last_begun()?, Ordering::Relaxed);
+        let row = self.store.side_get(SideTable::Provides, &[kind::COUNTS])?;
+        let counts = match row.and_then(|row| Counts::decode(&row)) {
+            Some(counts) => counts,
+            None => self.count()?,
+        };
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
         Ok(())
+    }
+
+    /// Counts all rows. New keys that wait and are announced no more are removed.
+    fn count(&self) -> Result<Counts, TableError> {
+        let mut counts = Counts::default();
+        self.pages(&[kind::KEY], |rows| {
+            counts.keys += rows.len() as u64;
+            Ok(())
+        })?;
+        for scope in SCOPES {
+            self.pages(&[kind::NEW, scope_byte(scope)], |rows| {
+                let keys: Vec<Vec<u8>> = rows.iter().filter_map(|row| key_row_of(row)).collect();
+                let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+                let there = self.store.side_get_many(SideTable::Provides, &wanted)?;
+                let left = rows.iter().zip(there).filter(|(_, there)| there.is_none());
+                let left: Vec<SideChange> = left.map(|(row, _)| removal(row.to_vec())).collect();
+                *counts.waiting_mut(scope) += (rows.len() - left.len()) as u64;
+                Ok(self.store.side_write(SideTable::Provides, &left)?)
+            })?;
+        }
+        Ok(counts)
+    }
+
+    /// The keys of all rows that begin with `prefix`, a page at a time.
+    fn pages(
+        &self,
+        prefix: &[u8],
+        mut each: impl FnMut(&[Box<[u8]>]) -> Result<(), TableError>,
+    ) -> Result<(), TableError> {
+        let mut behind: Option<Box<[u8]>> = None;
+        loop {
+            let rows = self.store.side_page(SideTable::Provides, prefix, behind.as_deref(), PAGE_ROWS)?;
+            let keys: Vec<Box<[u8]>> = rows.into_iter().map(|(key, _)| key).collect();
+            each(&keys)?;
+            if keys.len() < PAGE_ROWS {
+                return Ok(());
+            }
+            behind = keys.into_iter().next_back();
+        }
     }
 
     fn last_begun(&self) -> Result<u32, TableError> {
@@ -134,15 +218,16 @@ impl Table {
         announce: bool,
     ) -> Result<Vec<bool>, TableError> {
         let keys: Vec<Option<Key>> = hashes.iter().map(|hash| Key::new(&hash.to_bytes()).ok()).collect();
-        let places: Vec<Vec<u8>> = keys.iter().flatten().map(|key| key_row(&key.id())).collect();
-        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let places: Vec<Option<KadId>> = keys.iter().map(|key| key.as_ref().map(Key::id)).collect();
+        let row_keys: Vec<Vec<u8>> = places.iter().flatten().map(key_row).collect();
+        let _one_at_a_time = self.one_at_a_time();
         let generation = self.generation.load(Ordering::Relaxed);
-        let wanted: Vec<&[u8]> = places.iter().map(Vec::as_slice).collect();
+        let wanted: Vec<&[u8]> = row_keys.iter().map(Vec::as_slice).collect();
         let mut rows = self.store.side_get_many(SideTable::Provides, &wanted)?.into_iter();
-        let (mut changes, mut walked) = (Vec::new(), Vec::with_capacity(hashes.len()));
-        let mut added = 0;
-        for key in keys {
-            let Some(key) = key else {
+        let (mut changes, mut counts) = (Vec::new(), self.counts());
+        let (mut walked, mut noted) = (Vec::with_capacity(hashes.len()), HashSet::new());
+        for (key, place) in keys.into_iter().zip(places) {
+            let (Some(key), Some(place)) = (key, place) else {
                 walked.push(false);
                 continue;
             };
@@ -151,26 +236,28 @@ impl Table {
             let was_whole =
                 known.as_ref().is_some_and(|known| known.is_whole && known.generation == generation);
             walked.push(was_whole);
+            // A hash may come twice at a time.
+            if !noted.insert(place) {
+                continue;
+            }
             let new = encode_key(key.as_bytes(), generation, is_whole || was_whole);
             if row.as_deref() != Some(&new) {
-                changes.push(SideChange { key: key_row(&key.id()), value: Some(new) });
+                changes.push(SideChange { key: key_row(&place), value: Some(new) });
             }
-            added += usize::from(known.is_none());
+            counts.keys += u64::from(row.is_none());
             if known.is_none() && announce {
-                let waiting = self.queues.iter().map(|(scope, _)| SideChange {
-                    key: queue_row(*scope, &key.id()),
-                    value: Some([&[VERSION], key.as_bytes()].concat()),
-                });
-                changes.extend(waiting);
+                for scope in &self.queues {
+                    let key_of_row = queue_row(*scope, &place);
+                    // Where the row of the key was damaged, it may wait already.
+                    let waits =
+                        row.is_some() && self.store.side_get(SideTable::Provides, &key_of_row)?.is_some();
+                    *counts.waiting_mut(*scope) += u64::from(!waits);
+                    let value = Some([&[VERSION], key.as_bytes()].concat());
+                    changes.push(SideChange { key: key_of_row, value });
+                }
             }
         }
-        if !changes.is_empty() {
-            self.store.side_write(SideTable::Provides, &changes)?;
-        }
-        self.keys.fetch_add(added as u64, Ordering::Relaxed);
-        for (_, waiting) in self.queues.iter().filter(|_| announce) {
-            waiting.fetch_add(added, Ordering::Relaxed);
-        }
+        self.write(changes, counts)?;
         Ok(walked)
     }
 
@@ -192,7 +279,7 @@ impl Table {
                 }
                 match here.and_then(|cid| Key::new(&cid.hash().to_bytes()).ok()) {
                     Some(key) => found.push(key),
-                    None => gone.push((row_key.to_vec(), cid)),
+                    None => gone.push(row_key.to_vec()),
                 }
             }
             self.forget(std::mem::take(&mut gone))?;
@@ -201,117 +288,132 @@ impl Table {
         Ok(found)
     }
 
-    /// Removes rows whose blocks are gone, or that do not decode. A block may have come back since it was looked for.
-    fn forget(&self, gone: Vec<(Vec<u8>, Option<Cid>)>) -> Result<(), TableError> {
+    /// Removes rows whose blocks are gone, or that do not decode. A block may have come back since it was looked for, and
+    /// another sweep may have removed its row.
+    fn forget(&self, gone: Vec<Vec<u8>>) -> Result<(), TableError> {
         if gone.is_empty() {
             return Ok(());
         }
-        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let cids: Vec<Cid> = gone.iter().filter_map(|(_, cid)| *cid).collect();
+        let _one_at_a_time = self.one_at_a_time();
+        let wanted: Vec<&[u8]> = gone.iter().map(Vec::as_slice).collect();
+        let rows = self.store.side_get_many(SideTable::Provides, &wanted)?;
+        let there = gone.into_iter().zip(rows).filter_map(|(key, row)| Some((key, block_of(&row?))));
+        let there: Vec<(Vec<u8>, Option<Cid>)> = there.collect();
+        let cids: Vec<Cid> = there.iter().filter_map(|(_, cid)| *cid).collect();
         let mut sizes = self.store.sizes(&cids)?.into_iter();
-        let still = gone.into_iter().filter(|(_, cid)| cid.is_none() || sizes.next().flatten().is_none());
-        let removed: Vec<SideChange> = still.map(|(key, _)| SideChange { key, value: None }).collect();
-        self.store.side_write(SideTable::Provides, &removed)?;
-        let fewer = |keys: u64| Some(keys.saturating_sub(removed.len() as u64));
-        let _was = self.keys.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
-        Ok(())
+        let still = there.into_iter().filter(|(_, cid)| cid.is_none() || sizes.next().flatten().is_none());
+        self.remove(still.map(|(key, _)| key).collect())
+    }
+
+    /// Removes rows of keys, which are there, and with each what waits of it. The caller holds `writing`.
+    fn remove(&self, rows: Vec<Vec<u8>>) -> Result<(), TableError> {
+        let (mut counts, mut changes) = (self.counts(), Vec::new());
+        counts.keys = counts.keys.saturating_sub(rows.len() as u64);
+        for scope in SCOPES {
+            if counts.waiting(scope) == 0 {
+                continue;
+            }
+            let queued = rows.iter().filter_map(|row| queue_row_of(scope, row)).collect();
+            changes.extend(self.removals(scope, queued, &mut counts)?);
+        }
+        changes.extend(rows.into_iter().map(removal));
+        self.write(changes, counts)
+    }
+
+    /// The removal of those of some rows of new keys that are there.
+    fn removals(
+        &self,
+        scope: Scope,
+        rows: BTreeSet<Vec<u8>>,
+        counts: &mut Counts,
+    ) -> Result<Vec<SideChange>, TableError> {
+        let wanted: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+        let found = self.store.side_get_many(SideTable::Provides, &wanted)?;
+        let there = rows.into_iter().zip(found).filter(|(_, found)| found.is_some());
+        let changes: Vec<SideChange> = there.map(|(key, _)| removal(key)).collect();
+        let waiting = counts.waiting_mut(scope);
+        *waiting = waiting.saturating_sub(changes.len() as u64);
+        Ok(changes)
     }
 
     /// Removes the keys of other generations than that of the sync that began last; `go_on` is asked between pages. How many
-    /// keys are left.
+    /// keys there are then.
     pub(super) fn purge(&self, go_on: &dyn Fn() -> bool) -> Result<u64, TableError> {
-        let generation = self.generation.load(Ordering::Relaxed);
-        let (mut behind, mut left): (Option<Box<[u8]>>, u64) = (None, 0);
+        let mut behind: Option<Box<[u8]>> = None;
         while go_on() {
-            let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _one_at_a_time = self.one_at_a_time();
+            let generation = self.generation.load(Ordering::Relaxed);
             let rows =
                 self.store.side_page(SideTable::Provides, &[kind::KEY], behind.as_deref(), PAGE_ROWS)?;
             let is_old = |row: &[u8]| split_key(row).is_none_or(|found| found.generation != generation);
-            let old: Vec<SideChange> = rows
-                .iter()
-                .filter(|(_, row)| is_old(row))
-                .map(|(key, _)| SideChange { key: key.to_vec(), value: None })
-                .collect();
-            left += (rows.len() - old.len()) as u64;
-            if !old.is_empty() {
-                self.store.side_write(SideTable::Provides, &old)?;
-            }
-            let is_last = rows.len() < PAGE_ROWS;
-            behind = rows.into_iter().next_back().map(|(key, _)| key);
-            if is_last {
-                self.keys.store(left, Ordering::Relaxed);
+            let old = rows.iter().filter(|(_, row)| is_old(row)).map(|(key, _)| key.to_vec());
+            self.remove(old.collect())?;
+            if rows.len() < PAGE_ROWS {
                 break;
             }
+            behind = rows.into_iter().next_back().map(|(key, _)| key);
         }
-        Ok(left)
+        Ok(self.len())
     }
 
-    /// New keys that wait, from behind a place on, at most `max`.
+    /// New keys that wait, from behind a place on, at most `max`. Rows that do not decode are removed.
     pub(super) fn waiting(
         &self,
         scope: Scope,
         behind: Option<&KadId>,
         max: usize,
     ) -> Result<Vec<Key>, TableError> {
-        let behind = behind.map(|place| queue_row(scope, place));
+        let mut behind = behind.map(|place| queue_row(scope, place));
         let prefix = [kind::NEW, scope_byte(scope)];
-        let rows = self.store.side_page(SideTable::Provides, &prefix, behind.as_deref(), max)?;
-        let key = |row: &[u8]| row.strip_prefix(&[VERSION]).and_then(|hash| Key::new(hash).ok());
-        Ok(rows.iter().filter_map(|(_, row)| key(row)).collect())
-    }
-
-    /// New keys have been announced, or are not to be.
-    pub(super) fn settle(&self, scope: Scope, keys: &[Key]) -> Result<(), TableError> {
-        let rows: Vec<Vec<u8>> = keys.iter().map(|key| queue_row(scope, &key.id())).collect();
-        let wanted: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
-        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Keys that were announced past the queue have no row.
-        let found = self.store.side_get_many(SideTable::Provides, &wanted)?;
-        let there = rows.iter().zip(found).filter(|(_, found)| found.is_some());
-        let done: Vec<SideChange> =
-            there.map(|(row, _)| SideChange { key: row.clone(), value: None }).collect();
-        self.store.side_write(SideTable::Provides, &done)?;
-        if let Some(waiting) = self.queue(scope) {
-            let fewer = |waiting: usize| Some(waiting.saturating_sub(done.len()));
-            let _was = waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
-        }
-        Ok(())
-    }
-
-    fn queue(&self, scope: Scope) -> Option<&AtomicUsize> {
-        self.queues.iter().find(|(of, _)| *of == scope).map(|(_, waiting)| waiting)
-    }
-
-    /// How many new keys wait for a DHT.
-    pub(super) fn waiting_len(&self, scope: Scope) -> usize {
-        self.queue(scope).map_or(0, |waiting| waiting.load(Ordering::Relaxed))
-    }
-
-    /// Counts the keys that wait from before.
-    pub(super) fn count_waiting(&self) -> Result<(), TableError> {
-        for (scope, waiting) in &self.queues {
-            let (mut behind, mut count): (Option<Box<[u8]>>, usize) = (None, 0);
-            loop {
-                let prefix = [kind::NEW, scope_byte(*scope)];
-                let rows =
-                    self.store.side_page(SideTable::Provides, &prefix, behind.as_deref(), PAGE_ROWS)?;
-                count += rows.len();
-                if rows.len() < PAGE_ROWS {
-                    break;
+        let key = |row_key: &[u8], row: &[u8]| {
+            let key = Key::new(row.strip_prefix(&[VERSION])?).ok()?;
+            (queue_row(scope, &key.id()) == row_key).then_some(key)
+        };
+        loop {
+            let rows = self.store.side_page(SideTable::Provides, &prefix, behind.as_deref(), max)?;
+            let is_last = rows.len() < max;
+            behind = rows.last().map(|(row_key, _)| row_key.to_vec());
+            let (mut found, mut damaged) = (Vec::new(), BTreeSet::new());
+            for (row_key, row) in rows {
+                match key(&row_key, &row) {
+                    Some(key) => found.push(key),
+                    None => drop(damaged.insert(row_key.into_vec())),
                 }
-                behind = rows.into_iter().next_back().map(|(key, _)| key);
             }
-            waiting.store(count, Ordering::Relaxed);
+            self.unqueue(scope, damaged)?;
+            if is_last || !found.is_empty() {
+                return Ok(found);
+            }
         }
-        Ok(())
+    }
+
+    /// New keys have been announced, or are not to be. Those that were announced past the queue have no row.
+    pub(super) fn settle(&self, scope: Scope, keys: &[Key]) -> Result<(), TableError> {
+        self.unqueue(scope, keys.iter().map(|key| queue_row(scope, &key.id())).collect())
+    }
+
+    fn unqueue(&self, scope: Scope, rows: BTreeSet<Vec<u8>>) -> Result<(), TableError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.one_at_a_time();
+        let mut counts = self.counts();
+        let changes = self.removals(scope, rows, &mut counts)?;
+        self.write(changes, counts)
     }
 
     /// Forgets the new keys that wait, for all DHTs. How many different ones there were.
     pub(super) fn clear_waiting(&self) -> Result<usize, TableError> {
-        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.store.side_clear(SideTable::Provides, &[kind::NEW])?;
-        let cleared = self.queues.iter().map(|(_, waiting)| waiting.swap(0, Ordering::Relaxed));
-        Ok(cleared.max().unwrap_or(0))
+        let mut most = 0;
+        for scope in SCOPES {
+            let mut cleared = 0;
+            self.pages(&[kind::NEW, scope_byte(scope)], |rows| {
+                cleared += rows.len();
+                self.unqueue(scope, rows.iter().map(|row| row.to_vec()).collect())
+            })?;
+            most = most.max(cleared);
+        }
+        Ok(most)
     }
 
     /// How far a sweep had come.
@@ -359,6 +461,20 @@ fn queue_row(scope: Scope, place: &KadId) -> Vec<u8> {
     [&[kind::NEW, scope_byte(scope)], place.as_bytes().as_slice()].concat()
 }
 
+/// The row in which what waits of a key is.
+fn queue_row_of(scope: Scope, key_row: &[u8]) -> Option<Vec<u8>> {
+    Some([&[kind::NEW, scope_byte(scope)], key_row.strip_prefix(&[kind::KEY])?].concat())
+}
+
+/// The row of the key that waits in another.
+fn key_row_of(queue_row: &[u8]) -> Option<Vec<u8>> {
+    Some([&[kind::KEY], queue_row.strip_prefix(&[kind::NEW])?.get(1..)?].concat())
+}
+
+fn removal(key: Vec<u8>) -> SideChange {
+    SideChange { key, value: None }
+}
+
 fn encode_key(hash: &[u8], generation: u32, is_whole: bool) -> Vec<u8> {
     [&[VERSION, u8::from(is_whole)], generation.to_be_bytes().as_slice(), hash].concat()
 }
@@ -377,151 +493,4 @@ fn block_of(row: &[u8]) -> Option<Cid> {
 }
 
 #[cfg(test)]
-mod tests {
-    use holdfast_blockstore::StoreConfig;
-    use holdfast_dag::block::Block;
-    use holdfast_dag::cid::{CidBuilder, Version};
-    use holdfast_dag::hash::HashKind;
-
-    use super::*;
-
-    fn table(folder: &tempfile::TempDir) -> Table {
-        let store = Store::open(folder.path(), StoreConfig::default()).unwrap();
-        Table::new(store, vec![Scope::Wan, Scope::Lan])
-    }
-
-    /// Stores blocks with these numbers in them.
-    fn put(table: &Table, numbers: std::ops::Range<u32>) -> Vec<Cid> {
-        let builder = CidBuilder { version: Version::V1, hash: HashKind::Sha2_256 };
-        let block = |number: u32| {
-            let data = number.to_be_bytes().to_vec();
-            Block::trusted(builder.cid_of(codec::RAW, &[&data]), data)
-        };
-        let blocks: Vec<Block> = numbers.map(block).collect();
-        let cids = blocks.iter().map(|block| block.cid).collect();
-        table.store.writer().put(blocks).unwrap();
-        cids
-    }
-
-    fn hashes(cids: &[Cid]) -> Vec<Multihash> {
-        cids.iter().map(|cid| *cid.hash()).collect()
-    }
-
-    fn all(table: &Table, max: usize) -> Vec<Key> {
-        let (mut from, last) = (KadId::from_bytes([0; 32]), KadId::from_bytes([0xff; 32]));
-        let mut found: Vec<Key> = Vec::new();
-        loop {
-            let page = table.keys(from, last, max).unwrap();
-            let is_last = page.len() < max;
-            // As the sweep does it: from the place behind the last key on.
-            if let Some(key) = page.last() {
-                let mut next = *key.id().as_bytes();
-                next[31] = next[31].wrapping_add(1);
-                from = KadId::from_bytes(next);
-            }
-            found.extend(page);
-            if is_last {
-                return found;
-            }
-        }
-    }
-
-    #[test]
-    fn keys_come_in_the_order_of_the_key_space_each_once_and_wait_for_both_dhts() {
-        let folder = tempfile::tempdir().unwrap();
-        let table = table(&folder);
-        let cids = put(&table, 0..100);
-        table.note(&hashes(&cids), false, true).unwrap();
-        table.note(&hashes(&cids), false, true).unwrap();
-        let found = all(&table, 7);
-        assert_eq!(found.len(), 100);
-        assert!(found.is_sorted_by_key(Key::id));
-        for scope in [Scope::Wan, Scope::Lan] {
-            assert_eq!(table.waiting_len(scope), 100);
-        }
-        let first = table.waiting(Scope::Lan, None, 10).unwrap();
-        assert_eq!(first, found[..10]);
-        table.settle(Scope::Lan, &first).unwrap();
-        assert_eq!(table.waiting_len(Scope::Lan), 90);
-        assert_eq!(table.waiting(Scope::Lan, Some(&found[19].id()), 10).unwrap(), found[20..30]);
-        assert_eq!(table.waiting_len(Scope::Wan), 100);
-        assert_eq!(table.clear_waiting().unwrap(), 100);
-        assert_eq!(table.waiting_len(Scope::Wan), 0);
-        assert_eq!(all(&table, 1000), found, "clearing the queue keeps the schedule");
-    }
-
-    #[test]
-    fn a_block_that_went_is_announced_no_more_and_its_row_goes() {
-        let folder = tempfile::tempdir().unwrap();
-        let table = table(&folder);
-        let cids = put(&table, 0..50);
-        table.note(&hashes(&cids), false, false).unwrap();
-        let key = Key::new(&cids[0].hash().to_bytes()).unwrap();
-        assert!(Table::has(&table.store, &key).unwrap());
-        table.store.delete_blocks(&cids[..40]).unwrap();
-        // Fewer than asked for would mean that there are no more: pages are filled up.
-        assert_eq!(all(&table, 5).len(), 10);
-        assert!(!Table::has(&table.store, &key).unwrap());
-        assert_eq!(table.waiting_len(Scope::Wan), 0);
-    }
-
-    #[test]
-    fn what_a_sync_did_not_see_is_purged() {
-        let folder = tempfile::tempdir().unwrap();
-        let table = table(&folder);
-        let cids = put(&table, 0..30);
-        table.begin_sync().unwrap();
-        table.note(&hashes(&cids), true, false).unwrap();
-        assert_eq!(table.note(&hashes(&cids[..10]), false, true).unwrap(), [true; 10]);
-        table.begin_sync().unwrap();
-        assert_eq!(table.note(&hashes(&cids[..10]), false, true).unwrap(), [false; 10], "not in this one");
-        assert_eq!(table.note(&hashes(&cids[..10]), false, true).unwrap(), [false; 10]);
-        assert_eq!(table.len(), 30);
-        assert_eq!(table.purge(&|| true).unwrap(), 10);
-        assert_eq!(table.len(), 10);
-        assert_eq!(all(&table, 100).len(), 10);
-        assert_eq!(table.waiting_len(Scope::Wan), 0, "they were known");
-    }
-
-    #[test]
-    fn a_sync_that_was_cut_off_leaves_no_rows_that_the_next_one_takes_for_its_own() {
-        let folder = tempfile::tempdir().unwrap();
-        let generation = {
-            let table = table(&folder);
-            let generation = table.begin_sync().unwrap();
-            let cids = put(&table, 0..3);
-            assert_eq!(table.note(&hashes(&cids), true, false).unwrap(), [false; 3]);
-            generation
-        };
-        let table = table(&folder);
-        table.resume().unwrap();
-        let cids = put(&table, 0..3);
-        assert_eq!(table.note(&hashes(&cids[..1]), true, false).unwrap(), [true]);
-        assert!(table.begin_sync().unwrap() > generation);
-        assert_eq!(table.note(&hashes(&cids[..1]), true, false).unwrap(), [false]);
-        assert_eq!(table.purge(&|| true).unwrap(), 1);
-    }
-
-    #[test]
-    fn a_restart_finds_the_state_and_damage_counts_as_absent() {
-        let folder = tempfile::tempdir().unwrap();
-        let synced = Synced { generation: 7, strategy: "pinned+mfs".to_owned() };
-        {
-            let table = table(&folder);
-            assert_eq!(table.synced().unwrap(), None);
-            table.set_synced(&synced).unwrap();
-            table.set_sweep_state(Scope::Wan, Some(vec![1, 2, 3])).unwrap();
-            let cids = put(&table, 0..3);
-            table.note(&hashes(&cids), false, true).unwrap();
-        }
-        let table = table(&folder);
-        table.count_waiting().unwrap();
-        assert_eq!(table.waiting_len(Scope::Lan), 3);
-        assert_eq!(table.synced().unwrap(), Some(synced));
-        assert_eq!(table.sweep_state(Scope::Wan).unwrap(), Some(vec![1, 2, 3]));
-        assert_eq!(table.sweep_state(Scope::Lan).unwrap(), None);
-        let damaged = SideChange { key: key_row(&KadId::of(b"x")), value: Some(vec![9; 3]) };
-        table.store.side_write(SideTable::Provides, &[damaged]).unwrap();
-        assert_eq!(all(&table, 100).len(), 3);
-    }
-}
+mod tests;
