@@ -134,6 +134,46 @@ fn a_record_that_nobody_tells_over_pubsub_is_asked_of_the_dht_again() {
     }
 }
 
+/// A follower that missed the last record tells the one before, and sooner than the DHT tells the last one.
+#[test]
+fn a_newer_record_of_the_dht_counts_beside_an_older_one_that_a_follower_tells() {
+    let dir = temporary("names-pubsub-older");
+    let start = |name, uses_pubsub: bool| {
+        let lan = ("Routing.LoopbackAddressesOnLanDHT", json!(true));
+        Peer::start(dir.path(), name, &[lan, ("Ipns.UsePubsub", json!(uses_pubsub))], None)
+    };
+    let [owner, middle] = ["owner", "middle"].map(|name| start(name, false));
+    let [follower, asker, reader] = ["follower", "asker", "reader"].map(|name| start(name, true));
+    let join = |peer: &Peer| {
+        peer.connect(&middle.address("tcp"));
+        wait_until("a peer in the routing table", || {
+            let stats = peer.daemon().post("/api/v0/stats/dht?arg=lan").json();
+            if stats.to_string().contains(middle.id()) { Ok(()) } else { Err(stats) }
+        });
+    };
+    for peer in [&owner, &follower] {
+        join(peer);
+    }
+    let first = add(&owner, dir.path(), "first");
+    owner.run(["name", "publish", "--timeout=60s", "--ttl=24h", &first]).ok();
+    assert_eq!(follower.run(["name", "resolve", owner.id()]).ok().out().trim(), first);
+    let second = add(&owner, dir.path(), "second");
+    owner.run(["name", "publish", "--timeout=60s", "--ttl=24h", &second]).ok();
+    assert_eq!(follower.run(["name", "resolve", "--offline", owner.id()]).ok().out().trim(), first);
+
+    for peer in [&asker, &reader] {
+        join(peer);
+        peer.connect(&follower.address("tcp"));
+    }
+    // Whichever comes first is the answer, and the newer one counts a moment later, although the older has a TTL of a day.
+    wait_until("the second record", || {
+        let answer = reader.run(["name", "resolve", owner.id()]).ok().out();
+        if answer.trim() == second { Ok(()) } else { Err(answer) }
+    });
+    // Who wants the newest waits for both.
+    assert_eq!(asker.run(["name", "resolve", "--nocache", owner.id()]).ok().out().trim(), second);
+}
+
 #[test]
 fn names_that_were_only_looked_up_make_room_for_one_another() {
     const LOOKED_UP_MAX: usize = 1024;

@@ -23,6 +23,7 @@ use holdfast_blockstore::Store;
 use holdfast_dht::ipns::{
     self, Name, Publish, PublishError, PutError, Record, RecordStore as _, StoredError, Timestamp,
 };
+use tokio::sync::Semaphore;
 
 pub use dnslink::DnsLinkError;
 pub use fixed::{FixedNames, FixedNamesError};
@@ -40,16 +41,24 @@ use keep::Kept;
 use others::Others;
 
 /// What names need besides the store: the names that are fixed, and who changes a record now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct State {
     fixed: FixedNames,
     /// Held from looking at a record to replacing it, so that no two publishers take the same number.
     changing: Mutex<Others>,
+    /// Room for searches that go on behind requests that have their answer.
+    behind: Arc<Semaphore>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new(FixedNames::default())
+    }
 }
 
 impl State {
     pub(crate) fn new(fixed: FixedNames) -> Self {
-        Self { fixed, changing: Mutex::default() }
+        Self { fixed, changing: Mutex::default(), behind: Arc::new(Semaphore::new(network::BEHIND_MAX)) }
     }
 }
 

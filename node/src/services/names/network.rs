@@ -1,20 +1,26 @@
 //! Records of names in the network: told to the peers closest to their name, and asked of them.
 
 use std::collections::HashSet;
-use std::pin::pin;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_dht::ipns::{self, Name, PutError, Record, StoredError, TTL_DEFAULT, Timestamp};
 use holdfast_dht::kad::{Key, QueryError};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::keep::Kept;
-use super::{NameError, NameRecordError, Names, now};
+use super::{Keeper, NameError, NameRecordError, Names, now};
 use crate::config::ValueError;
 use crate::pubsub::PubsubError;
+use crate::routing::Routing;
 
 /// How long a record is looked for (Kubo's `--dht-timeout`).
 pub(super) const SEARCH_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Searches that go on at a time behind requests that have their answer. Of more, what is slower is not waited for.
+pub(super) const BEHIND_MAX: usize = 64;
 
 /// What the key of a name's record begins with.
 const KEY_PREFIX: &[u8] = b"/ipns/";
@@ -110,7 +116,7 @@ impl Names {
         if is_enough || !self.can_ask() {
             return Ok(kept?);
         }
-        match (self.ask(name).await, kept) {
+        match (self.ask(name, wanted).await, kept) {
             (Ok(found), _) => Ok(found),
             (Err(error), Ok(kept)) => {
                 tracing::debug!("the record of {name} that is kept is given: {error}");
@@ -121,48 +127,29 @@ impl Names {
         }
     }
 
-    /// Asks for the record of a name, and keeps what was found if it is not older than what is kept.
-    pub async fn ask(&self, name: Name) -> Result<Record, NameNetworkError> {
+    /// Asks for the record of a name, and keeps what was found if it is not older than what is kept. Where there are two to ask,
+    /// the DHT and who follows the name, the newest takes both; for one that is fresh the first that has one will do, and what
+    /// the other has is kept when it comes.
+    pub async fn ask(&self, name: Name, wanted: Wanted) -> Result<Record, NameNetworkError> {
         if !self.can_ask() {
             return Err(NameNetworkError::Offline);
         }
-        let Some(gossip) = self.node.name_gossip() else { return self.ask_dht(name).await };
-        let heard = async { gossip.look_up(name).await.ok_or(NameNetworkError::NotHeard) };
-        let (mut heard, mut found) = (pin!(heard), pin!(self.ask_dht(name)));
-        // The first that has one counts; when it comes to errors, those of the DHT say more.
-        tokio::select! {
-            heard = &mut heard => match heard {
-                Ok(record) => Ok(record),
-                Err(_) if self.node.routing().is_some() => found.await,
-                Err(error) => Err(error),
+        // Searches may outlive the request: they do not hold on to the node.
+        let (routing, keeper) = (self.node.routing().cloned(), self.keeper());
+        let (has_dht, time_max) = (routing.is_some(), self.search_time_max);
+        let found: Search<Record> = Box::pin(async move { ask_dht(routing, &keeper, name, time_max).await });
+        let Some(gossip) = self.node.name_gossip().cloned() else { return found.await };
+        let heard = Box::pin(async move { gossip.look_up(name).await.ok_or(NameNetworkError::NotHeard) });
+        let answer = match wanted {
+            Wanted::Newest => match tokio::join!(found, heard) {
+                (Ok(found), Ok(heard)) => Ok(ipns::best([found, heard.clone()]).unwrap_or(heard)),
+                (Ok(record), Err(_)) | (Err(_), Ok(record)) => Ok(record),
+                (Err(error), Err(nobody)) => Err((error, nobody)),
             },
-            found = &mut found => match found {
-                Ok(record) => Ok(record),
-                Err(error) => match heard.await {
-                    Ok(record) => Ok(record),
-                    Err(_) if self.node.routing().is_some() => Err(error),
-                    Err(nobody) => Err(nobody),
-                },
-            },
-        }
-    }
-
-    async fn ask_dht(&self, name: Name) -> Result<Record, NameNetworkError> {
-        let routing = self.node.routing().ok_or(NameNetworkError::Offline)?;
-        let asking = timeout(self.search_time_max, routing.get_value(key_of(&name)?, None)).await;
-        let found = asking.map_err(|_| NameNetworkError::Late(self.search_time_max.as_secs_f64()))??;
-        self.hear(name, found).await.map_err(|error| NameNetworkError::Kept(error.to_string()))
-    }
-
-    /// Keeps the best record that others have. Where the one that is kept is as good or better, it may be relied on anew.
-    async fn hear(&self, name: Name, found: Vec<u8>) -> Result<Record, NameError> {
-        match self.put(name, found).await {
-            Err(NameError::Put(PutError::Older { kept })) => {
-                self.keeper().confirm(name).await?;
-                Ok(*kept)
-            }
-            heard => heard,
-        }
+            Wanted::Fresh => either(found, heard, &self.node.names_state().behind).await,
+        };
+        // When it comes to errors, those of the DHT say more.
+        answer.map_err(|(error, nobody)| if has_dht { error } else { nobody })
     }
 
     /// Whether others could be asked, and the request lets them be.
@@ -200,6 +187,67 @@ impl Names {
     }
 }
 
+/// A search for a record, which keeps what it finds.
+type Search<T> = Pin<Box<dyn Future<Output = Result<T, NameNetworkError>> + Send>>;
+
+/// Two searches, of which the first that finds something is waited for. Where there is room for it, the other goes on: it may
+/// find something better, which counts from then on. Fails with what is wrong with each.
+async fn either<T: Send + 'static>(
+    mut one: Search<T>,
+    mut other: Search<T>,
+    behind: &Arc<Semaphore>,
+) -> Result<T, (NameNetworkError, NameNetworkError)> {
+    tokio::select! {
+        first = &mut one => match first {
+            Ok(first) => {
+                go_on(other, behind);
+                Ok(first)
+            }
+            Err(error) => other.await.map_err(|other| (error, other)),
+        },
+        first = &mut other => match first {
+            Ok(first) => {
+                go_on(one, behind);
+                Ok(first)
+            }
+            Err(error) => one.await.map_err(|one| (one, error)),
+        },
+    }
+}
+
+/// Lets a search go on behind a request that has its answer, where there is room.
+fn go_on<T: Send + 'static>(search: Search<T>, behind: &Arc<Semaphore>) {
+    let Ok(room) = Arc::clone(behind).try_acquire_owned() else { return };
+    tokio::spawn(async move {
+        // What it finds is kept; whether it does changes nothing here.
+        drop(search.await);
+        drop(room);
+    });
+}
+
+async fn ask_dht(
+    routing: Option<Routing>,
+    keeper: &Keeper,
+    name: Name,
+    time_max: Duration,
+) -> Result<Record, NameNetworkError> {
+    let routing = routing.ok_or(NameNetworkError::Offline)?;
+    let asking = timeout(time_max, routing.get_value(key_of(&name)?, None)).await;
+    let found = asking.map_err(|_| NameNetworkError::Late(time_max.as_secs_f64()))??;
+    hear(keeper, name, found).await.map_err(|error| NameNetworkError::Kept(error.to_string()))
+}
+
+/// Keeps the best record that others have. Where the one that is kept is as good or better, it may be relied on anew.
+async fn hear(keeper: &Keeper, name: Name, found: Vec<u8>) -> Result<Record, NameError> {
+    match keeper.put(name, found).await {
+        Err(NameError::Put(PutError::Older { kept })) => {
+            keeper.confirm(name).await?;
+            Ok(*kept)
+        }
+        heard => heard,
+    }
+}
+
 pub(super) fn key_of(name: &Name) -> Result<Key, QueryError> {
     Key::new(&[KEY_PREFIX, &name.to_bytes()].concat())
         .map_err(|error| QueryError::Internal(error.to_string()))
@@ -212,6 +260,7 @@ mod tests {
     use holdfast_blockstore::{NameRecord, Store};
     use holdfast_dht::ipns::Draft;
     use libp2p_identity::Keypair;
+    use tokio::sync::oneshot;
 
     use super::*;
     use crate::node::{self, Node};
@@ -273,6 +322,50 @@ mod tests {
         assert!(!stale(&nowhere, 0, None));
     }
 
+    type Answer = oneshot::Sender<Result<u32, NameNetworkError>>;
+
+    /// A search, and what gives it its answer.
+    fn search() -> (Answer, Search<u32>) {
+        let (answer, answered) = oneshot::channel();
+        let search = async move { answered.await.unwrap_or(Err(NameNetworkError::NotHeard)) };
+        (answer, Box::pin(search))
+    }
+
+    #[tokio::test]
+    async fn the_first_that_finds_something_is_the_answer_and_the_other_goes_on_where_there_is_room() {
+        let behind = Arc::new(Semaphore::new(1));
+        let (late, slow) = search();
+        let (answer, quick) = search();
+        answer.send(Ok(2)).unwrap();
+        assert_eq!(either(slow, quick, &behind).await.unwrap(), 2, "the slower one is not waited for");
+        assert!(!late.is_closed() && behind.available_permits() == 0, "and goes on");
+        let (too_late, slow) = search();
+        let (answer, quick) = search();
+        answer.send(Ok(1)).unwrap();
+        assert_eq!(either(quick, slow, &behind).await.unwrap(), 1);
+        assert!(too_late.is_closed(), "there was room for one");
+        late.send(Ok(3)).unwrap();
+        drop(behind.acquire().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn to_find_nothing_is_no_answer() {
+        let behind = Arc::new(Semaphore::new(1));
+        let (nothing, one) = search();
+        let (found, other) = search();
+        nothing.send(Err(NameNetworkError::NotHeard)).unwrap();
+        let answer = tokio::spawn(async move { either(one, other, &behind).await });
+        tokio::task::yield_now().await;
+        found.send(Ok(2)).unwrap();
+        assert_eq!(answer.await.unwrap().unwrap(), 2);
+        let behind = Arc::new(Semaphore::new(1));
+        let [(late, one), (nothing, other)] = [search(), search()];
+        nothing.send(Err(NameNetworkError::NotHeard)).unwrap();
+        late.send(Err(NameNetworkError::Late(5.0))).unwrap();
+        let answer = either(one, other, &behind).await;
+        assert!(matches!(answer, Err((NameNetworkError::Late(_), NameNetworkError::NotHeard))));
+    }
+
     #[tokio::test]
     async fn a_record_that_others_have_nothing_better_than_is_relied_on_anew() {
         const LONG_AGO: u64 = 1_700_000_000_000;
@@ -291,7 +384,7 @@ mod tests {
         for told in [&kept, &older] {
             store.put_name_record(&name.to_bytes(), row(false)).unwrap();
             assert!(Names::is_stale(store, &name, now(), None));
-            assert_eq!(names.hear(name, told.as_bytes().to_vec()).await.unwrap(), kept);
+            assert_eq!(hear(&names.keeper(), name, told.as_bytes().to_vec()).await.unwrap(), kept);
             assert!(!Names::is_stale(store, &name, now(), None));
             assert!(Names::is_of_others(store, &name));
             assert_eq!(names.record(name).await.unwrap(), kept);
@@ -299,7 +392,7 @@ mod tests {
         // Our own is ours whoever tells it.
         for told in [&kept, &older] {
             store.put_name_record(&name.to_bytes(), row(true)).unwrap();
-            assert_eq!(names.hear(name, told.as_bytes().to_vec()).await.unwrap(), kept);
+            assert_eq!(hear(&names.keeper(), name, told.as_bytes().to_vec()).await.unwrap(), kept);
             assert_eq!(store.name_record(&name.to_bytes()).unwrap(), Some(row(true)));
         }
     }

@@ -13,7 +13,7 @@ use holdfast_dht::ipns::{
 
 use super::dnslink::{self, DnsLinkError, is_domain};
 use super::keep::{KeepError, Kept};
-use super::network::{Asked, NameNetworkError};
+use super::network::{Asked, NameNetworkError, Wanted};
 use super::{Names, State, now};
 use crate::config::{GoDuration, ValueError};
 use crate::pool::PoolError;
@@ -28,6 +28,16 @@ enum Records {
     Kept,
     /// Those that are not our own are asked for first.
     AskedForAgain,
+}
+
+impl Records {
+    /// What others are asked for.
+    fn wanted(self) -> Wanted {
+        match self {
+            Self::Kept => Wanted::Fresh,
+            Self::AskedForAgain => Wanted::Newest,
+        }
+    }
 }
 
 /// How far names are followed.
@@ -134,12 +144,12 @@ impl Names {
         loop {
             match self.follow(path, depth, records, asked.clone(), links.clone()).await {
                 Err(NameResolveError::Missing(name)) if self.can_ask() && asked.insert(name) => {
-                    let found = self.ask(name).await;
+                    let found = self.ask(name, records.wanted()).await;
                     found.map_err(|reason| NameResolveError::NotFound { name, reason: Box::new(reason) })?;
                 }
                 Err(NameResolveError::Stale(name)) => {
                     asked.insert(name);
-                    if let Err(error) = self.ask(name).await {
+                    if let Err(error) = self.ask(name, records.wanted()).await {
                         tracing::debug!("the record of {name} that is kept is used: {error}");
                     }
                 }
