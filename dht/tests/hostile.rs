@@ -303,6 +303,31 @@ fn a_peer_that_never_answers_costs_its_time_and_no_more() {
 }
 
 #[test]
+fn a_peer_that_takes_no_announcement_costs_the_time_that_is_set_for_it_and_no_more() {
+    let (local, server) = (PeerId::random(), PeerInfo { id: PeerId::random(), addresses: vec![public()] });
+    for seconds in [2, 40] {
+        let announce_timeout = Duration::from_secs(seconds);
+        let config = Config { announce_timeout, ..Config::new(Scope::Wan) };
+        let mut engine = Engine::new(local, config, 1, now().at);
+        engine.set_own_addresses(&[public()]);
+        let start = now();
+        let goal = Goal::Announce { peer: server.clone(), keys: vec![key()] };
+        let query = engine.start(goal, start).unwrap();
+        let ended_at = |engine: &mut Engine, after: Duration| {
+            engine.on_timeout(Now { at: start.at + after, wall: start.wall });
+            std::iter::from_fn(|| engine.poll_action()).find_map(|action| match action {
+                Action::Done { query: of, result } if of == query => Some(result),
+                _ => None,
+            })
+        };
+        let just_before = announce_timeout.checked_sub(Duration::from_millis(1)).unwrap();
+        assert_eq!(ended_at(&mut engine, just_before), None, "{seconds} s");
+        let ended = ended_at(&mut engine, announce_timeout);
+        assert_eq!(ended, Some(Err(QueryError::NotStored { asked: 1 })), "{seconds} s");
+    }
+}
+
+#[test]
 fn queries_are_bounded_and_a_client_serves_nobody() {
     let (mut engine, _, server) = engine();
     let max = Config::new(Scope::Wan).queries_max;

@@ -46,6 +46,8 @@ pub(super) struct Outgoing {
     /// The message with its length before it.
     pub(super) bytes: Vec<u8>,
     pub(super) is_answered: bool,
+    /// How long it may take on its stream.
+    pub(super) timeout: Duration,
 }
 
 /// What the behaviour tells a handler.
@@ -159,9 +161,8 @@ impl Handler {
     }
 
     fn begin(&mut self, mut stream: Stream, request: Outgoing, was_used: bool) {
-        let timeout = self.answer_timeout;
         self.exchanging.push(Box::pin(async move {
-            let result = exchange(&mut stream, &request.bytes, request.is_answered, timeout).await;
+            let result = exchange(&mut stream, &request.bytes, request.is_answered, request.timeout).await;
             Exchanged { request, result, stream, was_used }
         }));
     }

@@ -54,6 +54,7 @@ pub struct Behaviour {
     engine: Engine,
     protocol: StreamProtocol,
     answer_timeout: std::time::Duration,
+    announce_timeout: std::time::Duration,
     room: Room,
     store: Arc<dyn RecordStore>,
     storing: FuturesUnordered<Storing>,
@@ -89,6 +90,7 @@ impl Behaviour {
         let behaviour = Self {
             protocol: config.scope.protocol(),
             answer_timeout: config.answer_timeout,
+            announce_timeout: config.announce_timeout,
             room: Room::new(ROOM_BYTES),
             engine: Engine::new(local, config, rand::random(), Instant::now()),
             store,
@@ -195,8 +197,9 @@ impl Behaviour {
     }
 
     fn send(&mut self, id: RequestId, peer: PeerInfo, message: &Message) {
-        let request =
-            Outgoing { id, bytes: message.encode_framed(), is_answered: message.kind.is_answered() };
+        let is_answered = message.kind.is_answered();
+        let timeout = if is_answered { self.answer_timeout } else { self.announce_timeout };
+        let request = Outgoing { id, bytes: message.encode_framed(), is_answered, timeout };
         if self.connections.contains_key(&peer.id) {
             return self.hand_over(peer.id, request);
         }

@@ -37,6 +37,9 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How long a connected peer may take to answer. Default: 10 s.
     pub answer_timeout: Duration,
+    /// How long telling one peer that this node has a block may take, dialling included: such a message has no answer. Opening
+    /// a stream takes at most [`Config::answer_timeout`] of it. Default: 10 s (Kubo's `Provide.DHT.SendProviderRecordTimeout`).
+    pub announce_timeout: Duration,
     /// How often the buckets of the routing table are refreshed; each time is up to a fifth earlier or later. Default: 10
     /// minutes. Zero: never.
     pub refresh_interval: Duration,
@@ -57,6 +60,7 @@ impl Config {
             query_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(15),
             answer_timeout: Duration::from_secs(10),
+            announce_timeout: Duration::from_secs(10),
             refresh_interval: Duration::from_secs(600),
             queries_max: 1_024,
         }

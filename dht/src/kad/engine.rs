@@ -400,7 +400,9 @@ impl Engine {
             self.push(Action::Event { query, event: QueryEvent::SendingQuery { peer: peer.id } });
         }
         let request = RequestId(self.new_id());
-        let deadline = now + self.config.request_timeout;
+        let is_answered = message.kind.is_answered();
+        let time = if is_answered { self.config.request_timeout } else { self.config.announce_timeout };
+        let deadline = now + time;
         self.timers.insert((deadline, Timer::Request(request)));
         let outstanding = Outstanding { query, peer: peer.clone(), role, kind: message.kind, deadline };
         self.requests.insert(request, outstanding);

@@ -25,7 +25,7 @@ use libp2p::PeerId;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, ValueError};
+use crate::config::{Config, GoDuration, ValueError};
 use crate::pool::Pool;
 
 pub use mode::{RoutingError, RoutingMode};
@@ -86,7 +86,7 @@ impl Routing {
         pool: &Pool,
         gives_itself: bool,
     ) -> Result<Option<(Self, Behaviours)>, ValueError> {
-        Self::with_wan(us, mode, config, (store, pool), gives_itself, kad::Config::new(Scope::Wan))
+        Self::with_wan(us, mode, config, (store, pool), gives_itself, dht_config(config, Scope::Wan)?)
     }
 
     /// The same with another idea of what is public.
@@ -111,8 +111,7 @@ impl Routing {
         };
         let (wan_records, lan_records) = (records(Scope::Wan), records(Scope::Lan));
         let upkeep = tokio::spawn(expire(vec![wan_records.clone(), lan_records.clone()]));
-        let loopback_on_lan = config.flag("Routing.LoopbackAddressesOnLanDHT")?.unwrap_or(false);
-        let lan_config = kad::Config { loopback_on_lan, ..kad::Config::new(Scope::Lan) };
+        let lan_config = dht_config(config, Scope::Lan)?;
         let (mut wan_behaviour, wan) = Behaviour::new(us, wan_config, Arc::new(wan_records));
         let (mut lan_behaviour, lan) = Behaviour::new(us, lan_config, Arc::new(lan_records));
         wan_behaviour.set_mode(wan_mode);
@@ -216,6 +215,20 @@ impl Routing {
     fn outer(&self) -> &Handle {
         if self.wan.table_len() > 0 { &self.wan } else { &self.lan }
     }
+}
+
+/// What the config says of one of them.
+fn dht_config(config: &Config, scope: Scope) -> Result<kad::Config, ValueError> {
+    let mut of_scope = kad::Config::new(scope);
+    if scope == Scope::Lan {
+        of_scope.loopback_on_lan = config.flag("Routing.LoopbackAddressesOnLanDHT")?.unwrap_or(false);
+    }
+    // What is not positive keeps a daemon from announcing anything: see the settings of `provide`.
+    let time = config.duration("Provide.DHT.SendProviderRecordTimeout")?.and_then(GoDuration::to_std);
+    if let Some(time) = time.filter(|time| !time.is_zero()) {
+        of_scope.announce_timeout = time;
+    }
+    Ok(of_scope)
 }
 
 /// The first success of two, or what is to be told of both failures.

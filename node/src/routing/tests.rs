@@ -112,6 +112,16 @@ async fn told(profile: &str) -> u64 {
     count.unwrap().1.outbound
 }
 
+#[test]
+fn how_long_an_announcement_may_take_is_what_the_config_says() {
+    for scope in [Scope::Wan, Scope::Lan] {
+        let time = |text: &str| dht_config(&Config::parse(text).unwrap(), scope).unwrap().announce_timeout;
+        assert_eq!(time("{}"), Duration::from_secs(10));
+        let set = r#"{"Provide":{"DHT":{"SendProviderRecordTimeout":"3s"}}}"#;
+        assert_eq!(time(set), Duration::from_secs(3));
+    }
+}
+
 #[tokio::test]
 async fn the_profile_mesh_announces_nothing_to_a_peer_at_a_public_address() {
     assert_eq!(told("mesh").await, 0);
