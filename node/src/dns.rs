@@ -15,10 +15,9 @@ use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use hickory_resolver::{Resolver, ResolverBuilder};
-use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::config::{AUTO, Config, GoDuration, ValueError};
+use crate::config::{Config, GoDuration, ValueError};
 
 pub use https::HttpsServer;
 
@@ -66,18 +65,17 @@ impl DnsSettings {
     /// Settings with which nobody is asked.
     pub const NOBODY: Self = Self { default: DnsChoice::Nobody, domains: Vec::new(), cache_time_max: None };
 
-    /// Reads them. What cannot be used is said in `warnings`.
-    pub fn of_config(config: &Config, warnings: &mut Vec<String>) -> Result<Self, ValueError> {
-        let resolvers = config.document().pointer("/DNS/Resolvers").and_then(Value::as_object);
-        let auto_conf = config.flag("AutoConf.Enabled")?.unwrap_or(true);
+    /// Reads them. `private`: of a node that is not in the public network. What cannot be used is said in `warnings`.
+    pub fn of_config(config: &Config, private: bool, warnings: &mut Vec<String>) -> Result<Self, ValueError> {
+        let resolvers = config.dns_resolvers(private)?;
         // What the profiles test and mesh write. Old configs of Kubo have the empty map too, and mean the system's.
-        if resolvers.is_some_and(serde_json::Map::is_empty) && !auto_conf {
+        if resolvers.is_empty() && !config.auto_conf()? {
             return Ok(Self::NOBODY);
         }
         let cache_time_max = config.duration("DNS.MaxCacheTTL")?.and_then(GoDuration::to_std);
         let mut settings = Self { default: DnsChoice::System, domains: Vec::new(), cache_time_max };
-        for (domain, value) in resolvers.into_iter().flatten() {
-            let choice = choice(value.as_str().unwrap_or_default());
+        for (domain, value) in resolvers {
+            let choice = choice(&value);
             if let DnsChoice::Unknown(url) = &choice {
                 warnings.push(format!(
                     "DNS.Resolvers: {url} cannot be asked, so names in {domain:?} are not resolved: this version knows {KNOWN}"
@@ -96,7 +94,7 @@ impl DnsSettings {
 fn choice(text: &str) -> DnsChoice {
     match text.strip_prefix("udp://").map(str::parse) {
         Some(Ok(address)) => DnsChoice::Server(address),
-        _ if matches!(text, "" | AUTO) => DnsChoice::System,
+        _ if text.is_empty() => DnsChoice::System,
         _ => HttpsServer::parse(text).map_or_else(|| DnsChoice::Unknown(text.to_owned()), DnsChoice::Https),
     }
 }
@@ -297,7 +295,7 @@ mod tests {
 
     fn settings(text: &str) -> (DnsSettings, Vec<String>) {
         let mut warnings = Vec::new();
-        let settings = DnsSettings::of_config(&Config::parse(text).unwrap(), &mut warnings).unwrap();
+        let settings = DnsSettings::of_config(&Config::parse(text).unwrap(), false, &mut warnings).unwrap();
         (settings, warnings)
     }
 
@@ -305,7 +303,7 @@ mod tests {
     async fn every_domain_has_its_own_resolver_and_the_longest_counts() {
         let (settings, warnings) = settings(
             r#"{"DNS":{"MaxCacheTTL":"1m","Resolvers":{".":"udp://127.0.0.1:5353","Eth.":"tls://dns.example",
-               "a.eth.":"auto","b.eth.":"https://dns.example/dns-query"}}}"#,
+               "a.eth.":"","c.eth.":"auto","b.eth.":"https://dns.example/dns-query"}}}"#,
         );
         assert_eq!(settings.default, DnsChoice::Server("127.0.0.1:5353".parse().unwrap()));
         assert_eq!(settings.cache_time_max, Some(Duration::from_secs(60)));
@@ -328,8 +326,12 @@ mod tests {
 
     #[test]
     fn without_a_word_the_system_is_asked_and_the_profile_test_asks_nobody() {
-        assert_eq!(settings("{}").0.default, DnsChoice::System);
-        assert_eq!(settings(r#"{"DNS":{"Resolvers":{".":"auto"}}}"#).0.default, DnsChoice::System);
+        let limo = HttpsServer::parse("https://dns.eth.limo/dns-query").unwrap();
+        for text in ["{}", r#"{"DNS":{"Resolvers":{".":"auto"}}}"#] {
+            let auto = settings(text).0;
+            assert_eq!(auto.default, DnsChoice::System);
+            assert_eq!(auto.domains, [("eth".to_owned(), DnsChoice::Https(limo.clone()))]);
+        }
         let quiet = r#"{"AutoConf":{"Enabled":false},"DNS":{"Resolvers":{}}}"#;
         assert_eq!(settings(quiet).0, DnsSettings::NOBODY);
     }

@@ -212,7 +212,8 @@ fn the_config_is_shown_with_what_the_node_uses_instead_of_auto() {
     let bootstrap = json(&["config", "--expand-auto", "Bootstrap"]);
     assert_eq!(bootstrap.as_array().map(Vec::len), Some(6), "{bootstrap}");
     assert_eq!(json(&["config", "--expand-auto", "Routing.DelegatedRouters"]), serde_json::json!([]));
-    assert_eq!(json(&["config", "--expand-auto", "DNS.Resolvers"]), serde_json::json!({ ".": "" }));
+    let built_in = serde_json::json!({ ".": "", "eth.": "https://dns.eth.limo/dns-query" });
+    assert_eq!(json(&["config", "--expand-auto", "DNS.Resolvers"]), built_in);
     let (shown, whole) = (json(&["config", "show"]), json(&["config", "show", "--expand-auto"]));
     assert_eq!((&whole["Bootstrap"], &shown["Bootstrap"]), (&bootstrap, &serde_json::json!(["auto"])));
     assert_eq!(whole["Ipns"]["DelegatedPublishers"], serde_json::json!([]));
@@ -222,6 +223,12 @@ fn the_config_is_shown_with_what_the_node_uses_instead_of_auto() {
         let out = String::from_utf8_lossy(&forced.stdout);
         assert!(forced.status.success() && matches!(out.trim(), "" | "[]"), "{words:?}: {out}");
     }
+    let mut forced = node.command(["config", "--expand-auto", "DNS.Resolvers"]);
+    let forced = forced.env("LIBP2P_FORCE_PNET", "1").output().unwrap();
+    let resolvers: serde_json::Value = serde_json::from_slice(&forced.stdout).unwrap();
+    assert_eq!(resolvers, serde_json::json!({ ".": "" }), "nobody outside");
+    node.run(["config", "profile", "apply", "test"]).ok();
+    assert_eq!(json(&["config", "--expand-auto", "DNS.Resolvers"]), serde_json::json!({}));
 }
 
 #[test]

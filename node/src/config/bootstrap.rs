@@ -167,7 +167,7 @@ impl Config {
     }
 
     /// Whether `"auto"` has a meaning: `AutoConf.Enabled`, default true.
-    fn auto_conf(&self) -> Result<bool, ValueError> {
+    pub(crate) fn auto_conf(&self) -> Result<bool, ValueError> {
         Ok(self.flag("AutoConf.Enabled")?.unwrap_or(true))
     }
 }

@@ -181,7 +181,7 @@ impl SwarmSettings {
             unread_bytes_max,
             peered: peered(config)?,
             bootstrap: bootstrap(config, psk.is_some(), &mut warnings)?,
-            dns: DnsSettings::of_config(config, &mut warnings)?,
+            dns: DnsSettings::of_config(config, psk.is_some(), &mut warnings)?,
             ping: ping(config)?,
             mdns: mdns
                 .then(|| {
