@@ -130,7 +130,7 @@ struct Network {
     gossip: Option<NameGossip>,
     mounts: Mounts,
     provider: Option<Provider>,
-    _republishing: Option<Upkeep>,
+    _republishing: Upkeep,
     _finding_peered: Option<Upkeep>,
 }
 

@@ -84,8 +84,8 @@ impl Node {
             }
             _ => None,
         };
-        let republishing = routing.as_ref().map(|routing| self.republisher(republish, routing.clone()).run());
-        let republishing = republishing.map(|running| Upkeep::of(tokio::spawn(running)));
+        let republisher = self.republisher(republish, routing.clone(), gossip.clone());
+        let republishing = Upkeep::of(tokio::spawn(republisher.run()));
         let finding_peered = routing.as_ref().map(|routing| find_peered(swarm.clone(), routing.clone()));
         let finding_peered = finding_peered.map(|running| Upkeep::of(tokio::spawn(running)));
         // It is set here alone, once in the life of a node.
@@ -104,7 +104,12 @@ impl Node {
     }
 
     /// What keeps the node's own names alive.
-    fn republisher(&self, settings: names::RepublishSettings, routing: Routing) -> names::Republisher {
+    fn republisher(
+        &self,
+        settings: names::RepublishSettings,
+        routing: Option<Routing>,
+        gossip: Option<NameGossip>,
+    ) -> names::Republisher {
         names::Republisher {
             settings,
             store: self.store().clone(),
@@ -113,6 +118,7 @@ impl Node {
             repo: self.repo_path().to_owned(),
             state: Arc::clone(self.names_state()),
             routing,
+            gossip,
         }
     }
 

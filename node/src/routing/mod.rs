@@ -11,7 +11,7 @@ mod records;
 mod search;
 mod shares;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

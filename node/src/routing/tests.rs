@@ -68,24 +68,16 @@ async fn run(key: &Keypair, dht: Behaviour, to: Option<Multiaddr>) -> Multiaddr 
     address
 }
 
-/// How many ADD_PROVIDER a node with this profile sends to a peer at a public address, for one key that is announced in both ways.
-async fn told(profile: &str) -> u64 {
+/// The routing of a node whose DHT of public addresses has one peer, which answers and keeps records. The handle is that peer's.
+pub(crate) async fn beside_a_server(config: &Config, store: &Store, pool: &Pool) -> (Routing, Handle) {
     let server = Keypair::generate_ed25519();
     let records = Arc::new(MemoryStore::default());
-    let (mut dht, _server) = Behaviour::new(server.public().to_peer_id(), wan_config(), records);
+    let (mut dht, handle) = Behaviour::new(server.public().to_peer_id(), wan_config(), records);
     dht.set_mode(Mode::Server);
     let address = run(&server, dht, None).await;
-
-    let folder = tempfile::tempdir().unwrap();
-    let repo = folder.path().join("repo");
-    let profiles = profile.to_owned();
-    let params = crate::repo_init::InitParams { repo: repo.clone(), profiles, ..Default::default() };
-    let config = crate::node::init(&params, &mut |_| {}).unwrap();
-    let store = Store::open(&repo, StoreConfig::default()).unwrap();
-    let pool = Pool::new(1, 1).unwrap();
     let key = config.private_key().unwrap();
-    let (us, of) = (key.peer_id(), RoutingMode::of_config(&config, "").unwrap());
-    let made = Routing::with_wan(us, of, &config, (&store, &pool), true, wan_config());
+    let (us, of) = (key.peer_id(), RoutingMode::of_config(config, "").unwrap());
+    let made = Routing::with_wan(us, of, config, (store, pool), true, wan_config());
     let (routing, behaviours) = made.unwrap().unwrap();
     run(key.keypair(), behaviours.wan, Some(address)).await;
     // Nobody drives the other one: what it is asked fails.
@@ -96,7 +88,19 @@ async fn told(profile: &str) -> u64 {
         }
     };
     tokio::time::timeout(PATIENCE, met).await.expect("the peer is in the table");
+    (routing, handle)
+}
 
+/// How many ADD_PROVIDER a node with this profile sends to a peer at a public address, for one key that is announced in both ways.
+async fn told(profile: &str) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let repo = folder.path().join("repo");
+    let profiles = profile.to_owned();
+    let params = crate::repo_init::InitParams { repo: repo.clone(), profiles, ..Default::default() };
+    let config = crate::node::init(&params, &mut |_| {}).unwrap();
+    let store = Store::open(&repo, StoreConfig::default()).unwrap();
+    let pool = Pool::new(1, 1).unwrap();
+    let (routing, _server) = beside_a_server(&config, &store, &pool).await;
     let hash =
         *holdfast_dag::cid::Cid::try_from("bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy")
             .unwrap()

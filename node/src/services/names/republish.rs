@@ -2,7 +2,7 @@
 //! at the end of its lifetime.
 //!
 //! A minute after the start and then once an `Ipns.RepublishPeriod`, the record of every own key that has one is signed again
-//! with a later end, under its old number, and told to the peers closest to its name.
+//! with a later end, under its old number, and told to the peers closest to its name and to those that follow it over pubsub.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -15,6 +15,7 @@ use holdfast_dht::ipns::{
 };
 use holdfast_dht::kad::QueryError;
 
+use super::gossip::NameGossip;
 use super::keep::{KeepError, Kept};
 use super::network::{NameNetworkError, key_of};
 use super::{State, now};
@@ -118,7 +119,10 @@ pub(crate) struct Republisher {
     pub(crate) config: Config,
     pub(crate) repo: PathBuf,
     pub(crate) state: Arc<State>,
-    pub(crate) routing: Routing,
+    /// None where the node takes part in no DHT.
+    pub(crate) routing: Option<Routing>,
+    /// None where names do not go over pubsub.
+    pub(crate) gossip: Option<NameGossip>,
 }
 
 impl Republisher {
@@ -157,11 +161,18 @@ impl Republisher {
         let Some(record) = Self::work(this, move |this| this.sign_again(&key, now())).await? else {
             return Ok(());
         };
-        let key = key_of(&name).map_err(NameNetworkError::from)?;
-        let told = this.routing.put_value(key, record.as_bytes().to_vec(), None).await;
-        let peers = told.map_err(|error: QueryError| NameNetworkError::from(error))?;
-        tracing::debug!("{peers} peers know that {name} lives on");
-        Ok(())
+        // Both have their turn: who follows the name over pubsub is told also while the DHT is of no use.
+        let followers = match &this.gossip {
+            Some(gossip) => gossip.publish(name, &record).await,
+            None => Ok(()),
+        };
+        if let Some(routing) = &this.routing {
+            let key = key_of(&name).map_err(NameNetworkError::from)?;
+            let told = routing.put_value(key, record.as_bytes().to_vec(), None).await;
+            let peers = told.map_err(|error: QueryError| NameNetworkError::from(error))?;
+            tracing::debug!("{peers} peers know that {name} lives on");
+        }
+        Ok(followers.map_err(NameNetworkError::from)?)
     }
 
     async fn work<T: Send + 'static>(
@@ -207,6 +218,7 @@ mod tests {
 
     use super::*;
     use crate::routing::RoutingMode;
+    use crate::routing::tests::beside_a_server;
 
     fn settings(text: &str) -> Result<RepublishSettings, String> {
         RepublishSettings::of_config(&Config::parse(text).unwrap()).map_err(|error| error.to_string())
@@ -240,7 +252,7 @@ mod tests {
 
     struct World {
         _folder: tempfile::TempDir,
-        _behaviours: crate::routing::Behaviours,
+        _behaviours: Option<crate::routing::Behaviours>,
         republisher: Arc<Republisher>,
         key: PrivateKey,
     }
@@ -261,8 +273,9 @@ mod tests {
         assert_eq!(routing.dht(Scope::Lan).table_len(), 0);
         let settings = RepublishSettings::of_config(&config).unwrap();
         let (state, repo) = (Arc::default(), params.repo);
-        let republisher = Republisher { settings, store, pool, config, repo, state, routing };
-        World { _folder: folder, _behaviours: behaviours, republisher: Arc::new(republisher), key }
+        let (routing, gossip) = (Some(routing), None);
+        let republisher = Republisher { settings, store, pool, config, repo, state, routing, gossip };
+        World { _folder: folder, _behaviours: Some(behaviours), republisher: Arc::new(republisher), key }
     }
 
     fn publish(world: &World, lifetime: Duration, now: Timestamp) -> Record {
@@ -318,5 +331,33 @@ mod tests {
         let World { _behaviours: behaviours, republisher, .. } = world;
         drop(behaviours);
         assert!(!Republisher::all(&republisher).await);
+    }
+    #[tokio::test]
+    async fn a_record_is_signed_again_where_there_is_no_dht() {
+        let World { _folder: folder, _behaviours: behaviours, republisher, key } = world();
+        drop(behaviours);
+        let republisher = Republisher { routing: None, ..Arc::into_inner(republisher).unwrap() };
+        let world = World { _folder: folder, _behaviours: None, republisher: Arc::new(republisher), key };
+        let first = publish(&world, Duration::from_secs(3600), now());
+        assert!(Republisher::all(&world.republisher).await, "there is nobody to tell it to");
+        let kept = Kept::to_read(&world.republisher.store).get(&Name::from(world.key.peer_id()));
+        let again = Record::decode(&kept.unwrap().unwrap()).unwrap();
+        assert!(again.end_of_life().unwrap() > first.end_of_life().unwrap());
+        assert_eq!(again.sequence().unwrap(), first.sequence().unwrap());
+    }
+    #[tokio::test]
+    async fn a_turn_succeeds_where_a_peer_of_the_dht_takes_the_record() {
+        let World { _folder: folder, _behaviours: nobody_drives, republisher, key } = world();
+        drop(nobody_drives);
+        let alone = Arc::into_inner(republisher).unwrap();
+        let (routing, server) = beside_a_server(&alone.config, &alone.store, &alone.pool).await;
+        let republisher = Arc::new(Republisher { routing: Some(routing), ..alone });
+        let world = World { _folder: folder, _behaviours: None, republisher, key };
+        let name = Name::from(world.key.peer_id());
+        publish(&world, Duration::from_secs(3600), now());
+        assert!(Republisher::all(&world.republisher).await);
+        let kept = Kept::to_read(&world.republisher.store).get(&name).unwrap();
+        let told = server.get_value(key_of(&name).unwrap(), 1, None).await;
+        assert_eq!(told.ok(), kept, "the peer has what was signed again");
     }
 }
