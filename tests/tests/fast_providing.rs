@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 const SILENCE_TIME_MAX: Duration = Duration::from_secs(8);
 
 /// A peer that announces by this strategy, and one that only keeps records; each is in the other's routing table.
-fn two(dir: &Path, strategy: &str) -> (Peer, Peer) {
-    let peer = |name: &str, provide: (&str, Value)| {
+fn two(dir: &Path, strategy: &str, more: &[(&str, Value)]) -> (Peer, Peer) {
+    let peer = |name: &str, config: &[(&str, Value)]| {
         let lan = ("Routing.LoopbackAddressesOnLanDHT", json!(true));
-        Peer::start(dir, name, &[lan, provide], None)
+        Peer::start(dir, name, &[&[lan], config].concat(), None)
     };
-    let one = peer("one", ("Provide.Strategy", json!(strategy)));
-    let keeper = peer("keeper", ("Provide.Enabled", json!(false)));
+    let one = peer("one", &[&[("Provide.Strategy", json!(strategy))], more].concat());
+    let keeper = peer("keeper", &[("Provide.Enabled", json!(false))]);
     one.connect(&keeper.address("tcp"));
     for (of, peer) in [(&one, &keeper), (&keeper, &one)] {
         wait_until("a peer in the routing table", || {
@@ -56,7 +56,7 @@ fn below(peer: &Peer, cid: &str, options: &[&str]) -> Vec<String> {
 #[test]
 fn a_whole_dag_is_announced_at_once_that_the_strategy_alone_would_leave_out() {
     let dir = temporary("fast-provide-dag");
-    let (one, keeper) = two(dir.path(), "mfs");
+    let (one, keeper) = two(dir.path(), "mfs", &[]);
     // Three levels: a root, nodes, chunks. Nothing of it is in the mutable file system.
     let add = |seed: u64, flags: &[&str]| {
         let flags = [&["--raw-leaves", "--chunker=size-1000"], flags].concat();
@@ -81,6 +81,69 @@ fn a_whole_dag_is_announced_at_once_that_the_strategy_alone_would_leave_out() {
     // A pin can ask for it too.
     one.run(["pin", "add", "--fast-provide-dag", &silent]).ok();
     wait_for_provider(&keeper, &silent_nodes[1], &one);
+
+    // And an import.
+    let car = |seed: u64| {
+        let cid = add(seed, &["--pin=false"]);
+        (dir.path().join(format!("{seed}.car")), below(&one, &cid, &[])[1].clone(), cid)
+    };
+    let [silent, told] = [3, 4].map(|seed| {
+        let (path, node, cid) = car(seed);
+        std::fs::write(&path, one.run(["dag", "export", &cid]).ok().stdout).unwrap();
+        (path.to_str().unwrap().to_owned(), node)
+    });
+    one.run(["dag", "import", &silent.0]).ok();
+    one.run(["dag", "import", "--fast-provide-dag", &told.0]).ok();
+    wait_for_provider(&keeper, &told.1, &one);
+    assert_eq!(providers(&keeper, &silent.1), [""; 0], "nobody asked for it to be announced");
+}
+
+#[test]
+fn a_whole_dag_is_announced_where_the_config_says_so_and_the_option_does_not_say_otherwise() {
+    let dir = temporary("fast-provide-dag-config");
+    let (one, keeper) = two(dir.path(), "mfs", &[("Import.FastProvideDAG", json!(true))]);
+    let node_of = |seed: u64, flags: &[&str]| {
+        let flags = [&["--raw-leaves", "--chunker=size-1000"], flags].concat();
+        let cid = one.add(&flags, &NoiseFile::lay(dir.path(), seed, 200_000).path);
+        below(&one, &cid, &[])[1].clone()
+    };
+    let (silent, told) = (node_of(1, &["--fast-provide-dag=false"]), node_of(2, &[]));
+    wait_for_provider(&keeper, &told, &one);
+    assert_eq!(providers(&keeper, &silent), [""; 0], "the option said not to");
+}
+
+#[test]
+fn what_is_announced_at_once_and_waited_for_is_what_the_options_say_and_else_the_config() {
+    const ROOT: &str = "--fast-provide-root";
+    const NO_ROOT: &str = "--fast-provide-root=false";
+    const WAIT: &str = "--fast-provide-wait";
+    const NO_WAIT: &str = "--fast-provide-wait=false";
+    let dir = temporary("fast-provide-config");
+    let archive = NoiseFile::lay(dir.path(), 1, 10_000).path;
+    // There is nobody who could be told: what waits for an announcement fails, and nothing else does.
+    let fails = |config: &[(&str, Value)], cases: &[(&[&str], bool)]| {
+        let name = format!("peer-{}", config.len());
+        let peer = Peer::start(dir.path(), &name, config, None);
+        let car = dir.path().join(format!("{name}.car"));
+        let cid = peer.add(&["--pin=false", NO_WAIT], &archive);
+        std::fs::write(&car, peer.run(["dag", "export", &cid]).ok().stdout).unwrap();
+        for (options, fails) in cases {
+            for command in
+                [&["add", archive.to_str().unwrap()][..], &["dag", "import", car.to_str().unwrap()]]
+            {
+                let line = [command, options].concat();
+                let answer = peer.run(&line);
+                assert_eq!(answer.code, Some(i32::from(*fails)), "{config:?} {line:?}: {}", answer.err());
+                assert_eq!(answer.err().contains("fast-provide: "), *fails, "{line:?}: {}", answer.err());
+            }
+        }
+    };
+    // A root is announced, and nobody waits.
+    fails(&[], &[(&[], false), (&[WAIT], true), (&[WAIT, NO_ROOT], false), (&[WAIT, ROOT], true)]);
+    let wait = ("Import.FastProvideWait", json!(true));
+    fails(std::slice::from_ref(&wait), &[(&[], true), (&[NO_WAIT], false), (&[NO_ROOT], false)]);
+    let root = ("Import.FastProvideRoot", json!(false));
+    fails(&[wait, root], &[(&[], false), (&[ROOT], true), (&[ROOT, NO_WAIT], false)]);
 }
 
 /// Runs a command that is to wait for an announcement, while the only peer that could take it answers nobody; and then answers.
@@ -114,7 +177,7 @@ fn waits(one: &Peer, keeper: &Peer, args: &[&str], cid: &str, others: &[PathBuf]
 #[test]
 fn commands_that_are_told_to_wait_return_when_somebody_was_told_and_not_before() {
     let dir = temporary("fast-provide-wait");
-    let (one, keeper) = two(dir.path(), "roots");
+    let (one, keeper) = two(dir.path(), "roots", &[]);
     let lay = |seed: u64| NoiseFile::lay(dir.path(), seed, 10_000).path;
     let others = |seed: u64| [lay(seed), lay(seed + 1)];
 
