@@ -12,6 +12,7 @@ pub mod attack;
 mod circuit;
 pub mod dial_back;
 pub mod greed;
+pub mod mdns;
 mod muxer;
 pub mod names;
 pub mod providers;
