@@ -86,7 +86,7 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(failures.on_unopened(now), Some(2 * BACK_OFF_START));
             now += 3600 * SECOND;
-            assert_eq!(failures.on_lost(now - SECOND, now), Some(2 * BACK_OFF_START));
+            assert_eq!(failures.on_lost(now, now + SECOND), Some(2 * BACK_OFF_START));
             now += 3600 * SECOND;
         }
     }

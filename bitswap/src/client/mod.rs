@@ -158,9 +158,9 @@ impl Client {
     /// Wants blocks for a session, which begins with its first request. Identity CIDs are delivered from themselves.
     pub fn get(&mut self, session: SessionId, request: RequestId, cids: &[Cid], now: Instant) {
         self.begin_session(session, now);
-        let mut state =
-            Request { session, wants: HashSet::new(), queue: VecDeque::new(), buffered: 0, reserved: 0 };
+        let mut state = Request::new(session);
         let mut ready = Vec::new();
+        let mut left = HashSet::new();
         for cid in cids {
             if let Some(data) = identity_data(cid) {
                 ready.push((*cid, Bytes::copy_from_slice(data)));
@@ -169,12 +169,22 @@ impl Client {
                     && state.wants.insert(*key)
                 {
                     want.requests.push(request);
+                    state.is_shared = true;
+                    left.insert(want.owner);
+                    // Who has it may wait for its reader, or know of nobody.
+                    if !matches!(want.place, Place::Held(..)) {
+                        (want.owner, want.place) = (request, Place::Queued);
+                        state.queue.push_back(*key);
+                    }
                 }
             } else {
                 let key = self.new_want(*cid, request);
                 state.wants.insert(key);
                 state.queue.push_back(key);
             }
+        }
+        for owner in left {
+            self.leave_to(owner, &state.queue);
         }
         state.buffered = ready.iter().map(|(_, data)| data.len()).sum();
         let end = state.wants.is_empty();
@@ -193,6 +203,46 @@ impl Client {
             }
             self.pump(session, now);
             self.arm_session(session, now);
+        }
+    }
+
+    /// Takes wants that others have now from the queue and the broadcast of who had them.
+    fn leave_to(&mut self, owner: RequestId, taken: &VecDeque<WantKey>) {
+        let taken: HashSet<WantKey> = taken.iter().copied().collect();
+        let Some(request) = self.requests.get_mut(&owner) else { return };
+        request.is_shared = true;
+        request.queue.retain(|key| !taken.contains(key));
+        if let Some(session) = self.sessions.get_mut(&request.session) {
+            session.broadcast.retain(|key| !taken.contains(key));
+        }
+    }
+
+    /// Gives a request that has nothing to ask for what it waits for and others do not ask for, because their readers are behind.
+    fn take_over(&mut self, heir: RequestId, estimate: usize) {
+        let Some(request) = self.requests.get(&heir) else { return };
+        if !request.is_shared || !request.queue.is_empty() || !request.has_room(estimate, &self.config) {
+            return;
+        }
+        let owners = request.wants.iter().filter_map(|key| Some(self.wants.get(*key)?.owner));
+        let owners: HashSet<RequestId> = owners.filter(|owner| *owner != heir).collect();
+        for owner in owners {
+            let (Some(request), Some(other)) = (self.requests.get(&heir), self.requests.get(&owner)) else {
+                continue;
+            };
+            if other.has_room(estimate, &self.config) {
+                continue;
+            }
+            let taken: VecDeque<WantKey> =
+                other.queue.iter().copied().filter(|key| request.wants.contains(key)).collect();
+            self.leave_to(owner, &taken);
+            for key in &taken {
+                if let Some(want) = self.wants.get_mut(*key) {
+                    want.owner = heir;
+                }
+            }
+            if let Some(request) = self.requests.get_mut(&heir) {
+                request.queue.extend(taken);
+            }
         }
     }
 

@@ -40,8 +40,9 @@ impl Client {
     /// Hands out what a session has in its queues, as far as windows allow.
     pub(super) fn pump(&mut self, id: SessionId, now: Instant) {
         let Some(session) = self.sessions.get(&id) else { return };
-        let requests = session.requests.clone();
+        let (requests, estimate) = (session.requests.clone(), session.estimate());
         for request in requests {
+            self.take_over(request, estimate);
             self.pump_request(id, request, now);
         }
     }

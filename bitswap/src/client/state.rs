@@ -241,9 +241,16 @@ pub(super) struct Request {
     pub(super) buffered: usize,
     /// Bytes set aside for wants that it owns and that are held.
     pub(super) reserved: usize,
+    /// Whether another waited for something that it waits for.
+    pub(super) is_shared: bool,
 }
 
 impl Request {
+    pub(super) fn new(session: SessionId) -> Self {
+        let (wants, queue) = (HashSet::new(), VecDeque::new());
+        Self { session, wants, queue, buffered: 0, reserved: 0, is_shared: false }
+    }
+
     pub(super) fn has_room(&self, bytes: usize, config: &Config) -> bool {
         let used = self.buffered + self.reserved;
         used == 0 || used + bytes <= config.request_bytes_max

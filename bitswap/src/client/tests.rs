@@ -1,4 +1,5 @@
 mod repeated;
+mod shared;
 
 use std::time::Duration;
 

@@ -48,9 +48,9 @@ fn who_inherits_a_want_asks_for_it_at_once() {
     sim.get(0, 2, 2, &wanted);
     sim.run(10 * MS, |_| false);
     let client = &mut sim.nodes[0].client;
-    assert!(client.sessions[&SessionId(2)].broadcast.is_empty(), "the first one asks");
-    client.cancel(RequestId(1), sim.now);
-    assert_eq!(client.sessions[&SessionId(2)].broadcast.len(), 1);
+    assert!(client.sessions[&SessionId(1)].broadcast.is_empty(), "the second one asks");
+    client.cancel(RequestId(2), sim.now);
+    assert_eq!(client.sessions[&SessionId(1)].broadcast.len(), 1);
 }
 
 #[test]
