@@ -11,7 +11,7 @@ use libp2p::PeerId;
 
 use crate::client::{self, Client, RequestId, SessionId};
 use crate::config::Config;
-use crate::message::{Message, Payload, Prefix};
+use crate::message::{Entry, Message, Payload, Prefix, WantType};
 use crate::server::{self, Server};
 
 /// Blocks with different bytes of this length, and their CIDs.
@@ -27,6 +27,16 @@ pub(crate) fn blocks(count: usize, len: usize) -> Vec<(Cid, Bytes)> {
 
 pub(crate) fn cids(blocks: &[(Cid, Bytes)]) -> Vec<Cid> {
     blocks.iter().map(|(cid, _)| *cid).collect()
+}
+
+/// A line of a wantlist: this block, or word that it is not there.
+pub(crate) fn want(cid: Cid) -> Entry {
+    Entry { cid, priority: 1, cancel: false, want_type: WantType::Block, send_dont_have: true }
+}
+
+/// All that somebody wants: these blocks.
+pub(crate) fn wants(cids: &[Cid]) -> Message {
+    Message { entries: cids.iter().copied().map(want).collect(), full: true, ..Message::default() }
 }
 
 /// How a node behaves that is not honest or not well.

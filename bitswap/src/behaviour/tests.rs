@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::Handle;
 use crate::message::{Assembler, Entry, Message, Payload, Prefix, Version, WantType, decode, encode};
-use crate::sim::{blocks, cids};
+use crate::sim::{blocks, cids, wants};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -321,16 +321,8 @@ async fn an_old_peer_is_served_in_its_own_words() {
         let _blocks = session.get(cids(&blocks(1, 77)));
         let first = tokio::time::timeout(LIMIT, peer.told.recv()).await.unwrap().unwrap();
         assert!(first.entries.iter().all(|entry| entry.want_type == WantType::Block));
-        let entries = cids(&have).into_iter().map(|cid| Entry {
-            cid,
-            priority: 1,
-            cancel: false,
-            want_type: WantType::Block,
-            send_dont_have: true,
-        });
-        let ask = Message { entries: entries.collect(), full: true, ..Message::default() };
         let mut stream = peer.opener.open(a.peer).await;
-        stream.write_all(&encode(&ask, version).concat()).await.unwrap();
+        stream.write_all(&encode(&wants(&cids(&have)), version).concat()).await.unwrap();
         let mut got = Vec::new();
         while got.len() < 3 {
             let message = tokio::time::timeout(LIMIT, peer.told.recv()).await.unwrap().unwrap();

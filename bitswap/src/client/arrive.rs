@@ -64,12 +64,17 @@ impl Client {
     }
 
     fn on_have(&mut self, id: SessionId, key: WantKey, from: PeerKey) {
+        self.note_hit(id, from);
+        if self.wants.get(key).is_some_and(|want| want.place == Place::Broadcast) {
+            self.unbroadcast(id, key);
+        }
+    }
+
+    /// A peer has something for a session.
+    fn note_hit(&mut self, id: SessionId, from: PeerKey) {
         self.join(id, from);
         if let Some(member) = self.sessions.get_mut(&id).and_then(|session| session.member(from)) {
             (member.hits, member.misses) = (member.hits + 1, 0);
-        }
-        if self.wants.get(key).is_some_and(|want| want.place == Place::Broadcast) {
-            self.unbroadcast(id, key);
         }
     }
 
@@ -191,10 +196,7 @@ impl Client {
             session.on_block(data.len(), now, config);
         }
         if let (Some(from), Some(session)) = (from, self.owner_session(key)) {
-            self.join(session, from);
-            if let Some(member) = self.sessions.get_mut(&session).and_then(|session| session.member(from)) {
-                (member.hits, member.misses) = (member.hits + 1, 0);
-            }
+            self.note_hit(session, from);
         }
         if let Some(request) = self.requests.get_mut(&owner)
             && want_is_queued(self.wants.get(key).map(|want| want.place))

@@ -84,14 +84,8 @@ impl Bench {
 
     /// The peer tells all its wants on a connection.
     pub(super) fn asks_on(&self, id: usize, cids: &[Cid]) {
-        let entries = cids.iter().map(|cid| Entry {
-            cid: *cid,
-            priority: 1,
-            cancel: false,
-            want_type: WantType::Block,
-            send_dont_have: true,
-        });
-        let control = Control { entries: entries.collect(), full: true, presences: Vec::new() };
+        let Message { entries, full, presences, .. } = wants(cids);
+        let control = Control { entries, full, presences };
         let credit = Credit::new(&Arc::new(Line::new(&self.behaviour.common.room)), 0);
         self.behaviour.common.inbox.push(Input::Control(self.from(id), control, credit));
     }

@@ -100,15 +100,8 @@ async fn what_an_event_of_the_swarm_asks_of_the_host_begins_at_once() {
     let mut bench = Bench::new();
     let have = blocks(1, 5000);
     bench.store.0.lock().unwrap().extend(have.iter().cloned());
-    let want = Entry {
-        cid: have[0].0,
-        priority: 1,
-        cancel: false,
-        want_type: WantType::Block,
-        send_dont_have: true,
-    };
     assert_eq!(bench.told_now().await, None);
     let peer = bench.peer;
-    bench.behaviour.server.on_wants(peer, &[want], true);
+    bench.behaviour.server.on_wants(peer, &wants(&cids(&have)).entries, true);
     assert_eq!(bench.told().await.1.blocks.len(), 1);
 }

@@ -12,17 +12,6 @@ use super::*;
 use crate::behaviour::outbound::{Event, Outbound};
 use crate::inbox::Sending;
 
-fn wants(cids: &[Cid]) -> Message {
-    let entry = |cid: &Cid| Entry {
-        cid: *cid,
-        priority: 1,
-        cancel: false,
-        want_type: WantType::Block,
-        send_dont_have: true,
-    };
-    Message { entries: cids.iter().map(entry).collect(), full: true, ..Message::default() }
-}
-
 /// Whether the handler asks for a stream now.
 async fn asks_for_stream(handler: &mut Handler) -> bool {
     poll_fn(|cx| {
