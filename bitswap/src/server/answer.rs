@@ -14,6 +14,9 @@ const OUTSTANDING_MESSAGES_MAX: usize = 4;
 /// Presences in one message: about 200 KiB of the usual CIDs. With so many unsaid nothing more is looked up.
 pub(super) const PRESENCES_MAX: usize = 4096;
 
+/// Beside more bytes of blocks than this there are no presences: together they could be more than a message may be.
+const BESIDE_BYTES_MAX: usize = 2 << 20;
+
 impl Server {
     /// The answer to [`Action::Read`]: the bytes of each block that is still here.
     pub fn on_read(&mut self, id: ReadId, blocks: Vec<Found>, now: Instant) {
@@ -62,7 +65,9 @@ impl Server {
     /// Adds what there is to say to a message and sends it, unless it says nothing.
     fn send(&mut self, peer: &PeerId, mut message: Message, now: Instant) {
         let Some(list) = self.lists.get_mut(peer) else { return };
-        while message.presences.len() < PRESENCES_MAX
+        let bytes = message.block_bytes();
+        let presences_max = if bytes > BESIDE_BYTES_MAX { 0 } else { PRESENCES_MAX };
+        while message.presences.len() < presences_max
             && let Some((cid, have)) = list.presences.pop_first()
         {
             message.presences.push(Presence { cid, have });
@@ -71,7 +76,6 @@ impl Server {
             return;
         }
         message.pending_bytes = u32::try_from(list.ready_bytes).unwrap_or(u32::MAX);
-        let bytes = message.block_bytes();
         list.outstanding_bytes += bytes;
         list.outstanding_messages += 1;
         list.ledger.sent_bytes += bytes as u64;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::{Entry, WantType};
+use crate::message::{Entry, MESSAGE_BYTES_MAX, Version, WantType, encode};
 use crate::sim::{blocks, cids};
 
 struct Bench {
@@ -342,6 +342,29 @@ fn a_server_that_is_off_answers_nothing() {
     bench.server.on_wants(peer, &wants(&cids(&have), WantType::Block), true);
     bench.run();
     assert!(bench.sent.is_empty() && bench.server.wantlist(&peer).is_empty());
+}
+
+/// What is not here is known while the block is read.
+#[test]
+fn a_message_with_a_block_that_just_fits_says_nothing_else() {
+    let mut bench = Bench::new(|_| {});
+    let peer = bench.peer();
+    let large = blocks(1, MESSAGE_BYTES_MAX - 4096);
+    bench.server.on_wants(peer, &wants(&cids(&large), WantType::Block), true);
+    let Some(Action::LookUp { cids: asked, .. }) = bench.server.poll_action(bench.now) else { panic!() };
+    bench.server.on_presence(&peer, &asked, &[Some(large[0].1.len() as u64)]);
+    let Some(Action::Read { batch, .. }) = bench.server.poll_action(bench.now) else { panic!() };
+    bench.server.on_wants(peer, &wants(&cids(&blocks(1000, 50)), WantType::Have), false);
+    let Some(Action::LookUp { cids: asked, .. }) = bench.server.poll_action(bench.now) else { panic!() };
+    bench.server.on_presence(&peer, &asked, &[None; 1000]);
+    bench.server.on_read(batch, vec![Some(large[0].1.clone())], bench.now);
+    bench.run();
+    for (_, message) in &bench.sent {
+        let bytes: usize = encode(message, Version::V1_2).iter().map(Bytes::len).sum();
+        assert!(bytes <= MESSAGE_BYTES_MAX + 4, "{bytes} bytes");
+    }
+    let said: usize = bench.sent.iter().map(|(_, message)| message.presences.len()).sum();
+    assert_eq!((bench.blocks_to(peer), said), (1, 1000));
 }
 
 #[test]
