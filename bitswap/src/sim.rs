@@ -78,12 +78,13 @@ enum Event {
     AnswerSent(usize, usize, usize),
 }
 
-/// The network. All nodes have the same distance from each other; each has one line out with a rate.
+/// The network. Each node has a distance from the middle, and one line out with a rate.
 pub(crate) struct Sim {
     start: Instant,
     pub(crate) now: Instant,
     pub(crate) nodes: Vec<Node>,
-    pub(crate) latency: Duration,
+    /// What a message takes between each node and the middle.
+    pub(crate) distances: Vec<Duration>,
     /// Bytes a second of each node's line.
     pub(crate) rates: Vec<f64>,
     free_at: Vec<Instant>,
@@ -94,6 +95,7 @@ pub(crate) struct Sim {
 }
 
 impl Sim {
+    /// Nodes that are all as far from each other.
     pub(crate) fn new(count: usize, latency: Duration, set: impl Fn(&mut Config)) -> Self {
         let start = Instant::now();
         let nodes = (0..count).map(|at| {
@@ -127,7 +129,7 @@ impl Sim {
             start,
             now: start,
             nodes: nodes.collect(),
-            latency,
+            distances: vec![latency / 2; count],
             rates: vec![1e9; count],
             free_at: vec![start; count],
             links: HashSet::new(),
@@ -200,7 +202,8 @@ impl Sim {
         self.free_at[from] = done;
         let sent = if wants { Event::WantsSent(from, to) } else { Event::AnswerSent(from, to, bytes) };
         self.schedule(done, sent);
-        self.schedule(done + self.latency, Event::Arrive(from, to, message));
+        let arrival = done + self.distances[from] + self.distances[to];
+        self.schedule(arrival, Event::Arrive(from, to, message));
     }
 
     /// Does what all nodes want done now.

@@ -89,6 +89,21 @@ fn four_providers_share_the_work_with_few_duplicates() {
     }
 }
 
+/// Both have all of it and lines of the same rate: the hops of a chain are asked of the one that is near.
+#[test]
+fn of_two_who_have_a_block_the_nearer_is_asked() {
+    let chain = blocks(100, 300);
+    let mut sim = star(2, Duration::ZERO, &chain);
+    sim.distances = vec![Duration::ZERO, 100 * MS, MS];
+    for (hop, (cid, _)) in chain.iter().enumerate() {
+        sim.get(0, 1, hop as u64 + 1, &[*cid]);
+        assert!(sim.run_to_end(0, hop as u64 + 1, MINUTE));
+    }
+    let [far, near] = [1, 2].map(|at| sim.nodes[at].blocks_out);
+    assert!(far <= 5 && near >= 95, "{far} blocks of the far one, {near} of the near one");
+    assert!(sim.elapsed() < 1500 * MS, "{:?}", sim.elapsed());
+}
+
 /// 100 ms and 1 Gbit/s hold 12.5 MB: a window that stayed at 1 MiB would take twelve times as long.
 #[test]
 fn the_window_grows_to_what_a_long_line_holds() {
