@@ -4,10 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::path::Path;
+use std::time::Duration;
 
 use holdfast_tests::need::temporary;
 use holdfast_tests::swarm::Peer;
-use holdfast_tests::wait::wait_until;
+use holdfast_tests::wait::{wait_until, wait_within};
 use serde_json::{Value, json};
 
 /// A repo whose local network is loopback.
@@ -101,6 +102,18 @@ fn every_block_of_an_added_file_is_found_by_a_stranger_and_the_file_is_read() {
     drop(one.stop());
     assert!(providers(&middle, &cid).contains(&id));
     assert!(providers(&middle, chunk).contains(&id));
+}
+
+#[test]
+fn a_sweep_begins_while_somebody_watches_its_figures() {
+    let dir = temporary("providing-watched");
+    let (one, middle) = (peer(dir.path(), "one", &[]), peer(dir.path(), "middle", &[]));
+    one.connect(&middle.address("tcp"));
+    // Many times a second, and sooner than the sweep saves where it is: that is after a minute.
+    wait_within(Duration::from_secs(30), "a sweep", || {
+        let figures = figures(&one);
+        if figures["connectivity"]["status"] == "online" { Ok(()) } else { Err(figures) }
+    });
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use libp2p::futures::StreamExt as _;
 use libp2p::futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 
 use super::{JobId, SavedState, SweepAction, SweepConfig, SweepStats, Sweeper};
 use crate::Handle;
@@ -160,6 +161,9 @@ fn wall() -> Timestamp {
 impl Driver {
     async fn run(mut self) {
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        // Orders may come faster than that, as from whoever watches the figures: they do not put it off.
+        let mut looking = tokio::time::interval(LOOK_PERIOD);
+        looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.sweeper.set_online(false, wall());
         let stopped = loop {
             self.sweeper.on_timeout(wall());
@@ -170,7 +174,7 @@ impl Driver {
             if !settled.is_empty() {
                 self.keystore.settled(settled);
             }
-            let wait = self.wait();
+            let (wait, is_looking) = (self.wait(), self.is_looking());
             tokio::select! {
                 order = self.orders.recv() => match order {
                     Some(Order::Stop(reply)) => break Some(reply),
@@ -179,6 +183,7 @@ impl Driver {
                 },
                 Some(ran) = self.running.next(), if !self.running.is_empty() => self.on_ran(ran),
                 _ = housekeeping.tick() => self.keep_house(),
+                _ = looking.tick(), if is_looking => self.look_who_is_there(),
                 () = tokio::time::sleep(wait) => self.look_who_is_there(),
             }
         };
@@ -188,11 +193,13 @@ impl Driver {
         }
     }
 
+    /// Whether it is not known yet that somebody is there, and how many.
+    fn is_looking(&self) -> bool {
+        self.look != Look::Done || !self.sweeper.is_online()
+    }
+
     /// How long until something may be due by itself.
     fn wait(&mut self) -> Duration {
-        if self.look != Look::Done || !self.sweeper.is_online() {
-            return LOOK_PERIOD;
-        }
         self.sweeper.wait(wall()).unwrap_or(HOUSEKEEPING).clamp(Duration::from_millis(100), HOUSEKEEPING)
     }
 
