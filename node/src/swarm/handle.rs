@@ -45,7 +45,8 @@ pub enum PeeringError {
     Full,
 }
 
-/// What a connection is for, where there is one through a relay already. Where there is none, any will do.
+/// What a connection is for, where there is one through a relay already, or one comes while the peer is dialled. Where the dial itself
+/// leads through a relay, that will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// A few words: nobody is dialled.
