@@ -363,3 +363,33 @@ fn a_value_that_is_too_large_for_its_key_is_refused_before_it_waits_for_the_stor
     }
     assert!(!stored(b"/other/x", 1, 20), "a key of no known kind");
 }
+
+#[test]
+fn a_stranger_from_the_internet_is_not_of_the_lan_whatever_it_says_and_answers() {
+    let mut engine = Engine::new(PeerId::random(), Config::new(Scope::Lan), 1, now().at);
+    let (stranger, neighbour) = (PeerId::random(), PeerId::random());
+    let claimed = [address("/ip4/192.168.1.7/tcp/4001"), public()];
+    engine.on_connections(stranger, vec![public()]);
+    engine.on_identified(stranger, true, &claimed, now());
+    // Who is not connected at all was only heard of.
+    engine.on_identified(PeerId::random(), true, &claimed, now());
+    assert_eq!(engine.table_len(), 0);
+    let lan = || address("/ip4/192.168.1.9/tcp/51234");
+    engine.on_connections(neighbour, vec![lan()]);
+    engine.on_identified(neighbour, true, &claimed, now());
+    assert!(engine.is_in_table(&neighbour) && engine.table_len() == 1);
+    // It names a stranger, who answers: over a public connection that makes it no neighbour.
+    let (result, asked, _) = drive(&mut engine, Goal::ClosestPeers { key: key() }, |peer, message| {
+        let named = PeerInfo { id: stranger, addresses: claimed.to_vec() };
+        Ok(Some(answer(message, if peer.id == neighbour { vec![named] } else { vec![] })))
+    });
+    assert!(matches!(result, Ok(Outcome::Peers(peers)) if peers.len() == 2) && asked == 2);
+    assert!(!engine.is_in_table(&stranger));
+    // One that was met at home and identifies from elsewhere is a neighbour no longer.
+    engine.on_connections(neighbour, vec![public()]);
+    engine.on_identified(neighbour, true, &claimed, now());
+    assert!(!engine.is_in_table(&neighbour));
+    engine.on_connections(neighbour, vec![public(), lan()]);
+    engine.on_identified(neighbour, true, &claimed, now());
+    assert!(engine.is_in_table(&neighbour), "one connection of the LAN is enough");
+}

@@ -61,7 +61,8 @@ pub struct Behaviour {
     commands: mpsc::Receiver<Command>,
     table_len: Arc<AtomicUsize>,
     questions: HashMap<QueryId, Question>,
-    connections: HashMap<PeerId, Vec<ConnectionId>>,
+    /// Direct ones, with their remote addresses.
+    connections: HashMap<PeerId, Vec<(ConnectionId, Multiaddr)>>,
     dialing: Dialing,
     /// Requests that a handler has.
     sent: HashMap<RequestId, (PeerId, ConnectionId)>,
@@ -115,7 +116,7 @@ impl Behaviour {
             return;
         }
         self.engine.set_mode(mode);
-        let all = self.connections.iter().flat_map(|(peer, ids)| ids.iter().map(|id| (*peer, *id)));
+        let all = self.connections.iter().flat_map(|(peer, ids)| ids.iter().map(|(id, _)| (*peer, *id)));
         self.out.extend(all.map(|(peer_id, id)| ToSwarm::NotifyHandler {
             peer_id,
             handler: NotifyHandler::One(id),
@@ -211,7 +212,8 @@ impl Behaviour {
 
     /// Gives a request to the handler of the first connection.
     fn hand_over(&mut self, peer_id: PeerId, request: Outgoing) {
-        let Some(connection) = self.connections.get(&peer_id).and_then(|ids| ids.first().copied()) else {
+        let Some(connection) = self.connections.get(&peer_id).and_then(|ids| ids.first()).map(|(id, _)| *id)
+        else {
             return self.engine.on_response(request.id, Err(RequestFailure::Closed), now());
         };
         self.sent.insert(request.id, (peer_id, connection));
@@ -271,22 +273,28 @@ impl Behaviour {
         }
     }
 
-    fn connected(&mut self, peer: PeerId, connection: ConnectionId) {
-        self.connections.entry(peer).or_default().push(connection);
-        self.engine.on_connected(peer);
+    fn connected(&mut self, peer: PeerId, connection: ConnectionId, remote: &Multiaddr) {
+        self.connections.entry(peer).or_default().push((connection, remote.clone()));
+        self.tell_connections(peer);
         for request in self.dialing.connected(&peer) {
             self.hand_over(peer, request);
         }
         self.act();
     }
 
+    fn tell_connections(&mut self, peer: PeerId) {
+        let connections = self.connections.get(&peer).into_iter().flatten();
+        let remotes = connections.map(|(_, remote)| remote.clone()).collect();
+        self.engine.on_connections(peer, remotes);
+    }
+
     fn disconnected(&mut self, peer: PeerId, connection: ConnectionId) {
         if let Some(ids) = self.connections.get_mut(&peer) {
-            ids.retain(|id| *id != connection);
+            ids.retain(|(id, _)| *id != connection);
             if ids.is_empty() {
                 self.connections.remove(&peer);
-                self.engine.on_disconnected(&peer);
             }
+            self.tell_connections(peer);
         }
         let lost = self.sent.iter().filter(|(_, (_, over))| *over == connection);
         let lost: Vec<RequestId> = lost.map(|(id, _)| *id).collect();
@@ -379,7 +387,8 @@ impl NetworkBehaviour for Behaviour {
         match event {
             // The DHT is not spoken over relays: those connections are short and counted.
             FromSwarm::ConnectionEstablished(connection) if !connection.endpoint.is_relayed() => {
-                self.connected(connection.peer_id, connection.connection_id);
+                let remote = connection.endpoint.get_remote_address();
+                self.connected(connection.peer_id, connection.connection_id, remote);
             }
             FromSwarm::ConnectionClosed(connection) => {
                 self.disconnected(connection.peer_id, connection.connection_id);

@@ -3,7 +3,7 @@
 mod book;
 mod refresh;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use libp2p::{Multiaddr, PeerId};
@@ -15,7 +15,7 @@ use super::table::{Offered, Table};
 use super::wire::{ADDRESSES_MAX, strip_peer};
 use super::{
     Action, BUCKET_PEERS_MAX, Config, Counts, Goal, KadId, Kind, Message, Mode, NetworkSize, Now, PeerInfo,
-    QueryError, QueryEvent, QueryId, RequestFailure, RequestId, ScopeFilter, Stats, StoreId,
+    QueryError, QueryEvent, QueryId, RequestFailure, RequestId, Scope, ScopeFilter, Stats, StoreId,
 };
 use crate::records::{StoreError, StoreReply, StoreRequest};
 use book::AddressBook;
@@ -52,7 +52,8 @@ pub struct Engine {
     pub(super) book: AddressBook,
     pub(super) own_addresses: Vec<Multiaddr>,
     pub(super) serving: HashMap<StoreId, Serving>,
-    connected: HashSet<PeerId>,
+    /// The remote addresses of the direct connections to each peer.
+    connected: HashMap<PeerId, Vec<Multiaddr>>,
     queries: HashMap<QueryId, Query>,
     requests: HashMap<RequestId, Outstanding>,
     stored: HashMap<StoreId, QueryId>,
@@ -80,7 +81,7 @@ impl Engine {
             book: AddressBook::default(),
             own_addresses: Vec::new(),
             serving: HashMap::new(),
-            connected: HashSet::new(),
+            connected: HashMap::new(),
             queries: HashMap::new(),
             requests: HashMap::new(),
             stored: HashMap::new(),
@@ -118,18 +119,25 @@ impl Engine {
         &self.own_addresses
     }
 
-    /// A connection to a peer is there.
-    pub fn on_connected(&mut self, peer: PeerId) {
-        self.connected.insert(peer);
+    /// The direct connections to a peer that there are now, by their remote addresses; without one it is not connected. Tell of
+    /// a connection before what comes over it.
+    pub fn on_connections(&mut self, peer: PeerId, remotes: Vec<Multiaddr>) {
+        if remotes.is_empty() {
+            self.connected.remove(&peer);
+        } else {
+            self.connected.insert(peer, remotes);
+        }
     }
 
-    /// No connection to a peer is there any more.
-    pub fn on_disconnected(&mut self, peer: &PeerId) {
-        self.connected.remove(peer);
+    /// Whether a peer is met over a connection of the scope.
+    fn is_met(&self, peer: &PeerId) -> bool {
+        let is_of_scope = |remote: &Multiaddr| self.filter.is_met_over(remote, &self.own_addresses);
+        self.filter.scope() == Scope::Wan
+            || self.connected.get(peer).is_some_and(|remotes| remotes.iter().any(is_of_scope))
     }
 
-    /// A peer said what it speaks and where it is. A server with an address of the scope may enter the table; one that
-    /// serves no longer leaves it.
+    /// A peer said what it speaks and where it is. A server with an address of the scope may enter the table, that of a LAN if
+    /// it is met there; one that serves no longer, or is met elsewhere only, leaves it.
     pub fn on_identified(&mut self, peer: PeerId, is_server: bool, addresses: &[Multiaddr], now: Now) {
         if peer == self.local {
             return;
@@ -140,7 +148,7 @@ impl Engine {
         }
         let addresses = self.filter.filter(&addresses);
         self.book.learn(peer, &addresses);
-        if is_server {
+        if is_server && self.is_met(&peer) {
             self.offer(peer, addresses, now.at);
         } else if self.table.remove(&peer) {
             self.actions.push_back(Action::PeerRemoved { peer });
@@ -148,7 +156,7 @@ impl Engine {
     }
 
     fn offer(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
-        if !addresses.iter().any(|address| self.filter.qualifies(address)) {
+        if !addresses.iter().any(|address| self.filter.qualifies(address)) || !self.is_met(&peer) {
             return;
         }
         if let Offered::Added { instead_of } = self.table.offer(peer, addresses, now) {
@@ -190,7 +198,7 @@ impl Engine {
         Stats {
             scope: self.config.scope,
             mode: self.mode,
-            buckets: self.table.stats(now, |peer| self.connected.contains(peer)),
+            buckets: self.table.stats(now, |peer| self.connected.contains_key(peer)),
             network_size: self.network_size.estimate(),
             queries: self.queries.len(),
             requests: self.requests.len(),
@@ -394,7 +402,7 @@ impl Engine {
     ) {
         add_addresses(&mut peer.addresses, self.addresses_of(&peer.id));
         if !is_internal {
-            if !self.connected.contains(&peer.id) {
+            if !self.connected.contains_key(&peer.id) {
                 self.push(Action::Event { query, event: QueryEvent::DialingPeer { peer: peer.id } });
             }
             self.push(Action::Event { query, event: QueryEvent::SendingQuery { peer: peer.id } });

@@ -1,7 +1,7 @@
 //! Which addresses belong to which of the two DHTs.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use libp2p::multiaddr::Protocol;
@@ -154,13 +154,27 @@ impl ScopeFilter {
         }
     }
 
-    /// Whether an address makes its peer one of this scope, so that it may enter the routing table. A LAN has nothing to do
-    /// with peers that are known by public addresses only, and nobody can be asked quickly through a relay.
+    /// Whether an address lets its peer into the routing table: nobody can be asked quickly through a relay.
     pub fn qualifies(&self, address: &Multiaddr) -> bool {
-        let relayed = address.iter().any(|part| part == Protocol::P2pCircuit);
-        let public_on_lan =
-            self.scope == Scope::Lan && self.classifier.classify(address) == AddressClass::Public;
-        self.keeps(address) && !relayed && !public_on_lan
+        self.keeps(address) && !is_relayed(address)
+    }
+
+    /// Whether a connection from or to this address shows that its peer is one of this scope. For the public network any does.
+    /// Every node serves the LAN DHT, and tells strangers of its private addresses too, so on a LAN what a peer says of itself
+    /// is worth nothing: the connection has to be private itself, or go no further than to one of this node's own public IPs
+    /// (IPv6: its link, a /64).
+    pub fn is_met_over(&self, remote: &Multiaddr, own: &[Multiaddr]) -> bool {
+        if self.scope == Scope::Wan {
+            return true;
+        }
+        let is_here = || ip_of(remote).is_some_and(|ip| own.iter().any(|own| is_same_link(ip, ip_of(own))));
+        !is_relayed(remote)
+            && match self.classifier.classify(remote) {
+                AddressClass::Private => true,
+                AddressClass::Loopback => self.loopback_on_lan,
+                AddressClass::Public => is_here(),
+                AddressClass::Unusable => false,
+            }
     }
 
     /// The addresses that it keeps, each once.
@@ -172,6 +186,27 @@ impl ScopeFilter {
             }
         }
         kept
+    }
+}
+
+fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(ip.into()),
+        Protocol::Ip6(ip) => Some(ip.into()),
+        _ => None,
+    }
+}
+
+fn is_same_link(ip: IpAddr, own: Option<IpAddr>) -> bool {
+    match (ip, own) {
+        (IpAddr::V6(ip), Some(IpAddr::V6(own))) => {
+            ip.segments().iter().take(4).eq(own.segments().iter().take(4))
+        }
+        (ip, own) => Some(ip) == own,
     }
 }
 
@@ -216,13 +251,40 @@ mod tests {
     }
 
     #[test]
-    fn a_relayed_or_public_peer_is_not_of_the_lan_table() {
+    fn a_relayed_address_lets_nobody_into_a_table() {
         let relayed: Multiaddr =
             "/ip4/1.2.3.4/tcp/4001/p2p/12D3KooWLQzUv2FHWGVPXTXSZpdHs7oHbXub2G5WC8Tx4NQhyd2d/p2p-circuit"
                 .parse()
                 .unwrap();
         assert!(filter(Scope::Wan).keeps(&relayed) && !filter(Scope::Wan).qualifies(&relayed));
-        assert!(!filter(Scope::Lan).qualifies(&"/ip4/1.2.3.4/tcp/4001".parse().unwrap()));
         assert!(filter(Scope::Lan).qualifies(&"/ip4/10.2.3.4/tcp/4001".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_peer_is_of_the_lan_by_how_it_is_met() {
+        let own: Vec<Multiaddr> = ["/ip4/1.2.3.4/tcp/4001", "/ip6/2a00:1450:1:2::3/udp/4001/quic-v1"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+        let cases = [
+            ("/ip4/10.0.0.7/tcp/51000", true),
+            ("/ip6/fe80::1/tcp/51000", true),
+            ("/ip4/127.0.0.1/tcp/51000", false),
+            ("/ip4/8.8.8.8/tcp/51000", false),
+            ("/ip4/1.2.3.4/tcp/51000", true),
+            ("/ip6/2a00:1450:1:2:a::b/tcp/51000", true),
+            ("/ip6/2a00:1450:1:3::3/tcp/51000", false),
+            (
+                "/ip4/10.0.0.7/tcp/1/p2p/12D3KooWLQzUv2FHWGVPXTXSZpdHs7oHbXub2G5WC8Tx4NQhyd2d/p2p-circuit",
+                false,
+            ),
+        ];
+        for (text, is_met) in cases {
+            let remote: Multiaddr = text.parse().unwrap();
+            assert_eq!(filter(Scope::Lan).is_met_over(&remote, &own), is_met, "{text}");
+            assert!(filter(Scope::Wan).is_met_over(&remote, &own));
+        }
+        let loopback = ScopeFilter::new(Scope::Lan, Arc::new(IpClassifier), true);
+        assert!(loopback.is_met_over(&"/ip4/127.0.0.1/tcp/51000".parse().unwrap(), &own));
     }
 }
