@@ -11,7 +11,7 @@ use holdfast_dht::kad::{
     Action, Config, Engine, Goal, InboundId, Key, Kind, Message, Mode, Now, Outcome, PeerInfo, QueryError,
     RequestFailure, Response, Scope, ValueRecord,
 };
-use holdfast_dht::records::{MemoryStore, StoreRequest};
+use holdfast_dht::records::{MemoryStore, StoreError, StoreRequest};
 use libp2p::{Multiaddr, PeerId};
 use libp2p_identity::Keypair;
 
@@ -392,4 +392,28 @@ fn a_stranger_from_the_internet_is_not_of_the_lan_whatever_it_says_and_answers()
     engine.on_connections(neighbour, vec![public(), lan()]);
     engine.on_identified(neighbour, true, &claimed, now());
     assert!(engine.is_in_table(&neighbour), "one connection of the LAN is enough");
+}
+
+#[test]
+fn a_record_reaches_others_when_the_store_here_is_full() {
+    let (mut engine, _, server) = engine();
+    let keypair = Keypair::generate_ed25519();
+    let put = |value| Goal::PutValue { key: name(&keypair), value };
+    engine.start(put(record(&keypair, 1)), now()).unwrap();
+    let result = loop {
+        match engine.poll_action().expect("the query goes on") {
+            Action::Store { id, .. } => engine.on_stored(id, Err(StoreError("full".to_owned())), now()),
+            Action::Send { request, message, peer } => {
+                assert_eq!(peer.id, server);
+                engine.on_response(request, Ok(Some(message)), now());
+            }
+            Action::Done { result, .. } => break result,
+            _ => {}
+        }
+    };
+    assert_eq!(result, Ok(Outcome::Stored { peers: 1 }));
+    // What the record's own rule is against is told to nobody.
+    let (result, asked, _) =
+        drive(&mut engine, put(b"junk".to_vec()), |_, message| Ok(Some(message.clone())));
+    assert!(matches!(result, Err(QueryError::Invalid(_))) && asked == 0, "{result:?}");
 }

@@ -129,9 +129,6 @@ pub enum QueryError {
     /// This node holds a better one. The words are Kubo's.
     #[error("can't replace a newer value with an older value")]
     Older,
-    /// The node's own store failed.
-    #[error("the record store failed: {0}")]
-    Store(String),
     /// Too many queries at a time.
     #[error("too many DHT queries are running: try again in a moment")]
     Busy,

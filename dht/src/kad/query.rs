@@ -188,8 +188,11 @@ impl Query {
                 self.values.answer(&key, cx.local, Some(value), cx);
             }
             (Ok(StoreReply::Put(Err(error))), _) => self.done(Err(error), cx),
-            // A provider's own record is a courtesy: not having it stops nothing.
-            (Err(error), Goal::PutValue { .. }) => self.done(Err(QueryError::Store(error.0)), cx),
+            // What this node keeps of its own records is a courtesy: a store that fails or is full keeps nobody from being told.
+            (Err(error), _) => {
+                let error = format!("the record store failed: {error}");
+                cx.event(QueryEvent::QueryError { peer: Some(cx.local), error });
+            }
             _ => {}
         }
         if !self.is_done {
