@@ -175,7 +175,7 @@ fn sweep(network: &Network, count: u32) {
                 match done {
                     Done::Closest(job, key, closest) => sweeper.on_closest(job, &key, Some(closest), now),
                     Done::Announced(job, peer, keys) => {
-                        sweeper.on_announced(job, &peer, &keys, keys.len(), now);
+                        sweeper.on_announced(job, &peer, &keys, Some(keys.len()), now);
                     }
                 }
             }

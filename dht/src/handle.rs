@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
@@ -52,14 +52,21 @@ impl Question {
 #[derive(Debug, Clone)]
 pub struct Handle {
     commands: mpsc::Sender<Command>,
-    table_len: Arc<AtomicUsize>,
+    seen: Arc<Seen>,
+}
+
+/// What can be looked at without asking.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) table_len: AtomicUsize,
+    pub(crate) has_addresses: AtomicBool,
 }
 
 impl Handle {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Command>, Arc<AtomicUsize>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Command>, Arc<Seen>) {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
-        let table_len = Arc::new(AtomicUsize::new(0));
-        (Self { commands, table_len: Arc::clone(&table_len) }, receiver, table_len)
+        let seen = Arc::<Seen>::default();
+        (Self { commands, seen: Arc::clone(&seen) }, receiver, seen)
     }
 
     /// The peers closest to a key that answer: at most 20, closest first. The key may be a peer's ID in bytes.
@@ -144,7 +151,12 @@ impl Handle {
 
     /// How many peers the routing table holds. Does not wait.
     pub fn table_len(&self) -> usize {
-        self.table_len.load(Ordering::Relaxed)
+        self.seen.table_len.load(Ordering::Relaxed)
+    }
+
+    /// Whether the node has an address of the scope, without which nothing can be announced. Does not wait.
+    pub fn has_addresses(&self) -> bool {
+        self.seen.has_addresses.load(Ordering::Relaxed)
     }
 
     async fn ask(&self, goal: Goal, events: Events) -> Result<Outcome, QueryError> {

@@ -77,6 +77,10 @@ struct OurNode {
 
 impl OurNode {
     async fn start(mode: Mode) -> Self {
+        Self::start_with(mode, true).await
+    }
+
+    async fn start_with(mode: Mode, tells_its_address: bool) -> Self {
         let key = Keypair::generate_ed25519();
         let peer = key.public().to_peer_id();
         let mut config = Config::new(Scope::Wan);
@@ -85,7 +89,9 @@ impl OurNode {
         let mut swarm = swarm(key, |key| Ours { identify: identify(key), dht });
         let address = listen(&mut swarm).await;
         swarm.behaviour_mut().dht.set_mode(mode);
-        swarm.behaviour_mut().dht.set_own_addresses(std::slice::from_ref(&address));
+        if tells_its_address {
+            swarm.behaviour_mut().dht.set_own_addresses(std::slice::from_ref(&address));
+        }
         let (dials, mut to_dial) = mpsc::channel::<Multiaddr>(8);
         tokio::spawn(async move {
             loop {
@@ -410,4 +416,23 @@ async fn a_sweep_announces_every_key_and_new_ones_at_once() {
     drop(sweep);
     tokio::time::timeout(PATIENCE, task).await.expect("the task ends with its last handle").unwrap();
     assert!(SavedState::decode(&store.saved.lock().unwrap()).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_waits_while_there_is_no_address_to_tell() {
+    let (hidden, server) =
+        (OurNode::start_with(Mode::Client, false).await, OurNode::start(Mode::Server).await);
+    hidden.dials.send(server.address.clone()).await.unwrap();
+    hidden.meets(1).await;
+    assert!(!hidden.handle.has_addresses() && server.handle.has_addresses());
+    let store = Arc::new(KeysInMemory::default());
+    let (sweep, task) = Reprovider::start(hidden.handle.clone(), store, SweepConfig::default(), None);
+    let task = tokio::spawn(task);
+    assert_eq!(sweep.provide(vec![key(200)]).await, Ok(1));
+    // It looks every second.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let stats = sweep.stats().await.unwrap();
+    assert_eq!((stats.status, stats.past.keys_failed, stats.pending_key_provides), ("offline", 0, 1));
+    drop(sweep);
+    tokio::time::timeout(PATIENCE, task).await.expect("the task ends with its last handle").unwrap();
 }

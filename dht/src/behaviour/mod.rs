@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,7 +23,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::handle::{Command, Handle, Question};
+use crate::handle::{Command, Handle, Question, Seen};
 use crate::ipns::Timestamp;
 use crate::kad::{
     Action, Config, Engine, InboundId, Message, Mode, Now, PeerInfo, QueryError, QueryId, RequestFailure,
@@ -59,7 +59,7 @@ pub struct Behaviour {
     store: Arc<dyn RecordStore>,
     storing: FuturesUnordered<Storing>,
     commands: mpsc::Receiver<Command>,
-    table_len: Arc<AtomicUsize>,
+    seen: Arc<Seen>,
     questions: HashMap<QueryId, Question>,
     /// Direct ones, with their remote addresses.
     connections: HashMap<PeerId, Vec<(ConnectionId, Multiaddr)>>,
@@ -87,7 +87,7 @@ fn now() -> Now {
 impl Behaviour {
     /// A DHT, as a client without addresses, and the handle to it. What it keeps for others goes to `store`.
     pub fn new(local: PeerId, config: Config, store: Arc<dyn RecordStore>) -> (Self, Handle) {
-        let (handle, commands, table_len) = Handle::new();
+        let (handle, commands, seen) = Handle::new();
         let behaviour = Self {
             protocol: config.scope.protocol(),
             answer_timeout: config.answer_timeout,
@@ -97,7 +97,7 @@ impl Behaviour {
             store,
             storing: FuturesUnordered::new(),
             commands,
-            table_len,
+            seen,
             questions: HashMap::new(),
             connections: HashMap::new(),
             dialing: Dialing::default(),
@@ -133,6 +133,8 @@ impl Behaviour {
     /// again whenever they change.
     pub fn set_own_addresses(&mut self, addresses: &[Multiaddr]) {
         self.engine.set_own_addresses(addresses);
+        let has_addresses = !self.engine.own_addresses().is_empty();
+        self.seen.has_addresses.store(has_addresses, Ordering::Relaxed);
     }
 
     /// Identify learned what a peer speaks and where it is; also call it when identify pushes.
@@ -193,7 +195,7 @@ impl Behaviour {
     }
 
     fn tell(&mut self, event: Event) {
-        self.table_len.store(self.engine.table_len(), Ordering::Relaxed);
+        self.seen.table_len.store(self.engine.table_len(), Ordering::Relaxed);
         self.out.push_back(ToSwarm::GenerateEvent(event));
     }
 

@@ -125,7 +125,7 @@ impl Reprovider {
 enum Ran {
     Keys(JobId, Option<Vec<Key>>),
     Closest(JobId, Key, Result<Vec<PeerInfo>, QueryError>),
-    Announced(JobId, PeerInfo, Vec<Key>, usize),
+    Announced(JobId, PeerInfo, Vec<Key>, Result<usize, QueryError>),
     Looked(Option<f64>),
     Saved,
 }
@@ -216,9 +216,9 @@ impl Driver {
         self.look_who_is_there();
     }
 
-    /// Begins to work when there are peers, and stops beginning when there are none.
+    /// Begins to work when there are peers and this node has an address to tell them, and stops beginning otherwise.
     fn look_who_is_there(&mut self) {
-        if self.dht.table_len() == 0 {
+        if self.dht.table_len() == 0 || !self.dht.has_addresses() {
             self.sweeper.set_online(false, wall());
             return;
         }
@@ -277,7 +277,7 @@ impl Driver {
                 Ran::Closest(job, key, closest)
             }),
             SweepAction::Announce { job, peer, keys } => Box::pin(async move {
-                let sent = dht.announce(peer.clone(), keys.clone()).await.unwrap_or(0);
+                let sent = dht.announce(peer.clone(), keys.clone()).await;
                 Ran::Announced(job, peer, keys, sent)
             }),
         });
@@ -293,6 +293,15 @@ impl Driver {
                 self.sweeper.on_closest(job, &key, closest.ok(), wall());
             }
             Ran::Announced(job, peer, keys, sent) => {
+                if matches!(sent, Err(QueryError::NoAddresses { .. })) {
+                    self.sweeper.set_online(false, wall());
+                }
+                let sent = match sent {
+                    Ok(sent) => Some(sent),
+                    // The server was not asked.
+                    Err(QueryError::NoAddresses { .. } | QueryError::Busy | QueryError::Closed) => None,
+                    Err(_) => Some(0),
+                };
                 self.sweeper.on_announced(job, &peer.id, &keys, sent, wall());
             }
             Ran::Looked(size) => {

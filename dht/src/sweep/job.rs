@@ -286,9 +286,15 @@ impl Job {
         std::mem::take(&mut self.settled)
     }
 
-    /// A server was told of the first `sent` of the keys of [`Step::Announce`].
-    pub(super) fn on_announced(&mut self, peer: &PeerId, keys: &[Key], sent: usize) {
+    /// A server was told of the first `sent` of the keys of [`Step::Announce`], or could not be asked.
+    pub(super) fn on_announced(&mut self, peer: &PeerId, keys: &[Key], sent: Option<usize>) {
         self.telling.remove(peer);
+        let Some(sent) = sent else {
+            if !self.counts.is_failed {
+                self.fail();
+            }
+            return;
+        };
         self.counts.records += sent.min(keys.len()) as u64;
         self.counts.reachable += u64::from(sent > 0);
         for key in keys.iter().take(sent) {

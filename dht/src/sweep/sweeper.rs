@@ -283,8 +283,15 @@ impl Sweeper {
         self.network_size.is_none_or(|size| size < REGION_PEERS_MIN) || now.since(since) >= DOUBT_TIME
     }
 
-    /// A server was told of the first `sent` keys.
-    pub fn on_announced(&mut self, job: JobId, peer: &PeerId, keys: &[Key], sent: usize, now: Timestamp) {
+    /// A server was told of the first `sent` keys; `None` if this node itself could not ask it, which says nothing of the server.
+    pub fn on_announced(
+        &mut self,
+        job: JobId,
+        peer: &PeerId,
+        keys: &[Key],
+        sent: Option<usize>,
+        now: Timestamp,
+    ) {
         self.with_job(job, now, |job| job.on_announced(peer, keys, sent));
     }
 

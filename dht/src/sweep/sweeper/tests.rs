@@ -43,6 +43,8 @@ struct World {
     found_max: usize,
     /// Whether servers take what they are told.
     is_served: bool,
+    /// Whether this node can tell them.
+    is_able: bool,
 }
 
 fn start() -> Timestamp {
@@ -68,6 +70,7 @@ impl World {
             is_reachable: true,
             found_max: usize::MAX,
             is_served: true,
+            is_able: true,
         }
     }
 
@@ -102,8 +105,13 @@ impl World {
                 self.sweeper.on_closest(job, &key, closest, self.now);
             }
             SweepAction::Announce { job, peer, keys } => {
-                let taken = if self.is_served { keys.len() } else { 0 };
-                self.told.extend(keys.iter().take(taken).map(|key| (self.now, peer.id, key.clone())));
+                let taken = match (self.is_able, self.is_served) {
+                    (false, _) => None,
+                    (true, true) => Some(keys.len()),
+                    (true, false) => Some(0),
+                };
+                self.told
+                    .extend(keys.iter().take(taken.unwrap_or(0)).map(|key| (self.now, peer.id, key.clone())));
                 self.sweeper.on_announced(job, &peer.id, &keys, taken, self.now);
             }
         }
@@ -250,6 +258,17 @@ fn a_region_whose_servers_took_nothing_is_tried_again_the_same_day() {
     world.run_until(start().after(5 * HOUR));
     assert!(world.lookups <= 2 * lookups && world.share_of_closest() < 0.9, "nobody is asked all the time");
     world.run_until(start().after(7 * HOUR));
+    assert!((world.share_of_closest() - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_region_that_this_node_could_not_tell_anybody_of_is_tried_again_soon() {
+    let mut world = World::new(500, 1_000, None);
+    world.is_able = false;
+    world.run_until(start().after(Duration::from_secs(30)));
+    assert!(world.told.is_empty() && world.sweeper.stats(world.now).pending_region_reprovides > 0);
+    world.is_able = true;
+    world.run_until(start().after(Duration::from_secs(300)));
     assert!((world.share_of_closest() - 1.0).abs() < 1e-9);
 }
 
