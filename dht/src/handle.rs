@@ -48,7 +48,8 @@ impl Question {
 /// A handle to one DHT; cheap to clone, usable from any task.
 ///
 /// Dropping a future or a stream that it gave cancels the query. All queries end by themselves after
-/// [`Config::query_timeout`](crate::kad::Config::query_timeout), 60 s unless configured.
+/// [`Config::query_timeout`](crate::kad::Config::query_timeout), 60 s unless configured; [`Handle::announce`] has so long for each
+/// key, and 10 minutes in all.
 #[derive(Debug, Clone)]
 pub struct Handle {
     commands: mpsc::Sender<Command>,

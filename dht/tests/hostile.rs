@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use holdfast_dht::ipns::{Draft, Name, Timestamp};
@@ -416,4 +416,72 @@ fn a_record_reaches_others_when_the_store_here_is_full() {
     let (result, asked, _) =
         drive(&mut engine, put(b"junk".to_vec()), |_, message| Ok(Some(message.clone())));
     assert!(matches!(result, Err(QueryError::Invalid(_))) && asked == 0, "{result:?}");
+}
+
+/// Lets time pass from one thing to the next until a query ends: each message gets what `reply` says, after the time it says, or
+/// nothing. How it ended, and after how long.
+fn run_out(
+    engine: &mut Engine,
+    goal: Goal,
+    mut reply: impl FnMut(&PeerInfo, &Message) -> Option<(Duration, Option<Message>)>,
+) -> (Result<Outcome, QueryError>, Duration) {
+    let (store, start) = (MemoryStore::default(), now());
+    let (mut at, mut coming, mut number) = (start, BTreeMap::new(), 0_u32);
+    engine.start(goal, at).unwrap();
+    for _ in 0..100_000 {
+        match engine.poll_action() {
+            Some(Action::Send { request, peer, message }) => {
+                if let Some((after, answer)) = reply(&peer, &message) {
+                    number += 1;
+                    coming.insert((at.at + after, number), (request, answer));
+                }
+            }
+            Some(Action::Store { id, request }) => {
+                let answer = store.handle_now(request, at.wall);
+                engine.on_stored(id, Ok(answer), at);
+            }
+            Some(Action::Done { result, .. }) => return (result, at.at - start.at),
+            Some(_) => {}
+            None => {
+                let next = coming.first_key_value().map(|((at, _), _)| *at);
+                let timeout = engine.next_timeout().expect("a query has an end");
+                at.at = next.map_or(timeout, |next| next.min(timeout)).max(at.at);
+                if next == Some(at.at) {
+                    let (_, (request, answer)) = coming.pop_first().unwrap();
+                    engine.on_response(request, Ok(answer), at);
+                } else {
+                    engine.on_timeout(at);
+                }
+            }
+        }
+    }
+    panic!("the query does not end");
+}
+
+#[test]
+fn a_batch_for_one_server_has_the_time_that_it_takes_while_the_server_takes_keys() {
+    let (mut engine, _, server) = engine();
+    let keys: Vec<Key> = (0..1_000_u32).map(|number| Key::new(&number.to_be_bytes()).unwrap()).collect();
+    let peer = PeerInfo { id: server, addresses: vec![public()] };
+    let announce = |keys: &[Key]| Goal::Announce { peer: peer.clone(), keys: keys.to_vec() };
+    // 32 at a time are on their way, so 4 a second are taken.
+    let (result, took) = run_out(&mut engine, announce(&keys), |_, _| Some((Duration::from_secs(8), None)));
+    assert_eq!(result, Ok(Outcome::Stored { peers: 1_000 }));
+    assert!(took > Duration::from_secs(240) && took < Duration::from_secs(260), "{took:?}");
+    // One that stops is given up soon, and what it took counts.
+    let mut taken = 0;
+    let (result, took) = run_out(&mut engine, announce(&keys), |_, _| {
+        taken += 1;
+        (taken <= 100).then_some((Duration::from_secs(1), None))
+    });
+    assert_eq!(result, Ok(Outcome::Stored { peers: 100 }));
+    assert!(took < Duration::from_secs(25), "{took:?}");
+    // And one that takes them ever so slowly has ten minutes.
+    let (result, took) = run_out(&mut engine, announce(&keys), |_, _| Some((Duration::from_secs(14), None)));
+    assert_eq!(result, Ok(Outcome::Stored { peers: 1_000 }));
+    assert!(took < Duration::from_secs(600), "{took:?}");
+    let many: Vec<Key> = (0..16_384_u32).map(|number| Key::new(&number.to_be_bytes()).unwrap()).collect();
+    let (result, took) = run_out(&mut engine, announce(&many), |_, _| Some((Duration::from_secs(14), None)));
+    assert!(matches!(result, Ok(Outcome::Stored { peers }) if peers > 1_000));
+    assert_eq!(took, Duration::from_secs(600));
 }

@@ -206,7 +206,8 @@ impl Engine {
         }
     }
 
-    /// Begins a query. Its end is told by [`Action::Done`], at the latest after [`Config::query_timeout`].
+    /// Begins a query. Its end is told by [`Action::Done`], at the latest after [`Config::query_timeout`]; that of
+    /// [`Goal::Announce`] when so much time has passed without a key that was sent, and after 10 minutes.
     ///
     /// # Errors
     /// [`QueryError::Busy`] when [`Config::queries_max`] are running.
@@ -355,11 +356,16 @@ impl Engine {
             own_addresses: &self.own_addresses,
             filter: &self.filter,
             network_size: self.network_size.estimate(),
+            at: now.at,
             wall: now.wall,
             effects: Vec::new(),
         };
-        let before = query.is_over();
+        let (before, deadline) = (query.is_over(), query.deadline);
         go_on(query, &mut cx);
+        if query.deadline != deadline {
+            self.timers.remove(&(deadline, Timer::Query(id)));
+            self.timers.insert((query.deadline, Timer::Query(id)));
+        }
         let (effects, is_internal, is_over) = (cx.effects, query.is_internal(), query.is_over());
         for effect in effects {
             self.apply(id, is_internal, effect, now.at);

@@ -22,7 +22,7 @@ const REGION_BITS_MAX: u32 = 16;
 
 /// A region that failed is tried again after a minute.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
-/// One whose servers were found and took no key, not one of them: records live longer than that.
+/// One whose servers were found and that has a key which none of them took: records live longer than that.
 const UNSERVED_DELAY: Duration = Duration::from_secs(6 * 3600);
 
 /// How long searches that find fewer peers than a key has servers are taken for a broken line, where the network was larger.
@@ -331,16 +331,14 @@ impl Sweeper {
             self.past.keys_provided_per_minute = mix(self.past.keys_provided_per_minute, per_minute);
             return;
         }
-        let is_unserved = counts.keys > 0 && counts.keys_provided == 0;
-        if counts.is_failed || is_unserved {
+        if counts.is_failed || counts.keys_failed > 0 {
             self.cycle.failed_regions += 1;
             if self.retries.len() < RETRIES_MAX {
                 let delay = if counts.is_failed { RETRY_DELAY } else { UNSERVED_DELAY };
                 self.retries.insert((now.after(delay), job.region));
             }
-            return;
         }
-        if counts.keys > 0 {
+        if !counts.is_failed && counts.keys_provided > 0 {
             self.past.keys_reprovided_per_minute = mix(self.past.keys_reprovided_per_minute, per_minute);
             self.past.keys_per_region = mix(self.past.keys_per_region, counts.keys as f64);
             let duration = mix(self.past.region_duration.as_secs_f64(), took.as_secs_f64());

@@ -43,6 +43,8 @@ struct World {
     found_max: usize,
     /// Whether servers take what they are told.
     is_served: bool,
+    /// How many keys a server takes of those that it is told.
+    taken_max: usize,
     /// Whether this node can tell them.
     is_able: bool,
 }
@@ -70,6 +72,7 @@ impl World {
             is_reachable: true,
             found_max: usize::MAX,
             is_served: true,
+            taken_max: usize::MAX,
             is_able: true,
         }
     }
@@ -107,7 +110,7 @@ impl World {
             SweepAction::Announce { job, peer, keys } => {
                 let taken = match (self.is_able, self.is_served) {
                     (false, _) => None,
-                    (true, true) => Some(keys.len()),
+                    (true, true) => Some(keys.len().min(self.taken_max)),
                     (true, false) => Some(0),
                 };
                 self.told
@@ -269,6 +272,20 @@ fn a_region_that_this_node_could_not_tell_anybody_of_is_tried_again_soon() {
     assert!(world.told.is_empty() && world.sweeper.stats(world.now).pending_region_reprovides > 0);
     world.is_able = true;
     world.run_until(start().after(Duration::from_secs(300)));
+    assert!((world.share_of_closest() - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn keys_that_no_server_came_to_are_announced_again_the_same_day() {
+    let mut world = World::new(500, 1_000, None);
+    world.taken_max = 5;
+    world.run_until(start().after(Duration::from_secs(600)));
+    let lookups = world.lookups;
+    assert!((0.01..0.9).contains(&world.share_of_closest()), "the first of each server's keys");
+    world.taken_max = usize::MAX;
+    world.run_until(start().after(5 * HOUR));
+    assert!(world.lookups <= 2 * lookups && world.share_of_closest() < 0.9, "nobody is told all the time");
+    world.run_until(start().after(7 * HOUR));
     assert!((world.share_of_closest() - 1.0).abs() < 1e-9);
 }
 
