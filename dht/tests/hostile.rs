@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use holdfast_dht::ipns::{Draft, Name, Timestamp};
 use holdfast_dht::kad::{
-    Action, Config, Engine, Goal, InboundId, Key, Kind, Message, Mode, Now, Outcome, PeerInfo, QueryError,
-    RequestFailure, Response, Scope, ValueRecord,
+    Action, Config, Engine, Goal, InboundId, KadId, Key, Kind, Message, Mode, Now, Outcome, PeerInfo,
+    Provide, QueryError, RequestFailure, Response, Scope, ValueRecord,
 };
 use holdfast_dht::records::{MemoryStore, StoreError, StoreRequest};
 use libp2p::{Multiaddr, PeerId};
@@ -484,4 +484,46 @@ fn a_batch_for_one_server_has_the_time_that_it_takes_while_the_server_takes_keys
     let (result, took) = run_out(&mut engine, announce(&many), |_, _| Some((Duration::from_secs(14), None)));
     assert!(matches!(result, Ok(Outcome::Stored { peers }) if peers > 1_000));
     assert_eq!(took, Duration::from_secs(600));
+}
+
+#[test]
+fn peers_that_never_answer_do_not_cost_a_search_those_that_did() {
+    let (mut engine, _, server) = engine();
+    let others: Vec<PeerId> = std::iter::repeat_with(PeerId::random).take(2).collect();
+    others.iter().for_each(|peer| engine.on_identified(*peer, true, &[public()], now()));
+    let honest = |peer: &PeerId| *peer == server || others.contains(peer);
+    let keypair = Keypair::generate_ed25519();
+    let soon = Duration::from_millis(100);
+    for goal in [
+        Goal::ClosestPeers { key: key() },
+        Goal::Provide { key: key(), how: Provide::Classic },
+        Goal::PutValue { key: name(&keypair), value: record(&keypair, 1) },
+    ] {
+        let target = match &goal {
+            Goal::PutValue { key, .. } => key.id(),
+            _ => key().id(),
+        };
+        // All of them closer than who names them.
+        let invented = || {
+            let id = std::iter::repeat_with(PeerId::random);
+            let id = id.into_iter().find(|id| KadId::from(id).common_prefix_bits(&target) > 3).unwrap();
+            PeerInfo { id, addresses: vec![public()] }
+        };
+        let (result, took) = run_out(&mut engine, goal.clone(), |peer, message| {
+            let answer = match message.kind {
+                Kind::FindNode => Some(answer(message, std::iter::repeat_with(invented).take(32).collect())),
+                Kind::PutValue => Some(message.clone()),
+                _ => None,
+            };
+            honest(&peer.id).then_some((soon, answer))
+        });
+        match goal {
+            Goal::ClosestPeers { .. } => {
+                assert!(matches!(result, Ok(Outcome::Peers(peers)) if peers.len() == 3));
+            }
+            _ => assert_eq!(result, Ok(Outcome::Stored { peers: 3 })),
+        }
+        assert!((44.0..46.0).contains(&took.as_secs_f64()), "{took:?}");
+        assert!(engine.is_in_table(&server));
+    }
 }

@@ -299,7 +299,9 @@ impl Engine {
                 }
                 Timer::Query(id) => {
                     self.run(id, now, Query::on_deadline);
-                    self.forget(id);
+                    if self.queries.get(&id).is_some_and(|query| query.deadline <= now.at) {
+                        self.forget(id);
+                    }
                 }
             }
         }

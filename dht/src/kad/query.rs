@@ -25,6 +25,10 @@ const ANNOUNCEMENTS_MAX: usize = 32;
 /// How long one peer is told at most, whatever it takes: 10 minutes, 27 of a batch of 16,384 keys a second.
 const ANNOUNCE_TIME_MAX: Duration = Duration::from_secs(600);
 
+/// The part of its time after which a search for the closest peers goes on with those that have answered: 45 of 60 s, so that
+/// telling them has as long as a request may take.
+const SEARCH_PART: f64 = 0.75;
+
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -114,11 +118,19 @@ impl Query {
             Goal::Announce { peer, .. } => (&peer.id).into(),
         };
         let timeout = config.query_timeout;
-        let longest = if matches!(goal, Goal::Announce { .. }) { ANNOUNCE_TIME_MAX } else { timeout };
+        let (first, last) = match goal {
+            // Whoever has answered by then is told in the time that is left.
+            Goal::ClosestPeers { .. }
+            | Goal::Refresh { .. }
+            | Goal::Provide { .. }
+            | Goal::PutValue { .. } => (timeout.mul_f64(SEARCH_PART), timeout),
+            Goal::Announce { .. } => (timeout, ANNOUNCE_TIME_MAX.max(timeout)),
+            Goal::FindPeer { .. } | Goal::Providers { .. } | Goal::GetValue { .. } => (timeout, timeout),
+        };
         Self {
             goal,
-            deadline: now + timeout,
-            last: now + longest.max(timeout),
+            deadline: now + first,
+            last: now + last,
             timeout,
             lookup: Lookup::new(target, config.concurrency, config.resiliency, config.requests_max),
             seeds,
@@ -504,8 +516,15 @@ impl Query {
         self.done(result, cx);
     }
 
-    /// Its time is over: give what there is.
+    /// Its time is over: give what there is. Or that of its search: go on with whom it has found.
     pub(super) fn on_deadline(&mut self, cx: &mut Context<'_>) {
+        if cx.at < self.last && !matches!(self.goal, Goal::Announce { .. }) {
+            self.deadline = self.last;
+            if self.phase == Phase::Lookup && !self.lookup.closest_answered(1).is_empty() {
+                self.finish(cx);
+            }
+            return;
+        }
         if !self.is_done {
             let late = QueryError::Timeout { seconds: self.timeout.as_secs(), asked: self.lookup.asked() };
             let result = match &self.goal {
