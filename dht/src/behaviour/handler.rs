@@ -30,8 +30,9 @@ const INBOUND_MAX: usize = 32;
 /// Streams of our own at a time.
 const OUTBOUND_MAX: usize = 4;
 
-/// Streams that wait to be used again.
-const IDLE_MAX: usize = 2;
+/// Streams that wait to be used again: all of them, as one that is dropped is reset, and go drops with it what it has not read,
+/// such as an announcement a moment ago.
+const IDLE_MAX: usize = OUTBOUND_MAX;
 
 /// A stream that has waited longer is not used again: servers close them after 60 s.
 const IDLE_AGE_MAX: Duration = Duration::from_secs(45);
