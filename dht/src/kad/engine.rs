@@ -266,7 +266,7 @@ impl Engine {
                 let is_out = if *failure == RequestFailure::Unsupported {
                     self.table.remove(&peer)
                 } else {
-                    self.table.failed(&peer)
+                    self.table.failed(&peer, now.at)
                 };
                 if is_out {
                     self.actions.push_back(Action::PeerRemoved { peer });

@@ -23,12 +23,16 @@ const USEFUL_GRACE: Duration = Duration::from_secs(45 * 60);
 /// Failed requests in a row that take a peer out.
 const FAILURES_MAX: u8 = 3;
 
+/// Failures that come within a second are one: whatever waited for the same dial, or was on the same connection.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 struct Entry {
     peer: PeerId,
     id: KadId,
     addresses: Vec<Multiaddr>,
     failures: u8,
+    failed_at: Option<Instant>,
     added_at: Instant,
     useful_at: Option<Instant>,
     queried_at: Option<Instant>,
@@ -159,8 +163,16 @@ impl Table {
             let Some(out) = bucket.replaceable(now) else { return Offered::Full };
             Some(bucket.peers.swap_remove(out).peer)
         };
-        let entry =
-            Entry { peer, id, addresses, failures: 0, added_at: now, useful_at: None, queried_at: None };
+        let entry = Entry {
+            peer,
+            id,
+            addresses,
+            failures: 0,
+            failed_at: None,
+            added_at: now,
+            useful_at: None,
+            queried_at: None,
+        };
         bucket.peers.push(entry);
         self.len += usize::from(instead_of.is_none());
         Offered::Added { instead_of }
@@ -176,8 +188,13 @@ impl Table {
     }
 
     /// It did not answer. Whether that took it out.
-    pub(super) fn failed(&mut self, peer: &PeerId) -> bool {
+    pub(super) fn failed(&mut self, peer: &PeerId, now: Instant) -> bool {
         let Some(entry) = self.entry_mut(peer) else { return false };
+        let is_same = |failed: Instant| now.saturating_duration_since(failed) < FAILURE_PAUSE;
+        if entry.failures > 0 && entry.failed_at.is_some_and(is_same) {
+            return false;
+        }
+        entry.failed_at = Some(now);
         entry.failures = entry.failures.saturating_add(1);
         entry.failures >= FAILURES_MAX && self.remove(peer)
     }
@@ -290,7 +307,7 @@ mod tests {
             assert_eq!(table.offer(*peer, address(), start), Offered::Added { instead_of: None });
         }
         assert_eq!(table.offer(outside[0], address(), start), Offered::Full);
-        table.failed(&inside[3]);
+        table.failed(&inside[3], start);
         assert_eq!(
             table.offer(outside[0], address(), start),
             Offered::Added { instead_of: Some(inside[3]) },
@@ -306,13 +323,18 @@ mod tests {
 
     #[test]
     fn three_failures_in_a_row_take_a_peer_out() {
-        let (mut table, now) = (Table::new(KadId::of(b"local")), Instant::now());
+        let (mut table, mut now) = (Table::new(KadId::of(b"local")), Instant::now());
         let peer = PeerId::random();
         table.offer(peer, address(), now);
-        assert!(!table.failed(&peer) && !table.failed(&peer));
-        table.was_useful(&peer, now);
-        assert!(!table.failed(&peer) && !table.failed(&peer) && table.contains(&peer));
-        assert!(table.failed(&peer) && !table.contains(&peer) && table.len() == 0);
+        let mut fail = |table: &mut Table| {
+            now += FAILURE_PAUSE;
+            // As many requests as waited for one dial.
+            (0..5).any(|_| table.failed(&peer, now))
+        };
+        assert!(!fail(&mut table) && !fail(&mut table));
+        table.was_useful(&peer, Instant::now());
+        assert!(!fail(&mut table) && !fail(&mut table) && table.contains(&peer));
+        assert!(fail(&mut table) && !table.contains(&peer) && table.len() == 0);
     }
 
     #[test]
