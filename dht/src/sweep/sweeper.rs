@@ -31,23 +31,40 @@ const DOUBT_TIME: Duration = Duration::from_secs(3600);
 /// Regions that wait to be tried again.
 const RETRIES_MAX: usize = 1 << REGION_BITS_MAX;
 
+/// Announcements that all workers together have on their way: three quarters of the queries that a DHT runs at a time
+/// ([`Config::queries_max`](crate::kad::Config::queries_max)), so that others find room.
+const ANNOUNCEMENTS_MAX: usize = 768;
+
 /// Settings. The defaults are Kubo's (`Provide.DHT`).
 #[derive(Debug, Clone)]
 pub struct SweepConfig {
     /// How often each key is announced. Default: 22 hours; records live 48. Zero: never again, only new keys are announced.
     pub interval: Duration,
-    /// Regions at work at a time. Default: 16.
+    /// Regions at work at a time: 1 to 768. Default: 16.
     pub workers_max: usize,
-    /// Workers kept free for the schedule. Default: 2.
+    /// Workers kept free for the schedule; at least one is left for new keys, if there are two. Default: 2.
     pub dedicated_periodic: usize,
-    /// Workers kept free for new keys. Default: 1.
+    /// Workers kept free for new keys, of those that are left. Default: 1.
     pub dedicated_burst: usize,
-    /// Servers that one worker tells at a time. Default: 20.
+    /// Servers that one worker tells at a time; all of them together at most 768. Default: 20.
     pub connections_per_worker: usize,
     /// Keys read at a time. Default: 16,384, about 2 MB.
     pub batch_keys: usize,
     /// How long after the last peer was lost the state is told as `disconnected`, and then as `offline`. Default: 2 hours.
     pub offline_delay: Duration,
+}
+
+impl SweepConfig {
+    /// What can be worked with: each queue gets at least one of two workers, and may have the only one.
+    fn within_bounds(mut self) -> Self {
+        self.workers_max = self.workers_max.clamp(1, ANNOUNCEMENTS_MAX);
+        let most = self.workers_max - 1;
+        self.dedicated_periodic = self.dedicated_periodic.min(most);
+        self.dedicated_burst = self.dedicated_burst.min(self.workers_max - self.dedicated_periodic).min(most);
+        let connections = (ANNOUNCEMENTS_MAX / self.workers_max).max(1);
+        self.connections_per_worker = self.connections_per_worker.clamp(1, connections);
+        self
+    }
 }
 
 impl Default for SweepConfig {
@@ -140,6 +157,7 @@ struct Cycle {
 impl Sweeper {
     /// A sweep that goes on where `saved` was. Without it, all keys are announced at once, and in turn from then on.
     pub fn new(config: SweepConfig, saved: Option<SavedState>, now: Timestamp) -> Self {
+        let config = config.within_bounds();
         Self {
             schedule: Schedule::new(config.interval, saved, now),
             config,

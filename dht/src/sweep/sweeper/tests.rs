@@ -299,3 +299,35 @@ fn what_waits_is_bounded() {
     assert!(world.told.is_empty() && world.lookups == 0, "nobody can be reached");
     assert_eq!(world.sweeper.clear(), PENDING_MAX);
 }
+
+#[test]
+fn however_few_workers_there_are_both_queues_come_to_their_turn() {
+    for workers_max in 0..=4 {
+        for (dedicated_periodic, dedicated_burst) in [(2, 1), (0, 0), (16, 0), (0, 16), (9, 9)] {
+            let config =
+                SweepConfig { workers_max, dedicated_periodic, dedicated_burst, ..SweepConfig::default() };
+            let mut world = World::new(500, 0, None);
+            world.sweeper = Sweeper::new(config, None, start());
+            world.sweeper.set_network_size(Some(500.0));
+            world.keys = keys(50).into_iter().map(|key| (key.id(), key)).collect();
+            assert_eq!(
+                world.sweeper.provide((100..120_u32).map(|it| Key::new(&it.to_be_bytes()).unwrap())),
+                20
+            );
+            world.run_until(start().after(Duration::from_secs(60)));
+            assert!((world.share_of_closest() - 1.0).abs() < 1e-9);
+            let stats = world.sweeper.stats(world.now);
+            assert_eq!((stats.pending_key_provides, stats.past.keys_provided), (0, 70));
+        }
+    }
+}
+
+#[test]
+fn workers_leave_room_for_other_queries() {
+    for (workers_max, connections_per_worker) in [(16, 20), (256, 20), (5_000, 1), (16, 100_000), (1, 0)] {
+        let config = SweepConfig { workers_max, connections_per_worker, ..SweepConfig::default() };
+        let stats = Sweeper::new(config, None, start()).stats(start());
+        let together = stats.workers_max * stats.connections_per_worker;
+        assert!((1..=ANNOUNCEMENTS_MAX).contains(&together), "{together}");
+    }
+}
