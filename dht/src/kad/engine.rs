@@ -70,7 +70,7 @@ impl Engine {
     pub fn new(local: PeerId, config: Config, seed: u64, now: Instant) -> Self {
         let local_id = KadId::from(&local);
         let filter = ScopeFilter::new(config.scope, config.classifier.clone(), config.loopback_on_lan);
-        let refresh = Refresh::new(config.refresh_interval, seed, now);
+        let refresh = Refresh::new(local.into(), config.refresh_interval, seed, now);
         Self {
             local,
             local_id,
@@ -162,7 +162,7 @@ impl Engine {
         if let Offered::Added { instead_of } = self.table.offer(peer, addresses, now) {
             self.actions.extend(instead_of.map(|peer| Action::PeerRemoved { peer }));
             self.actions.push_back(Action::PeerAdded { peer });
-            self.refresh.on_newcomer(self.table.len(), now);
+            self.refresh.on_newcomer(self.table.len(), self.table.depth(), now);
         }
     }
 
@@ -305,7 +305,7 @@ impl Engine {
                 }
             }
         }
-        if let Some(keys) = self.refresh.due(&self.local_id, self.table.depth(), now.at) {
+        if let Some(keys) = self.refresh.due(self.table.depth(), now.at) {
             self.refresh.enqueue(keys);
         }
         self.refresh_next(now);
