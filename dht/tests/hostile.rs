@@ -375,13 +375,13 @@ fn a_stranger_from_the_internet_is_not_of_the_lan_whatever_it_says_and_answers()
     let mut engine = Engine::new(PeerId::random(), Config::new(Scope::Lan), 1, now().at);
     let (stranger, neighbour) = (PeerId::random(), PeerId::random());
     let claimed = [address("/ip4/192.168.1.7/tcp/4001"), public()];
-    engine.on_connections(stranger, vec![public()]);
+    engine.on_connections(stranger, vec![public()], now());
     engine.on_identified(stranger, true, &claimed, now());
     // Who is not connected at all was only heard of.
     engine.on_identified(PeerId::random(), true, &claimed, now());
     assert_eq!(engine.table_len(), 0);
     let lan = || address("/ip4/192.168.1.9/tcp/51234");
-    engine.on_connections(neighbour, vec![lan()]);
+    engine.on_connections(neighbour, vec![lan()], now());
     engine.on_identified(neighbour, true, &claimed, now());
     assert!(engine.is_in_table(&neighbour) && engine.table_len() == 1);
     // It names a stranger, who answers: over a public connection that makes it no neighbour.
@@ -392,10 +392,10 @@ fn a_stranger_from_the_internet_is_not_of_the_lan_whatever_it_says_and_answers()
     assert!(matches!(result, Ok(Outcome::Peers(peers)) if peers.len() == 2) && asked == 2);
     assert!(!engine.is_in_table(&stranger));
     // One that was met at home and identifies from elsewhere is a neighbour no longer.
-    engine.on_connections(neighbour, vec![public()]);
+    engine.on_connections(neighbour, vec![public()], now());
     engine.on_identified(neighbour, true, &claimed, now());
     assert!(!engine.is_in_table(&neighbour));
-    engine.on_connections(neighbour, vec![public(), lan()]);
+    engine.on_connections(neighbour, vec![public(), lan()], now());
     engine.on_identified(neighbour, true, &claimed, now());
     assert!(engine.is_in_table(&neighbour), "one connection of the LAN is enough");
 }
@@ -532,4 +532,24 @@ fn peers_that_never_answer_do_not_cost_a_search_those_that_did() {
         assert!((44.0..46.0).contains(&took.as_secs_f64()), "{took:?}");
         assert!(engine.is_in_table(&server));
     }
+}
+
+#[test]
+fn nobody_is_told_of_where_a_peer_was_half_an_hour_ago() {
+    let (mut engine, ..) = engine();
+    let (client, asker, start) = (PeerId::random(), PeerId::random(), now());
+    engine.on_connections(client, vec![public()], start);
+    engine.on_identified(client, false, &[public()], start);
+    let mut is_known = |engine: &mut Engine, minutes: u64| {
+        let later = Now { at: start.at + Duration::from_secs(60 * minutes), wall: start.wall };
+        engine.on_request(InboundId(1), asker, Message::request(Kind::FindNode, &client.to_bytes()), later);
+        let answer = std::iter::from_fn(|| engine.poll_action()).find_map(|action| match action {
+            Action::Respond { response: Response::Message(answer), .. } => Some(answer),
+            _ => None,
+        });
+        answer.unwrap().closer.iter().any(|peer| peer.id == client)
+    };
+    assert!(is_known(&mut engine, 600), "it is connected");
+    engine.on_connections(client, vec![], Now { at: start.at + Duration::from_secs(36_000), ..start });
+    assert!(is_known(&mut engine, 629) && !is_known(&mut engine, 630));
 }

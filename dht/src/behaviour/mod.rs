@@ -287,7 +287,7 @@ impl Behaviour {
     fn tell_connections(&mut self, peer: PeerId) {
         let connections = self.connections.get(&peer).into_iter().flatten();
         let remotes = connections.map(|(_, remote)| remote.clone()).collect();
-        self.engine.on_connections(peer, remotes);
+        self.engine.on_connections(peer, remotes, now());
     }
 
     fn disconnected(&mut self, peer: PeerId, connection: ConnectionId) {

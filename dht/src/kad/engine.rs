@@ -121,7 +121,9 @@ impl Engine {
 
     /// The direct connections to a peer that there are now, by their remote addresses; without one it is not connected. Tell of
     /// a connection before what comes over it.
-    pub fn on_connections(&mut self, peer: PeerId, remotes: Vec<Multiaddr>) {
+    pub fn on_connections(&mut self, peer: PeerId, remotes: Vec<Multiaddr>, now: Now) {
+        self.book.connected(peer, !remotes.is_empty(), now.at);
+        self.book.expire(now.at);
         if remotes.is_empty() {
             self.connected.remove(&peer);
         } else {
@@ -147,7 +149,9 @@ impl Engine {
             strip_peer(address, &peer);
         }
         let addresses = self.filter.filter(&addresses);
-        self.book.learn(peer, &addresses);
+        let is_connected = self.connected.contains_key(&peer);
+        self.book.expire(now.at);
+        self.book.learn(peer, &addresses, is_connected, now.at);
         if is_server && self.is_met(&peer) {
             self.offer(peer, addresses, now.at);
         } else if self.table.remove(&peer) {
@@ -287,6 +291,7 @@ impl Engine {
 
     /// Time has passed: call it at [`Engine::next_timeout`], or at any time.
     pub fn on_timeout(&mut self, now: Now) {
+        self.book.expire(now.at);
         while let Some((at, timer)) = self.timers.first().copied() {
             if at > now.at {
                 break;

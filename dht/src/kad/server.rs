@@ -25,7 +25,8 @@ pub(super) struct Serving {
 
 impl Engine {
     /// A peer sent a message; what it gets is told by [`Action::Respond`].
-    pub fn on_request(&mut self, inbound: InboundId, from: PeerId, message: Message, _now: Now) {
+    pub fn on_request(&mut self, inbound: InboundId, from: PeerId, message: Message, now: Now) {
+        self.book.expire(now.at);
         if let Some(counts) = self.messages.of(message.kind) {
             counts.inbound += 1;
         }

@@ -134,7 +134,7 @@ impl Net {
     fn introduce(&mut self, to: usize, who: usize) {
         if to != who {
             let (peer, now) = (self.nodes[who].peer, self.now());
-            self.nodes[to].engine.on_connections(peer, vec![address(who)]);
+            self.nodes[to].engine.on_connections(peer, vec![address(who)], now);
             self.nodes[to].engine.on_identified(peer, true, &[address(who)], now);
         }
     }
@@ -243,7 +243,8 @@ impl Net {
         self.messages += 1;
         let to = self.by_peer.get(&peer.id).copied().filter(|to| self.nodes[*to].is_up);
         if let Some(to) = to.filter(|to| peer.addresses.contains(&address(*to))) {
-            self.nodes[from].engine.on_connections(peer.id, vec![address(to)]);
+            let now = self.now();
+            self.nodes[from].engine.on_connections(peer.id, vec![address(to)], now);
             let message = decoded(message);
             self.deliver_in(LATENCY, Delivery::Request { to, from, request, message });
         } else {
