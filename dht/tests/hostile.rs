@@ -122,7 +122,7 @@ fn who_names_this_node_itself_or_addresses_of_another_scope_is_not_followed() {
 #[test]
 fn an_answer_of_another_kind_counts_as_none_and_three_cost_the_place() {
     let (mut engine, _, server) = engine();
-    let mut wrong = |engine: &mut Engine| {
+    let wrong = |engine: &mut Engine| {
         let goal = Goal::ClosestPeers { key: key() };
         let pong =
             |_: &PeerInfo, _: &Message| Some((Duration::ZERO, Some(Message::request(Kind::Ping, b""))));
@@ -540,7 +540,7 @@ fn nobody_is_told_of_where_a_peer_was_half_an_hour_ago() {
     let (client, asker, start) = (PeerId::random(), PeerId::random(), now());
     engine.on_connections(client, vec![public()], start);
     engine.on_identified(client, false, &[public()], start);
-    let mut is_known = |engine: &mut Engine, minutes: u64| {
+    let is_known = |engine: &mut Engine, minutes: u64| {
         let later = Now { at: start.at + Duration::from_secs(60 * minutes), wall: start.wall };
         engine.on_request(InboundId(1), asker, Message::request(Kind::FindNode, &client.to_bytes()), later);
         let answer = std::iter::from_fn(|| engine.poll_action()).find_map(|action| match action {

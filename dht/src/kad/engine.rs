@@ -44,7 +44,6 @@ enum Timer {
 #[derive(Debug)]
 pub struct Engine {
     pub(super) local: PeerId,
-    pub(super) local_id: KadId,
     pub(super) config: Config,
     pub(super) filter: ScopeFilter,
     pub(super) mode: Mode,
@@ -73,7 +72,6 @@ impl Engine {
         let refresh = Refresh::new(local.into(), config.refresh_interval, seed, now);
         Self {
             local,
-            local_id,
             config,
             filter,
             mode: Mode::Client,
