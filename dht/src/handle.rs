@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::Stream;
 use libp2p::PeerId;
@@ -33,6 +34,7 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) goal: Goal,
+    pub(crate) limit: Option<Duration>,
     pub(crate) events: Events,
     pub(crate) providers: Option<mpsc::Sender<PeerInfo>>,
     pub(crate) done: oneshot::Sender<Result<Outcome, QueryError>>,
@@ -54,6 +56,7 @@ impl Question {
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     seen: Arc<Seen>,
+    limit: Option<Duration>,
 }
 
 /// What can be looked at without asking.
@@ -67,7 +70,13 @@ impl Handle {
     pub(crate) fn new() -> (Self, mpsc::Receiver<Command>, Arc<Seen>) {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let seen = Arc::<Seen>::default();
-        (Self { commands, seen: Arc::clone(&seen) }, receiver, seen)
+        (Self { commands, seen: Arc::clone(&seen), limit: None }, receiver, seen)
+    }
+
+    /// The same, with queries that end after this time if it is less than is configured, with what they have by then.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Self {
+        Self { limit: Some(limit), ..self.clone() }
     }
 
     /// The peers closest to a key that answer: at most 20, closest first. The key may be a peer's ID in bytes.
@@ -95,8 +104,13 @@ impl Handle {
         let count = if count == 0 { PROVIDERS_MAX } else { count.min(PROVIDERS_MAX) };
         let (providers, found) = mpsc::channel(count);
         let (done, outcome) = oneshot::channel();
-        let question =
-            Question { goal: Goal::Providers { key, count }, events, providers: Some(providers), done };
+        let question = Question {
+            goal: Goal::Providers { key, count },
+            limit: self.limit,
+            events,
+            providers: Some(providers),
+            done,
+        };
         let commands = self.commands.clone();
         let sending = async move {
             let sent = commands.send(Command::Query(question)).await;
@@ -162,7 +176,7 @@ impl Handle {
 
     async fn ask(&self, goal: Goal, events: Events) -> Result<Outcome, QueryError> {
         let (done, outcome) = oneshot::channel();
-        let question = Question { goal, events, providers: None, done };
+        let question = Question { goal, limit: self.limit, events, providers: None, done };
         self.commands.send(Command::Query(question)).await.map_err(|_| QueryError::Closed)?;
         outcome.await.map_err(|_| QueryError::Closed)?
     }

@@ -429,11 +429,20 @@ fn a_record_reaches_others_when_the_store_here_is_full() {
 fn run_out(
     engine: &mut Engine,
     goal: Goal,
+    reply: impl FnMut(&PeerInfo, &Message) -> Option<(Duration, Option<Message>)>,
+) -> (Result<Outcome, QueryError>, Duration) {
+    run_out_within(engine, goal, None, reply)
+}
+
+fn run_out_within(
+    engine: &mut Engine,
+    goal: Goal,
+    limit: Option<Duration>,
     mut reply: impl FnMut(&PeerInfo, &Message) -> Option<(Duration, Option<Message>)>,
 ) -> (Result<Outcome, QueryError>, Duration) {
     let (store, start) = (MemoryStore::default(), now());
     let (mut at, mut coming, mut number) = (start, BTreeMap::new(), 0_u32);
-    engine.start(goal, at).unwrap();
+    engine.start_within(goal, limit, at).unwrap();
     for _ in 0..100_000 {
         match engine.poll_action() {
             Some(Action::Send { request, peer, message }) => {
@@ -552,4 +561,26 @@ fn nobody_is_told_of_where_a_peer_was_half_an_hour_ago() {
     assert!(is_known(&mut engine, 600), "it is connected");
     engine.on_connections(client, vec![], Now { at: start.at + Duration::from_secs(36_000), ..start });
     assert!(is_known(&mut engine, 629) && !is_known(&mut engine, 630));
+}
+
+#[test]
+fn a_search_with_a_limit_of_its_own_gives_what_it_has_by_then() {
+    let (mut engine, _, server) = engine();
+    let keypair = Keypair::generate_ed25519();
+    let (goal, limit) = (Goal::GetValue { key: name(&keypair), quorum: 16 }, Duration::from_secs(5));
+    let mut has_record = true;
+    for result in
+        [Ok(Outcome::Value(record(&keypair, 3))), Err(QueryError::Timeout { seconds: 5, asked: 11 })]
+    {
+        let found = run_out_within(&mut engine, goal.clone(), Some(limit), |peer, message| {
+            let value = record(&keypair, 3);
+            let record = ValueRecord { key: message.key.clone(), value, ..ValueRecord::default() };
+            let dead = || PeerInfo { id: PeerId::random(), addresses: vec![public()] };
+            let closer = std::iter::repeat_with(dead).take(32).collect();
+            let answer = Message { record: has_record.then_some(record), ..answer(message, closer) };
+            (peer.id == server).then_some((Duration::from_secs(1), Some(answer)))
+        });
+        assert_eq!(found, (result, limit));
+        has_record = false;
+    }
 }

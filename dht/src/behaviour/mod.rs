@@ -253,14 +253,16 @@ impl Behaviour {
                 let _is_heard = reply.send(self.engine.stats(Instant::now()));
             }
             Command::Query(question) if !question.is_wanted() => {}
-            Command::Query(question) => match self.engine.start(question.goal.clone(), now()) {
-                Ok(id) => {
-                    self.questions.insert(id, question);
+            Command::Query(question) => {
+                match self.engine.start_within(question.goal.clone(), question.limit, now()) {
+                    Ok(id) => {
+                        self.questions.insert(id, question);
+                    }
+                    Err(error) => {
+                        let _is_heard = question.done.send(Err::<_, QueryError>(error));
+                    }
                 }
-                Err(error) => {
-                    let _is_heard = question.done.send(Err::<_, QueryError>(error));
-                }
-            },
+            }
         }
         self.act();
     }

@@ -4,7 +4,7 @@ mod book;
 mod refresh;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId};
 
@@ -214,6 +214,19 @@ impl Engine {
     /// # Errors
     /// [`QueryError::Busy`] when [`Config::queries_max`] are running.
     pub fn start(&mut self, goal: Goal, now: Now) -> Result<QueryId, QueryError> {
+        self.start_within(goal, None, now)
+    }
+
+    /// [`Engine::start`] with a limit of its own, if it is shorter than [`Config::query_timeout`].
+    ///
+    /// # Errors
+    /// As for [`Engine::start`].
+    pub fn start_within(
+        &mut self,
+        goal: Goal,
+        limit: Option<Duration>,
+        now: Now,
+    ) -> Result<QueryId, QueryError> {
         if self.queries.len() >= self.config.queries_max {
             return Err(QueryError::Busy);
         }
@@ -229,7 +242,8 @@ impl Engine {
             Goal::Announce { .. } => None,
         };
         let seeds = target.map_or_else(Vec::new, |target| self.table.closest(&target, BUCKET_PEERS_MAX));
-        let query = Query::new(goal, seeds, &self.config, now.at);
+        let timeout = limit.map_or(self.config.query_timeout, |limit| limit.min(self.config.query_timeout));
+        let query = Query::new(goal, seeds, &self.config, timeout, now.at);
         self.timers.insert((query.deadline, Timer::Query(id)));
         self.queries.insert(id, query);
         self.run(id, now, Query::start);

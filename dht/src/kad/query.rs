@@ -106,7 +106,13 @@ pub(super) struct Query {
 }
 
 impl Query {
-    pub(super) fn new(goal: Goal, seeds: Vec<PeerInfo>, config: &Config, now: Instant) -> Self {
+    pub(super) fn new(
+        goal: Goal,
+        seeds: Vec<PeerInfo>,
+        config: &Config,
+        timeout: Duration,
+        now: Instant,
+    ) -> Self {
         let target = match &goal {
             Goal::ClosestPeers { key }
             | Goal::Refresh { key }
@@ -117,7 +123,6 @@ impl Query {
             Goal::FindPeer { peer } => peer.into(),
             Goal::Announce { peer, .. } => (&peer.id).into(),
         };
-        let timeout = config.query_timeout;
         let (first, last) = match goal {
             // Whoever has answered by then is told in the time that is left.
             Goal::ClosestPeers { .. }

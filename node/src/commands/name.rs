@@ -13,7 +13,7 @@ use crate::config::{Config, GoDuration};
 use crate::go_text::go_quote;
 use crate::keys::IpnsBase;
 use crate::node::Node;
-use crate::services::names::ResolveDepth;
+use crate::services::names::{Names, ResolveDepth};
 
 /// Kubo's words for a publish without a network.
 const OFFLINE_PUBLISH: &str = "can't publish while offline: pass `--allow-offline` to override or `--allow-delegated` if \
@@ -202,7 +202,7 @@ async fn run_resolve(context: Context, request: Request) -> Result<Response, Com
         None => own_path(node)?,
     };
     let depth = if request.bool("recursive") { ResolveDepth::ToTheEnd } else { ResolveDepth::OneHop };
-    let names = node.names().with_search_time(search_time);
+    let names = dht_record_count(&request, node.names().with_search_time(search_time));
     let resolution = if request.bool("nocache") {
         names.resolve_anew(&path, depth).await
     } else {
@@ -218,6 +218,14 @@ pub(super) fn dht_timeout(call: &Call) -> Result<Duration, CommandError> {
     let Some(text) = call.text_opt("dht-timeout") else { return Ok(Duration::ZERO) };
     let timeout = GoDuration::parse(text).map_err(CommandError::from_error)?;
     timeout.to_std().ok_or_else(|| CommandError::new("DHT timeout value must be >= 0"))
+}
+
+/// `--dht-record-count`: after how many records of a name the search ends.
+pub(super) fn dht_record_count(call: &Call, names: Names) -> Names {
+    match call.uint_opt("dht-record-count").map(usize::try_from) {
+        Some(count) => names.with_search_records(count.unwrap_or(usize::MAX)),
+        None => names,
+    }
 }
 
 fn own_path(node: &Node) -> Result<ContentPath, CommandError> {

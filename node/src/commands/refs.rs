@@ -127,9 +127,7 @@ async fn run_resolve(context: Context, request: Request) -> Result<Response, Com
     let node = context.node().await?;
     let depth = if request.bool("recursive") { ResolveDepth::ToTheEnd } else { ResolveDepth::OneHop };
     let named = matches!(path.root(), PathRoot::Ipns(_));
-    let path = node
-        .names()
-        .with_search_time(search_time)
+    let path = super::name::dht_record_count(&request, node.names().with_search_time(search_time))
         .resolve(&path, depth)
         .await
         .map_err(CommandError::from_error)?

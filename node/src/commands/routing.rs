@@ -1,10 +1,10 @@
 //! `routing get` and `routing put`, for records of names and for public keys.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use data_encoding::BASE64;
 use holdfast_dht::ipns::{Name, Record, StoredError};
-use holdfast_dht::kad::{Key, validate_value};
+use holdfast_dht::kad::{Key, QueryError, validate_value};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -12,7 +12,7 @@ use super::config::line;
 use super::name::{is_networked, tell};
 use super::registry::{Arg, Call, Command, CommandError, Opt, Request, Response, Status};
 use crate::node::Node;
-use crate::routing::Routing;
+use crate::routing::{Routing, ValueSearch};
 use crate::services::names::{NameFindError, NameRecordError, Wanted};
 
 /// Kubo's words for a put without a network.
@@ -22,9 +22,6 @@ const OFFLINE_GET: &str = "this action must be run in online mode, try running '
 
 /// Why `--allow-offline` is of no use for a public key.
 const KEYS_ARE_NOT_KEPT: &str = "public keys are kept by the peers of the DHT, and this node is in none now";
-
-/// How long a public key is looked for, as long as a record of a name.
-const SEARCH_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The `Type` of an event that carries a value.
 const VALUE_EVENT: u8 = 5;
@@ -129,10 +126,13 @@ fn dht<'a>(node: &'a Node, call: &Call) -> Option<&'a Routing> {
 /// A public key, as the DHT has it.
 async fn public_key(node: &Node, call: &Call, owner: &Name) -> Result<Vec<u8>, CommandError> {
     let routing = dht(node, call).ok_or_else(|| CommandError::new(OFFLINE_GET))?;
-    let asking = tokio::time::timeout(SEARCH_TIME_MAX, routing.get_value(place_of(owner)?, None)).await;
-    let late =
-        |_| CommandError::new(format!("no key was found within {} seconds", SEARCH_TIME_MAX.as_secs()));
-    asking.map_err(late)?.map_err(CommandError::from_error)
+    let search = ValueSearch::default();
+    routing.get_value(place_of(owner)?, search, None).await.map_err(|error| match error {
+        QueryError::Timeout { seconds, .. } => {
+            CommandError::new(format!("no key was found within {seconds} seconds"))
+        }
+        error => CommandError::from_error(error),
+    })
 }
 
 /// Gives a public key to the peers closest to its hash. Where it may stay here, nobody who takes it is no failure, as this node

@@ -24,6 +24,7 @@ use holdfast_dht::{Behaviour, Handle};
 use libp2p::PeerId;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::config::{Config, GoDuration, ValueError};
 use crate::pool::Pool;
@@ -35,11 +36,26 @@ pub(crate) use search::answer_searches;
 
 use records::{EXPIRE_PERIOD, Records};
 
-/// Records after which a search for a value ends (Kubo resolves names with 16).
-const VALUE_QUORUM: usize = 16;
+/// How long the second DHT is waited for when the first has answered: what it knows may be newer, or more.
+const SECOND_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Where what happens on the way is told, if anywhere: see [`holdfast_dht::Events`].
 pub type Events = Option<mpsc::Sender<QueryEvent>>;
+
+/// How a value is searched for.
+#[derive(Debug, Clone, Copy)]
+pub struct ValueSearch {
+    /// How long, at most: the best record of those that were found by then is given. Default: a minute, which is the most.
+    pub time_max: Duration,
+    /// After how many records to stop; 0: at the end of the search. Default: 16, as Kubo resolves names.
+    pub records: usize,
+}
+
+impl Default for ValueSearch {
+    fn default() -> Self {
+        Self { time_max: Duration::from_secs(60), records: 16 }
+    }
+}
 
 /// Both DHTs. Clones share them; what it does by itself ends with the last.
 #[derive(Debug, Clone)]
@@ -137,9 +153,17 @@ impl Routing {
         if count == 0 { found.boxed() } else { found.take(count).boxed() }
     }
 
-    /// A peer's addresses, from whichever DHT knows it first.
+    /// A peer's addresses, as far as the DHTs know them: the second one is waited for a moment when the first has answered.
     pub async fn find_peer(&self, peer: PeerId, events: Events) -> Result<PeerInfo, QueryError> {
-        first(self.wan.find_peer(peer, events.clone()), self.lan.find_peer(peer, events)).await
+        let (wan, lan) = (self.wan.find_peer(peer, events.clone()), self.lan.find_peer(peer, events));
+        let (wan, lan) = both(wan, lan, SECOND_TIME_MAX).await?;
+        let mut addresses = Vec::new();
+        for address in [wan, lan].into_iter().flatten().flat_map(|found| found.addresses) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        Ok(PeerInfo { id: peer, addresses })
     }
 
     /// The peers closest to a key, among public addresses where peers are known there, else on the local network.
@@ -168,15 +192,21 @@ impl Routing {
     }
 
     /// The best record under a key that either DHT has.
-    pub async fn get_value(&self, key: Key, events: Events) -> Result<Vec<u8>, QueryError> {
-        let wan = self.wan.get_value(key.clone(), VALUE_QUORUM, events.clone());
-        let (wan, lan) = tokio::join!(wan, self.lan.get_value(key.clone(), VALUE_QUORUM, events));
-        match (wan, lan) {
-            (Ok(wan), Ok(lan)) => {
+    pub async fn get_value(
+        &self,
+        key: Key,
+        search: ValueSearch,
+        events: Events,
+    ) -> Result<Vec<u8>, QueryError> {
+        let (wan, lan) = (self.wan.within(search.time_max), self.lan.within(search.time_max));
+        let wan = wan.get_value(key.clone(), search.records, events.clone());
+        let lan = lan.get_value(key.clone(), search.records, events);
+        match both(wan, lan, SECOND_TIME_MAX).await? {
+            (Some(wan), Some(lan)) => {
                 Ok(if kad::compare_values(key.as_bytes(), &wan, &lan).is_lt() { lan } else { wan })
             }
-            (Ok(value), Err(_)) | (Err(_), Ok(value)) => Ok(value),
-            (Err(wan), Err(lan)) => Err(told(wan, lan)),
+            (Some(value), None) | (None, Some(value)) => Ok(value),
+            (None, None) => Err(QueryError::NotFound),
         }
     }
 
@@ -231,20 +261,22 @@ fn dht_config(config: &Config, scope: Scope) -> Result<kad::Config, ValueError> 
     Ok(of_scope)
 }
 
-/// The first success of two, or what is to be told of both failures.
-async fn first<T>(
+/// What two searches find: when the first has, the other is waited for a while longer. Where neither does, what is to be told of
+/// both failures.
+async fn both<T>(
     wan: impl Future<Output = Result<T, QueryError>>,
     lan: impl Future<Output = Result<T, QueryError>>,
-) -> Result<T, QueryError> {
+    patience: Duration,
+) -> Result<(Option<T>, Option<T>), QueryError> {
     tokio::pin!(wan, lan);
     tokio::select! {
         found = &mut wan => match found {
-            Ok(found) => Ok(found),
-            Err(wan) => lan.await.map_err(|lan| told(wan, lan)),
+            Ok(found) => Ok((Some(found), timeout(patience, lan).await.ok().and_then(Result::ok))),
+            Err(wan) => lan.await.map(|found| (None, Some(found))).map_err(|lan| told(wan, lan)),
         },
         found = &mut lan => match found {
-            Ok(found) => Ok(found),
-            Err(lan) => wan.await.map_err(|wan| told(wan, lan)),
+            Ok(found) => Ok((timeout(patience, wan).await.ok().and_then(Result::ok), Some(found))),
+            Err(lan) => wan.await.map(|found| (Some(found), None)).map_err(|wan| told(wan, lan)),
         },
     }
 }

@@ -87,7 +87,7 @@ pub(crate) async fn beside_a_server(config: &Config, store: &Store, pool: &Pool)
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, met).await.expect("the peer is in the table");
+    timeout(PATIENCE, met).await.expect("the peer is in the table");
     (routing, handle)
 }
 
@@ -110,7 +110,7 @@ async fn told(profile: &str) -> u64 {
         let _ = routing.provide_fast(&hash).await;
         routing.stats(Scope::Wan).await.unwrap()
     };
-    let stats = tokio::time::timeout(PATIENCE, announced).await.expect("in time");
+    let stats = timeout(PATIENCE, announced).await.expect("in time");
     let count = stats.messages.by_name().find(|(name, _)| *name == "ADD_PROVIDER");
     assert_eq!(routing.announced_in().contains(&Scope::Wan), profile != "mesh", "what the sweep takes");
     count.unwrap().1.outbound
@@ -130,4 +130,21 @@ fn how_long_an_announcement_may_take_is_what_the_config_says() {
 async fn the_profile_mesh_announces_nothing_to_a_peer_at_a_public_address() {
     assert_eq!(told("mesh").await, 0);
     assert!(told("test").await > 0, "otherwise nothing was tried");
+}
+
+#[tokio::test]
+async fn the_second_dht_is_waited_for_a_moment_when_the_first_has_found_something() {
+    let soon = |value: u8| async move { Ok::<_, QueryError>(value) };
+    let later = |value: u8| async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Ok::<_, QueryError>(value)
+    };
+    let never = || std::future::pending::<Result<u8, QueryError>>();
+    let failed = |error| async move { Err::<u8, _>(error) };
+    assert_eq!(both(soon(1), later(2), PATIENCE).await, Ok((Some(1), Some(2))));
+    assert_eq!(both(later(1), soon(2), PATIENCE).await, Ok((Some(1), Some(2))));
+    assert_eq!(both(soon(1), never(), Duration::from_millis(10)).await, Ok((Some(1), None)));
+    assert_eq!(both(failed(QueryError::NotFound), later(2), PATIENCE).await, Ok((None, Some(2))));
+    let (empty, dead) = (failed(QueryError::NoPeers), failed(QueryError::NotFound));
+    assert_eq!(both(empty, dead, PATIENCE).await, Err(QueryError::NotFound), "what says more");
 }

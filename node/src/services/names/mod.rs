@@ -37,6 +37,7 @@ pub use resolve::{NameResolveError, ResolveDepth};
 
 use crate::node::Node;
 use crate::pool::{Pool, PoolError};
+use crate::routing::ValueSearch;
 use keep::Kept;
 use others::Others;
 
@@ -68,6 +69,8 @@ pub struct Names {
     node: Node,
     /// How long the record of one name is looked for.
     search_time_max: Duration,
+    /// After how many records that search ends.
+    search_records: usize,
 }
 
 /// Why a name was not published or put. The words are Kubo's where Kubo has words.
@@ -112,11 +115,19 @@ pub struct Published {
 impl Node {
     /// The names service.
     pub fn names(&self) -> Names {
-        Names { node: self.clone(), search_time_max: network::SEARCH_TIME_MAX }
+        let search = ValueSearch::default();
+        Names { node: self.clone(), search_time_max: search.time_max, search_records: search.records }
     }
 }
 
 impl Names {
+    /// The same with searches in the DHT that end after so many records of a name; 0: when there is nobody left to ask.
+    #[must_use]
+    pub fn with_search_records(mut self, records: usize) -> Self {
+        self.search_records = records;
+        self
+    }
+
     /// The same with a limit of its own for how long the record of one name is looked for: at most a minute, which zero
     /// stands for too.
     #[must_use]

@@ -8,13 +8,12 @@ use std::time::Duration;
 use holdfast_dht::ipns::{self, Name, PutError, Record, StoredError, TTL_DEFAULT, Timestamp};
 use holdfast_dht::kad::{Key, QueryError};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 use super::keep::Kept;
 use super::{Keeper, NameError, NameRecordError, Names, now};
 use crate::config::ValueError;
 use crate::pubsub::PubsubError;
-use crate::routing::Routing;
+use crate::routing::{Routing, ValueSearch};
 
 /// How long a record is looked for (Kubo's `--dht-timeout`).
 pub(super) const SEARCH_TIME_MAX: Duration = Duration::from_secs(60);
@@ -136,8 +135,9 @@ impl Names {
         }
         // Searches may outlive the request: they do not hold on to the node.
         let (routing, keeper) = (self.node.routing().cloned(), self.keeper());
-        let (has_dht, time_max) = (routing.is_some(), self.search_time_max);
-        let found: Search<Record> = Box::pin(async move { ask_dht(routing, &keeper, name, time_max).await });
+        let search = ValueSearch { time_max: self.search_time_max, records: self.search_records };
+        let has_dht = routing.is_some();
+        let found: Search<Record> = Box::pin(async move { ask_dht(routing, &keeper, name, search).await });
         let Some(gossip) = self.node.name_gossip().cloned() else { return found.await };
         let heard = Box::pin(async move { gossip.look_up(name).await.ok_or(NameNetworkError::NotHeard) });
         let answer = match wanted {
@@ -229,11 +229,13 @@ async fn ask_dht(
     routing: Option<Routing>,
     keeper: &Keeper,
     name: Name,
-    time_max: Duration,
+    search: ValueSearch,
 ) -> Result<Record, NameNetworkError> {
     let routing = routing.ok_or(NameNetworkError::Offline)?;
-    let asking = timeout(time_max, routing.get_value(key_of(&name)?, None)).await;
-    let found = asking.map_err(|_| NameNetworkError::Late(time_max.as_secs_f64()))??;
+    let found = routing.get_value(key_of(&name)?, search, None).await.map_err(|error| match error {
+        QueryError::Timeout { .. } => NameNetworkError::Late(search.time_max.as_secs_f64()),
+        error => error.into(),
+    })?;
     hear(keeper, name, found).await.map_err(|error| NameNetworkError::Kept(error.to_string()))
 }
 
