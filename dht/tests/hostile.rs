@@ -584,3 +584,28 @@ fn a_search_with_a_limit_of_its_own_gives_what_it_has_by_then() {
         has_record = false;
     }
 }
+
+#[test]
+fn a_peer_that_is_dead_where_it_was_is_found_where_it_is() {
+    let (mut engine, _, _) = engine();
+    let (wanted, new) = (PeerId::random(), address("/ip4/8.8.8.8/tcp/4001"));
+    (0..4).for_each(|_| engine.on_identified(PeerId::random(), true, &[public()], now()));
+    // The table has its old address, at which nothing answers.
+    engine.on_identified(wanted, true, &[public()], now());
+    let mut knows = true;
+    let mut find = |engine: &mut Engine| {
+        let found = run_out(engine, Goal::FindPeer { peer: wanted }, |peer, message| {
+            let named = PeerInfo { id: wanted, addresses: vec![new.clone()] };
+            let answer = answer(message, if knows { vec![named] } else { vec![] });
+            (peer.id != wanted).then_some((Duration::from_millis(300), Some(answer)))
+        });
+        knows = false;
+        found
+    };
+    let (result, took) = find(&mut engine);
+    assert_eq!(result, Ok(Outcome::Peer(PeerInfo { id: wanted, addresses: vec![new.clone()] })));
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    // If nobody knows another address, it has its time to answer.
+    let (result, took) = find(&mut engine);
+    assert_eq!((result, took), (Err(QueryError::NotFound), Duration::from_secs(15)));
+}

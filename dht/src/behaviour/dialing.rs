@@ -88,11 +88,19 @@ impl Dialing {
         error: &DialError,
         is_connected: bool,
     ) -> Next {
-        let Some(dial) = self.peers.get_mut(peer) else { return Next::Wait };
-        let is_refused = matches!(error, DialError::DialPeerConditionFalse(_));
-        if is_connected {
+        if is_connected && self.peers.contains_key(peer) {
             return Next::Send(self.connected(peer));
         }
+        self.ended(peer, connection, matches!(error, DialError::DialPeerConditionFalse(_)))
+    }
+
+    /// A connection through a relay is there, over which the DHT is not spoken: if it is what was waited for, that was in vain.
+    pub(super) fn relayed(&mut self, peer: &PeerId, connection: ConnectionId) -> Next {
+        self.ended(peer, connection, false)
+    }
+
+    fn ended(&mut self, peer: &PeerId, connection: ConnectionId, is_refused: bool) -> Next {
+        let Some(dial) = self.peers.get_mut(peer) else { return Next::Wait };
         if dial.connection == connection {
             if is_refused {
                 dial.is_others = true;
@@ -114,4 +122,47 @@ impl Dialing {
 /// A dial unless one is on its way. A peer that is connected over a relay only is dialled.
 fn options(peer: PeerId, addresses: &[Multiaddr]) -> DialOpts {
     DialOpts::peer_id(peer).condition(PeerCondition::NotDialing).addresses(addresses.to_vec()).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::kad::{Action, Config, Engine, Goal, Key, Now, Scope};
+
+    /// Numbers of requests, which an engine gives.
+    fn requests(count: usize) -> Vec<Outgoing> {
+        let mut engine = Engine::new(PeerId::random(), Config::new(Scope::Wan), 1, Instant::now());
+        let now = Now { at: Instant::now(), wall: crate::ipns::Timestamp::from_unix(1_700_000_000, 0) };
+        let server: Multiaddr = "/ip4/1.2.3.4/tcp/4001".parse().unwrap();
+        engine.on_identified(PeerId::random(), true, &[server], now);
+        for number in 0..count {
+            let key = Key::new(&number.to_be_bytes()).unwrap();
+            engine.start(Goal::ClosestPeers { key }, now).unwrap();
+        }
+        let sent = std::iter::from_fn(|| engine.poll_action()).filter_map(|action| match action {
+            Action::Send { request, .. } => Some(request),
+            _ => None,
+        });
+        sent.map(|id| Outgoing { id, bytes: Vec::new(), is_answered: true }).collect()
+    }
+
+    #[test]
+    fn a_dial_that_ends_at_a_relay_fails_what_waits_for_it() {
+        let mut dialing = Dialing::default();
+        let peer = PeerInfo { id: PeerId::random(), addresses: vec!["/ip4/1.2.3.4/tcp/1".parse().unwrap()] };
+        let mut dial = None;
+        for request in requests(3) {
+            dial = dialing.want(peer.clone(), request).unwrap().or(dial);
+        }
+        let dial = dial.unwrap().connection_id();
+        let another = options(peer.id, &peer.addresses).connection_id();
+        assert!(matches!(dialing.relayed(&peer.id, another), Next::Wait), "it was opened by the peer");
+        match dialing.relayed(&peer.id, dial) {
+            Next::Fail(waiting) => assert_eq!(waiting.len(), 3),
+            _ => panic!("they would wait for ever"),
+        }
+        assert!(matches!(dialing.relayed(&peer.id, dial), Next::Wait));
+    }
 }

@@ -309,6 +309,25 @@ impl Behaviour {
         self.act();
     }
 
+    /// Does what is to be done after a dial, which failed for this reason if it did.
+    fn go_on(&mut self, peer: PeerId, next: dialing::Next, reason: RequestFailure) {
+        match next {
+            dialing::Next::Wait => {}
+            dialing::Next::Dial(opts) => self.out.push_back(ToSwarm::Dial { opts }),
+            dialing::Next::Send(requests) => {
+                for request in requests {
+                    self.hand_over(peer, request);
+                }
+            }
+            dialing::Next::Fail(requests) => {
+                for request in requests {
+                    self.engine.on_response(request.id, Err(reason), now());
+                }
+            }
+        }
+        self.act();
+    }
+
     fn on_inbound(&mut self, peer: PeerId, inbound: Inbound) {
         self.next_inbound += 1;
         let id = InboundId(self.next_inbound);
@@ -394,6 +413,10 @@ impl NetworkBehaviour for Behaviour {
                 let remote = connection.endpoint.get_remote_address();
                 self.connected(connection.peer_id, connection.connection_id, remote);
             }
+            FromSwarm::ConnectionEstablished(connection) => {
+                let next = self.dialing.relayed(&connection.peer_id, connection.connection_id);
+                self.go_on(connection.peer_id, next, RequestFailure::Dial);
+            }
             FromSwarm::ConnectionClosed(connection) => {
                 self.disconnected(connection.peer_id, connection.connection_id);
             }
@@ -401,24 +424,10 @@ impl NetworkBehaviour for Behaviour {
                 let Some(peer) = failure.peer_id else { return };
                 let is_connected = self.connections.contains_key(&peer);
                 let next = self.dialing.failed(&peer, failure.connection_id, failure.error, is_connected);
-                match next {
-                    dialing::Next::Wait => {}
-                    dialing::Next::Dial(opts) => self.out.push_back(ToSwarm::Dial { opts }),
-                    dialing::Next::Send(requests) => {
-                        for request in requests {
-                            self.hand_over(peer, request);
-                        }
-                    }
-                    dialing::Next::Fail(requests) => {
-                        // Where this node itself dials too many, nothing is known of the peer.
-                        let is_ours = matches!(failure.error, libp2p::swarm::DialError::Denied { .. });
-                        let reason = if is_ours { RequestFailure::Busy } else { RequestFailure::Dial };
-                        for request in requests {
-                            self.engine.on_response(request.id, Err(reason), now());
-                        }
-                    }
-                }
-                self.act();
+                // Where this node itself dials too many, nothing is known of the peer.
+                let is_ours = matches!(failure.error, libp2p::swarm::DialError::Denied { .. });
+                let reason = if is_ours { RequestFailure::Busy } else { RequestFailure::Dial };
+                self.go_on(peer, next, reason);
             }
             _ => {}
         }

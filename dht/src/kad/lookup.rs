@@ -43,6 +43,8 @@ pub(super) struct Lookup {
     asked: usize,
     waiting: usize,
     is_frozen: bool,
+    /// Whether what is searched is itself a peer, whose answer is not needed to know who is close to it.
+    is_for_peer: bool,
 }
 
 impl Lookup {
@@ -56,7 +58,13 @@ impl Lookup {
             asked: 0,
             waiting: 0,
             is_frozen: false,
+            is_for_peer: false,
         }
+    }
+
+    /// The same for a peer, which may be dead where it was: whoever else is closest decides when the search is over.
+    pub(super) fn for_peer(self) -> Self {
+        Self { is_for_peer: true, ..self }
     }
 
     /// How many peers were asked.
@@ -109,13 +117,17 @@ impl Lookup {
     }
 
     fn freeze_if_found(&mut self) {
-        let mut reachable = self
-            .candidates
-            .values()
-            .filter(|candidate| candidate.state != State::Failed)
-            .take(self.resiliency);
-        let found = reachable.all(|candidate| candidate.state == State::Answered);
-        self.is_frozen |= found && !self.candidates.is_empty();
+        let is_target = |distance: &Distance| self.is_for_peer && distance.leading_zeros() == KadId::BITS;
+        let others = self.candidates.iter().filter(|(distance, _)| !is_target(distance));
+        let mut reachable =
+            others.filter(|(_, candidate)| candidate.state != State::Failed).take(self.resiliency).peekable();
+        let is_any = reachable.peek().is_some();
+        self.is_frozen |= is_any && reachable.all(|(_, candidate)| candidate.state == State::Answered);
+    }
+
+    /// Whether the closest peers have answered. Ask for [`Lookup::next`] first.
+    pub(super) fn is_found(&self) -> bool {
+        self.is_frozen
     }
 
     /// Asks nobody any more.

@@ -29,6 +29,9 @@ const ANNOUNCE_TIME_MAX: Duration = Duration::from_secs(600);
 /// telling them has as long as a request may take.
 const SEARCH_PART: f64 = 0.75;
 
+/// How long a peer that was found is waited for to answer itself, when those closest to it have: it may be dead there.
+const FOUND_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -123,6 +126,8 @@ impl Query {
             Goal::FindPeer { peer } => peer.into(),
             Goal::Announce { peer, .. } => (&peer.id).into(),
         };
+        let lookup = Lookup::new(target, config.concurrency, config.resiliency, config.requests_max);
+        let is_for_peer = matches!(goal, Goal::FindPeer { .. });
         let (first, last) = match goal {
             // Whoever has answered by then is told in the time that is left.
             Goal::ClosestPeers { .. }
@@ -137,7 +142,7 @@ impl Query {
             deadline: now + first,
             last: now + last,
             timeout,
-            lookup: Lookup::new(target, config.concurrency, config.resiliency, config.requests_max),
+            lookup: if is_for_peer { lookup.for_peer() } else { lookup },
             seeds,
             phase: Phase::Local,
             telling: 0,
@@ -252,6 +257,9 @@ impl Query {
         }
         if self.lookup.is_over() {
             self.finish(cx);
+        } else if !self.found.is_empty() && self.lookup.is_found() {
+            self.last = self.last.min(cx.at + FOUND_PATIENCE);
+            self.deadline = self.last;
         }
     }
 
@@ -533,9 +541,7 @@ impl Query {
         if !self.is_done {
             let late = QueryError::Timeout { seconds: self.timeout.as_secs(), asked: self.lookup.asked() };
             let result = match &self.goal {
-                Goal::FindPeer { peer } if !self.found.is_empty() => {
-                    Ok(Outcome::Peer(PeerInfo { id: *peer, addresses: self.found.clone() }))
-                }
+                Goal::FindPeer { .. } if !self.found.is_empty() => return self.finish(cx),
                 Goal::Providers { .. } if !self.providers.is_empty() => {
                     Ok(Outcome::Searched { providers: self.providers.len() })
                 }
