@@ -262,8 +262,9 @@ impl Behaviour {
                     tracing::debug!("{peer} follows more topics than may be remembered");
                     return Some(peer);
                 }
-                if self.joined.contains(&topic) {
-                    // Whoever examines asks new peers for what they know; they tell it later too.
+                if self.joined.contains(&topic) && self.examiner.capacity() > EXAMINED_MAX / 2 {
+                    // Whoever examines asks new peers for what they know; they tell it later too. A peer can say this again and
+                    // again, and messages need their room.
                     let _ = self.examiner.try_send(Examined::Peer { peer, topic });
                 }
             }

@@ -1,20 +1,23 @@
 //! IPNS over pubsub (`Ipns.UsePubsub`), as go-libp2p-pubsub-router does it: each name has a topic on which its records are
 //! published, and who follows it asks new peers of the topic for the record that they have.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 use holdfast_dht::ipns::{Name, PutError, Record};
 use libp2p::PeerId;
+use libp2p::swarm::Stream;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::followed::{Followed, Why};
+use super::turns::{Guests, Turns};
 use super::{Keeper, NameError, record_fetch};
 use crate::pubsub::{Examined, Gone, Pending, Pubsub, PubsubError, Verdict};
-use crate::swarm::{AcceptError, Inbound, Incoming, Streams};
+use crate::swarm::{AcceptError, Incoming, Streams};
 
 /// What the topic of a record begins with.
 const TOPIC_PREFIX: &str = "/record/";
@@ -22,8 +25,10 @@ const TOPIC_PREFIX: &str = "/record/";
 const KEY_PREFIX: &[u8] = b"/ipns/";
 /// Time between two publications of what is known (go-libp2p-pubsub-router's).
 const AGAIN: Duration = Duration::from_secs(600);
-/// Messages, questions and answers that are worked on at once.
-const JOBS_MAX: usize = 32;
+/// Messages that are examined at once. They wait for the disk alone, and for nobody who asks or is asked.
+const MESSAGES_MAX: usize = 32;
+/// How long one question to a peer may take, its stream included.
+const QUESTION_TIME_MAX: Duration = Duration::from_secs(10);
 /// Peers of a topic that are asked at once.
 const ASKED_MAX: usize = 8;
 /// How long all of them together may take.
@@ -128,7 +133,7 @@ impl NameGossip {
         for peer in peers.into_iter().take(ASKED_MAX) {
             let gossip = self.clone();
             asking.spawn(async move {
-                let told = gossip.ask(peer, name).await?;
+                let told = gossip.ask(peer, name).await.ok().flatten()?;
                 gossip.inner.keeper.put(name, told).await.ok()
             });
         }
@@ -146,33 +151,57 @@ impl NameGossip {
     }
 
     async fn run(self, mut examined: mpsc::Receiver<Examined>, mut questions: Incoming) {
-        let mut jobs = JoinSet::new();
+        let (mut messages, mut asking, mut answering) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        let (mut turns, mut guests, mut telling) = (Turns::default(), Guests::default(), JoinSet::new());
         let mut again = interval_at(Instant::now() + AGAIN, AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let has_room = jobs.len() < JOBS_MAX;
+            while let Some((peer, topic)) = turns.next() {
+                let gossip = self.clone();
+                asking.spawn(async move { (peer, gossip.ask_for_topic(peer, &topic).await) });
+            }
             let gossip = self.clone();
             tokio::select! {
-                event = examined.recv(), if has_room => match event {
-                    Some(Examined::Message(pending)) => drop(jobs.spawn(async move { gossip.examine(pending).await })),
-                    Some(Examined::Peer { peer, topic }) => drop(jobs.spawn(async move {
-                        let name = gossip.followed().name(&topic);
-                        if let Some(name) = name
-                            && let Some(told) = gossip.ask(peer, name).await
-                        {
-                            gossip.take(name, told).await;
+                event = examined.recv(), if messages.len() < MESSAGES_MAX => match event {
+                    Some(Examined::Message(pending)) => drop(messages.spawn(async move { gossip.examine(pending).await })),
+                    Some(Examined::Peer { peer, topic }) => turns.add(peer, topic),
+                    None => return,
+                },
+                question = questions.next() => match question {
+                    Some((peer, stream)) => {
+                        if let Some(stream) = guests.come(peer, stream) {
+                            answering.spawn(async move { gossip.answer(peer, stream).await });
                         }
-                    })),
+                    }
                     None => return,
                 },
-                question = questions.next(), if has_room => match question {
-                    Some(question) => drop(jobs.spawn(async move { gossip.answer(question).await })),
-                    None => return,
-                },
-                _ = jobs.join_next(), if !jobs.is_empty() => {}
-                _ = again.tick() => drop(jobs.spawn(async move { gossip.tell_again().await })),
+                _ = messages.join_next(), if !messages.is_empty() => {}
+                Some(asked) = asking.join_next(), if !asking.is_empty() => {
+                    if let Ok((peer, has_answered)) = asked {
+                        turns.ended(peer, has_answered);
+                    }
+                }
+                Some(answered) = answering.join_next(), if !answering.is_empty() => {
+                    if let Ok(peer) = answered
+                        && let Some(stream) = guests.answered(peer)
+                    {
+                        answering.spawn(async move { gossip.answer(peer, stream).await });
+                    }
+                }
+                _ = telling.join_next(), if !telling.is_empty() => {}
+                _ = again.tick(), if telling.is_empty() => drop(telling.spawn(async move { gossip.tell_again().await })),
             }
         }
+    }
+
+    /// Asks a peer that follows a topic too for its record. Returns whether it has answered.
+    async fn ask_for_topic(&self, peer: PeerId, topic: &str) -> bool {
+        let Some(name) = self.followed().name(topic) else { return true };
+        let Ok(answer) = self.ask(peer, name).await else { return false };
+        if let Some(told) = answer {
+            self.take(name, told).await;
+        }
+        true
     }
 
     /// Keeps what a message says if it is valid and newer, and only then has it passed on.
@@ -201,20 +230,18 @@ impl NameGossip {
         }
     }
 
-    /// Asks a peer for the record of a name.
-    async fn ask(&self, peer: PeerId, name: Name) -> Option<Vec<u8>> {
+    /// Asks a peer for the record of a name, and returns its answer: a record, or that it has none.
+    async fn ask(&self, peer: PeerId, name: Name) -> io::Result<Option<Vec<u8>>> {
         let asking = async {
             let stream = self.inner.streams.open(peer, record_fetch::PROTOCOL).await;
-            record_fetch::ask(stream.map_err(std::io::Error::other)?, &key_of(&name)).await
+            record_fetch::ask(stream.map_err(io::Error::other)?, &key_of(&name)).await
         };
-        let told = asking.await;
+        let told = timeout(QUESTION_TIME_MAX, asking).await.unwrap_or_else(|late| Err(late.into()));
         told.inspect_err(|error| tracing::debug!("asking {peer} for the record of {name}: {error}"))
-            .ok()
-            .flatten()
     }
 
-    /// Answers a peer with a record that is kept.
-    async fn answer(&self, (peer, stream): Inbound) {
+    /// Answers a peer with a record that is kept. Returns whom.
+    async fn answer(&self, peer: PeerId, stream: Stream) -> PeerId {
         let look_up = |key: Vec<u8>| async move {
             let name = key.strip_prefix(KEY_PREFIX).and_then(|key| PeerId::from_bytes(key).ok())?;
             let record = self.inner.keeper.record(Name::from(name)).await.ok()?;
@@ -223,6 +250,7 @@ impl NameGossip {
         if let Err(error) = record_fetch::answer(stream, look_up).await {
             tracing::debug!("{peer} asks for a record: {error}");
         }
+        peer
     }
 
     /// Tells what is known of every name that is followed.
@@ -245,6 +273,9 @@ fn key_of(name: &Name) -> Vec<u8> {
 fn topic_of(name: &Name) -> String {
     format!("{TOPIC_PREFIX}{}", BASE64URL_NOPAD.encode(&key_of(name)))
 }
+
+#[cfg(test)]
+mod hostile_tests;
 
 #[cfg(test)]
 mod tests {

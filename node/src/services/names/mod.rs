@@ -15,6 +15,7 @@ mod others;
 mod record_fetch;
 mod republish;
 mod resolve;
+mod turns;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
