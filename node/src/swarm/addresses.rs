@@ -40,6 +40,17 @@ impl Scope {
     }
 }
 
+/// Whether a peer that is seen at `seen` may say that it is at `told`: nobody at a distance names this machine or the local network,
+/// where the dial would find somebody else (the rule is go-libp2p's). Of a circuit, that of its relay counts.
+pub(super) fn may_tell(seen: &Multiaddr, told: &Multiaddr) -> bool {
+    host_scope(told) <= host_scope(seen)
+}
+
+/// From where the host that an address begins with can be reached.
+fn host_scope(address: &Multiaddr) -> Scope {
+    Scope::of(&address.iter().take_while(|part| *part != Protocol::P2pCircuit).collect())
+}
+
 /// Whether an IP address has no meaning on the internet (IANA special-purpose registries).
 fn is_private(ip: IpAddr) -> bool {
     match ip {
@@ -170,6 +181,31 @@ mod tests {
             (format!("/ip4/1.1.1.1/tcp/1/p2p/{peer}/p2p-circuit"), Scope::Relayed),
         ] {
             assert_eq!(Scope::of(&text.parse().unwrap()), scope, "{text}");
+        }
+    }
+
+    #[test]
+    fn who_is_far_away_names_no_address_that_is_near() {
+        let relay = "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5";
+        let near = format!("/ip4/127.0.0.1/tcp/1/p2p/{relay}/p2p-circuit");
+        let far = format!("/ip4/8.8.8.8/tcp/1/p2p/{relay}/p2p-circuit");
+        let told = [
+            "/ip4/9.9.9.9/tcp/1",
+            "/ip4/10.0.0.1/tcp/1",
+            "/ip6/::1/tcp/1",
+            &near,
+            &far,
+            "/dns4/a.example/tcp/1",
+        ];
+        for (seen, expected) in [
+            ("/ip4/127.0.0.1/tcp/5", [true; 6]),
+            ("/ip4/192.168.1.1/tcp/5", [true, true, false, false, true, true]),
+            ("/ip6/2a00::1/udp/5/quic-v1", [true, false, false, false, true, true]),
+            (&far, [true, false, false, false, true, true]),
+            (&near, [true; 6]),
+        ] {
+            let seen = seen.parse().unwrap();
+            assert_eq!(told.map(|told| may_tell(&seen, &told.parse().unwrap())), expected, "{seen}");
         }
     }
 

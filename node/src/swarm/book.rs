@@ -7,12 +7,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 
+use super::addresses::Scope;
+
 /// Peers that are known, at most; those that were heard of longest ago make room.
 const PEERS_MAX: usize = 4096;
 /// Addresses of a peer that are kept.
 const ADDRESSES_MAX: usize = 32;
-/// Of those, beyond them, that others told.
+/// Beyond them, those over which it was reached last.
+const PROVEN_MAX: usize = 4;
+/// Beyond them, those that others told.
 const HEARSAY_MAX: usize = 16;
+/// Addresses that a peer says it has, at one time: a Kubo with two networks has fewer than 20.
+const TOLD_MAX: usize = 24;
 /// Bytes of one address: a circuit with names is far below.
 const ADDRESS_BYTES_MAX: usize = 512;
 /// Protocols of a peer that are kept.
@@ -60,7 +66,9 @@ pub(super) fn clean(text: &str) -> String {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// From itself, from who uses this node, or proven by a connection.
+    /// Over which it was reached, the last first: they stand before all others, and nothing that is said takes their place.
+    proven: Vec<Multiaddr>,
+    /// From itself, or from who uses this node.
     addresses: Vec<Multiaddr>,
     /// What others said of it, the newest first: it takes no place of the others.
     hearsay: Vec<Multiaddr>,
@@ -99,6 +107,9 @@ struct Line {
     id: String,
     seen: u64,
     addresses: Vec<String>,
+    /// How many of them, from the first on, it was reached over.
+    #[serde(default)]
+    proven: usize,
 }
 
 /// Why a file is no peer book.
@@ -142,20 +153,52 @@ impl Pages {
 
 impl Known {
     fn has_address(&self) -> bool {
-        !(self.addresses.is_empty() && self.hearsay.is_empty())
+        !(self.proven.is_empty() && self.addresses.is_empty() && self.hearsay.is_empty())
     }
 
-    /// All that are known, in the order in which they are worth a try: in turn what is proven and what is new.
+    /// All that are known, in the order in which they are worth a try: what is proven, and then in turn what is said by itself and
+    /// by others.
     fn all_addresses(&self) -> Vec<Multiaddr> {
-        let (mut proven, mut hearsay) = (self.addresses.iter(), self.hearsay.iter());
-        let mut all = Vec::with_capacity(self.addresses.len() + self.hearsay.len());
+        let (mut told, mut hearsay) = (self.addresses.iter(), self.hearsay.iter());
+        let mut all = self.proven.clone();
         loop {
-            let (one, other) = (proven.next(), hearsay.next());
+            let (one, other) = (told.next(), hearsay.next());
             if one.is_none() && other.is_none() {
                 return all;
             }
             all.extend(one.into_iter().chain(other).cloned());
         }
+    }
+
+    fn forget(&mut self, address: &Multiaddr) {
+        for list in [&mut self.proven, &mut self.addresses, &mut self.hearsay] {
+            list.retain(|other| other != address);
+        }
+    }
+
+    /// The address without the peer at its end, where it can be kept.
+    fn kept(address: &Multiaddr) -> Option<Multiaddr> {
+        let (address, _) = super::addresses::split_peer(address);
+        (!address.is_empty() && address.len() <= ADDRESS_BYTES_MAX).then_some(address)
+    }
+
+    fn add(&mut self, addresses: impl Iterator<Item = Multiaddr>) {
+        for address in addresses.take(ADDRESSES_MAX).filter_map(|address| Self::kept(&address)) {
+            if !self.proven.contains(&address) {
+                self.forget(&address);
+                self.addresses.insert(0, address);
+            }
+        }
+        self.addresses.truncate(ADDRESSES_MAX);
+    }
+
+    fn prove(&mut self, address: &Multiaddr) {
+        let Some(address) = Self::kept(address) else { return };
+        self.forget(&address);
+        self.proven.insert(0, address);
+        // One that no longer is stays known.
+        let fallen: Vec<Multiaddr> = self.proven.split_off(PROVEN_MAX.min(self.proven.len()));
+        self.add(fallen.into_iter());
     }
 }
 
@@ -164,30 +207,17 @@ impl Book {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes addresses of a peer; the newest stand first, and the oldest go when there are too many.
+    /// Notes addresses of a peer; the newest stand first, behind those that are proven, and the oldest go when there are too many.
     pub fn add(&self, peer: PeerId, addresses: impl IntoIterator<Item = Multiaddr>) {
-        let mut pages = self.pages();
-        let known = pages.page(peer);
-        for address in addresses.into_iter().take(ADDRESSES_MAX) {
-            let (address, _) = super::addresses::split_peer(&address);
-            if address.is_empty() || address.len() > ADDRESS_BYTES_MAX {
-                continue;
-            }
-            known.addresses.retain(|other| *other != address);
-            known.hearsay.retain(|other| *other != address);
-            known.addresses.insert(0, address);
-        }
-        known.addresses.truncate(ADDRESSES_MAX);
+        self.pages().page(peer).add(addresses.into_iter());
     }
 
     /// Notes where a peer is as others say, who may be wrong or lie: of that at most 16 addresses are kept, the newest.
     pub fn hear(&self, peer: PeerId, addresses: impl IntoIterator<Item = Multiaddr>) {
         let mut pages = self.pages();
         let known = pages.page(peer);
-        for address in addresses.into_iter().take(HEARSAY_MAX) {
-            let (address, _) = super::addresses::split_peer(&address);
-            let is_known = known.addresses.contains(&address);
-            if is_known || address.is_empty() || address.len() > ADDRESS_BYTES_MAX {
+        for address in addresses.into_iter().take(HEARSAY_MAX).filter_map(|it| Known::kept(&it)) {
+            if known.proven.contains(&address) || known.addresses.contains(&address) {
                 continue;
             }
             known.hearsay.retain(|other| *other != address);
@@ -196,29 +226,34 @@ impl Book {
         known.hearsay.truncate(HEARSAY_MAX);
     }
 
-    /// Notes what a peer says of itself, its addresses included.
+    /// Notes what a peer says of itself, its addresses included, which keep their order.
     pub(super) fn describe(&self, peer: PeerId, addresses: Vec<Multiaddr>, description: PeerDescription) {
         let mut pages = self.pages();
         let known = pages.page(peer);
         known.description = Some(description.bounded());
-        drop(pages);
-        self.add(peer, addresses);
+        known.add(addresses.into_iter().take(TOLD_MAX).rev());
     }
 
     /// Forgets an address that turned out to be another peer's.
     pub(super) fn forget(&self, peer: &PeerId, address: &Multiaddr) {
         let (address, _) = super::addresses::split_peer(address);
         if let Some(known) = self.pages().peers.get_mut(peer) {
-            known.addresses.retain(|other| *other != address);
-            known.hearsay.retain(|other| *other != address);
+            known.forget(&address);
         }
     }
 
-    /// Notes that a peer is connected; through `address`, where we dialled it.
+    /// Notes that a peer is connected; through `address`, where we dialled it. That it was once behind a relay proves little of
+    /// where it will be.
     pub(super) fn connected(&self, peer: PeerId, address: Option<&Multiaddr>) {
-        self.add(peer, address.cloned());
         let mut pages = self.pages();
         let known = pages.page(peer);
+        match address {
+            Some(address) if Scope::of(address) == Scope::Relayed => {
+                known.add(std::iter::once(address.clone()))
+            }
+            Some(address) => known.prove(address),
+            None => {}
+        }
         (known.connected, known.good, known.seen) = (true, true, unix_seconds());
         known.lost = false;
     }
@@ -291,9 +326,9 @@ impl Book {
         let pages = self.pages();
         let lines = good.iter().take(SAVED_MAX).filter_map(|peer| {
             let known = pages.peers.get(peer)?;
-            let addresses =
-                known.addresses.iter().take(SAVED_ADDRESSES_MAX).map(ToString::to_string).collect();
-            Some(Line { id: peer.to_base58(), seen: known.seen, addresses })
+            let addresses = known.proven.iter().chain(&known.addresses).take(SAVED_ADDRESSES_MAX);
+            let addresses = addresses.map(ToString::to_string).collect();
+            Some(Line { id: peer.to_base58(), seen: known.seen, addresses, proven: known.proven.len() })
         });
         let file = File { version: FILE_VERSION, peers: lines.collect() };
         // Texts and numbers always serialize.
@@ -309,11 +344,16 @@ impl Book {
         // Backwards, so that those seen last are touched last.
         for line in file.peers.iter().take(SAVED_MAX).rev() {
             let Ok(peer) = line.id.parse::<PeerId>() else { continue };
-            let addresses: Vec<Multiaddr> =
-                line.addresses.iter().rev().filter_map(|text| text.parse().ok()).collect();
-            self.add(peer, addresses);
+            let addresses = line.addresses.iter().take(SAVED_ADDRESSES_MAX).enumerate().rev();
             let mut pages = self.pages();
             let known = pages.page(peer);
+            for (place, text) in addresses {
+                match text.parse() {
+                    Ok(address) if place < line.proven.min(PROVEN_MAX) => known.prove(&address),
+                    Ok(address) => known.add(std::iter::once(address)),
+                    Err(_) => {}
+                }
+            }
             (known.good, known.seen) = (true, line.seen);
         }
         Ok(())
@@ -347,7 +387,7 @@ mod tests {
         book.add(friend, [address(5), address(7)]);
         let known = book.addresses(&friend);
         assert_eq!(known.len(), ADDRESSES_MAX);
-        assert_eq!(known[0], address(7), "the newest stands first");
+        assert_eq!(known[..2], [address(1), address(7)], "the newest stands first, behind what is proven");
     }
 
     #[test]
@@ -360,16 +400,61 @@ mod tests {
         }
         let known = book.addresses(&peer);
         assert_eq!(known.len(), 2 + HEARSAY_MAX);
-        assert_eq!(known[..4], [address(2), address(999), address(1), address(998)], "both get their turn");
+        assert_eq!(
+            known[..4],
+            [address(1), address(2), address(999), address(998)],
+            "what is proven stands first"
+        );
         // It was there, and then it is proven.
         book.connected(peer, Some(&address(998)));
-        assert_eq!(book.addresses(&peer)[..2], [address(998), address(999)]);
+        assert_eq!(book.addresses(&peer)[..3], [address(998), address(1), address(2)]);
         assert_eq!(book.addresses(&peer).len(), 2 + HEARSAY_MAX);
         book.forget(&peer, &address(999));
         assert!(!book.addresses(&peer).contains(&address(999)));
         let stranger = PeerId::random();
         book.hear(stranger, [address(7)]);
         assert_eq!(book.addresses(&stranger), [address(7)]);
+    }
+
+    #[test]
+    fn what_a_peer_says_of_itself_takes_no_place_of_where_it_was_reached_in_the_next_life_too() {
+        let (mut book, peer, describe) = (Book::default(), PeerId::random(), PeerDescription::default());
+        for _ in 0..3 {
+            book.connected(peer, Some(&address(1)));
+            for start in [100, 200] {
+                book.describe(peer, (start..start + 20).map(address).collect(), describe.clone());
+            }
+            book.describe(peer, (1000..2000).map(address).collect(), describe.clone());
+            book.disconnected(&peer);
+            let known = book.addresses(&peer);
+            assert_eq!(
+                known[..3],
+                [address(1), address(1000), address(1001)],
+                "in the peer's order behind it"
+            );
+            assert_eq!(known.len(), 1 + ADDRESSES_MAX);
+            let (file, next) = (book.to_file(), Book::default());
+            next.take_file(&file).unwrap();
+            assert_eq!(next.addresses(&peer), known[..SAVED_ADDRESSES_MAX]);
+            // It comes by itself this time, and says more of itself.
+            next.connected(peer, None);
+            next.describe(peer, (300..332).map(address).collect(), describe.clone());
+            assert_eq!(next.addresses(&peer)[0], address(1));
+            book = next;
+        }
+        for port in 0..10 {
+            book.connected(peer, Some(&address(port)));
+        }
+        assert_eq!(book.addresses(&peer)[..5], [9, 8, 7, 6, 5].map(address), "old ones are told of, no more");
+        let circuit: Multiaddr =
+            format!("/ip4/1.1.1.1/tcp/1/p2p/{}/p2p-circuit", PeerId::random()).parse().unwrap();
+        book.connected(peer, Some(&circuit));
+        assert_eq!(book.addresses(&peer)[3..5], [address(6), circuit]);
+        let old =
+            format!(r#"{{"version":1,"peers":[{{"id":"{peer}","seen":1,"addresses":["{}"]}}]}}"#, address(7));
+        let other = Book::default();
+        other.take_file(old.as_bytes()).unwrap();
+        assert_eq!(other.addresses(&peer), [address(7)], "a file of before");
     }
 
     #[test]

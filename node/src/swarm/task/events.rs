@@ -12,7 +12,7 @@ use libp2p::{Multiaddr, PeerId, TransportError, autonat, dcutr, identify, relay}
 
 use super::upkeep::EXCHANGES;
 use super::{ConnectStage, ConnectWaiter, Open, Task};
-use crate::swarm::addresses::{Scope, split_peer};
+use crate::swarm::addresses::{Scope, may_tell, split_peer};
 use crate::swarm::behaviour::BehaviourEvent;
 use crate::swarm::book::PeerDescription;
 use crate::swarm::handle::{ConnectError, Direction, PingError, Reachability};
@@ -200,7 +200,9 @@ impl Task {
 
     fn on_identify(&mut self, event: identify::Event) {
         match event {
-            identify::Event::Received { connection_id, peer_id, info } => {
+            identify::Event::Received { connection_id, peer_id, mut info } => {
+                let seen = self.open.get(&connection_id).map(|open| &open.endpoint);
+                info.listen_addrs.retain(|told| seen.is_some_and(|seen| may_tell(seen, told)));
                 self.dial_back(connection_id, peer_id, &info.listen_addrs);
                 let description = PeerDescription {
                     public_key: info.public_key.encode_protobuf(),
