@@ -1,8 +1,11 @@
 //! The way to the swarm for everybody else: a handle whose calls are answered, or fail when the swarm is gone.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
+use futures_util::{StreamExt as _, stream};
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -14,11 +17,15 @@ use super::filters::{FilterError, Filters, IpRange};
 use super::meter::{Meter, Shares, StreamCounts, Traffic};
 use super::ping::PingFailure;
 use super::redial::PEERS_MAX;
-use super::resolve::{ResolveError, Resolver};
+use super::resolve::{ResolveError, Resolver, holds_name};
 use super::resources::ResourceLimits;
 use super::streams::Streams;
 use super::unread::Unread;
 
+/// Addresses of one peer whose names are resolved at once.
+const RESOLVED_MAX: usize = 16;
+/// What the words begin with where every address was dialled in vain (go-libp2p's).
+pub(super) const ALL_FAILED: &str = "all dials failed";
 /// Commands that wait for the swarm; whoever gives more waits.
 pub(super) const COMMANDS_MAX: usize = 256;
 /// How long a connection may take, from the first name to the last handshake (go-libp2p's `DialPeerTimeout`).
@@ -205,6 +212,8 @@ pub(super) enum Command {
         need: Need,
         peer: PeerId,
         addresses: Vec<Multiaddr>,
+        /// Whether what is known of the peer is dialled too.
+        and_known: bool,
         reply: oneshot::Sender<Result<(), ConnectError>>,
     },
     Disconnect {
@@ -336,7 +345,7 @@ impl SwarmHandle {
     }
 
     /// Sees to it that there is a connection to `peer`, and that it has said who it is. Names in `addresses` are
-    /// resolved first; addresses that are known from elsewhere are tried too. At most 60 seconds.
+    /// resolved while the others, and addresses that are known from elsewhere, are dialled. At most 60 seconds.
     ///
     /// Where there is one through a relay, a direct one is tried; if that fails, it is left at that.
     pub async fn connect(&self, peer: PeerId, addresses: &[Multiaddr]) -> Result<(), ConnectError> {
@@ -353,16 +362,35 @@ impl SwarmHandle {
         if peer == self.shared.us {
             return Err(ConnectError::Ourselves);
         }
+        let (named, plain): (Vec<Multiaddr>, Vec<Multiaddr>) =
+            addresses.iter().cloned().partition(holds_name);
         let connecting = async {
-            let addresses = self.resolved(peer, addresses).await?;
-            self.ask(|reply| Command::Connect { need, peer, addresses, reply }).await?
+            // Where nobody resolves names, those that need none lead there all the same, and whoever is connected needs nothing.
+            let plain = without_peers(&plain);
+            let first = self.ask_to_connect(need, peer, plain.clone(), true);
+            if named.is_empty() {
+                return first.await;
+            }
+            let resolved = async {
+                let mut found = resolve_all(&self.shared.resolver, peer, &named).await?;
+                let known = self.shared.book.addresses(&peer);
+                found.retain(|address| !plain.contains(address) && !known.contains(address));
+                self.ask_to_connect(need, peer, found, false).await
+            };
+            first_connected(first, resolved).await
         };
         timeout(CONNECT_TIME_MAX, connecting).await.unwrap_or(Err(ConnectError::Timeout(peer)))
     }
 
-    /// The addresses without names. It fails only where none is left.
-    async fn resolved(&self, peer: PeerId, addresses: &[Multiaddr]) -> Result<Vec<Multiaddr>, ResolveError> {
-        resolve_all(&self.shared.resolver, peer, addresses).await
+    /// Has the task dial these addresses, in which there are no names, and those that are known too.
+    async fn ask_to_connect(
+        &self,
+        need: Need,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        and_known: bool,
+    ) -> Result<(), ConnectError> {
+        self.ask(|reply| Command::Connect { need, peer, addresses, and_known, reply }).await?
     }
 
     /// Closes the connections to a peer; with `address`, only those through it.
@@ -483,7 +511,37 @@ impl SwarmHandle {
     }
 }
 
-/// Addresses without names, each once. It fails only where none is left, and something was given.
+/// The first of two attempts that leads there. Where neither does, what happened at each address that was dialled is told.
+async fn first_connected(
+    one: impl Future<Output = Result<(), ConnectError>>,
+    other: impl Future<Output = Result<(), ConnectError>>,
+) -> Result<(), ConnectError> {
+    let (one, other) = match select(pin!(one), pin!(other)).await {
+        Either::Left((Ok(()), _)) | Either::Right((Ok(()), _)) => return Ok(()),
+        Either::Left((Err(one), other)) => (one, other.await),
+        Either::Right((Err(other), one)) => match one.await {
+            Ok(()) => return Ok(()),
+            Err(one) => (one, Err(other)),
+        },
+    };
+    let Err(other) = other else { return Ok(()) };
+    Err(match (one, other) {
+        (ConnectError::Failed { peer, reason }, ConnectError::Failed { reason: more, .. }) => {
+            let more = more.strip_prefix(ALL_FAILED).map_or_else(|| format!("\n  * {more}"), str::to_owned);
+            ConnectError::Failed { peer, reason: reason + &more }
+        }
+        // Of names that led nowhere nothing is said where there was something to dial.
+        (one @ ConnectError::Failed { .. }, ConnectError::Resolve(_) | ConnectError::NoAddresses(_)) => one,
+        (_, other) => other,
+    })
+}
+
+/// The addresses as they are dialled.
+pub(super) fn without_peers(addresses: &[Multiaddr]) -> Vec<Multiaddr> {
+    addresses.iter().map(|address| split_peer(address).0).filter(|address| !address.is_empty()).collect()
+}
+
+/// What addresses with names stand for. It fails only where that is nothing, and something was given.
 pub(super) async fn resolve_all(
     resolver: &Resolver,
     peer: PeerId,
@@ -491,15 +549,19 @@ pub(super) async fn resolve_all(
 ) -> Result<Vec<Multiaddr>, ResolveError> {
     let mut found: Vec<Multiaddr> = Vec::new();
     let mut last_error = None;
-    for address in addresses {
-        // With the peer at its end, a dnsaddr gives only that peer's addresses.
-        let mut address = split_peer(address).0;
-        address.push(multiaddr::Protocol::P2p(peer));
-        match resolver.resolve(&address).await {
-            Ok(resolved) => {
-                let transports = resolved.iter().map(|address| split_peer(address).0);
-                found.extend(transports.filter(|transport| !transport.is_empty()));
-            }
+    let resolving: Vec<_> = addresses
+        .iter()
+        .map(|address| {
+            // With the peer at its end, a dnsaddr gives only that peer's addresses.
+            let (resolver, mut address) = (resolver.clone(), split_peer(address).0);
+            address.push(multiaddr::Protocol::P2p(peer));
+            async move { resolver.resolve(&address).await }
+        })
+        .collect();
+    let mut resolving = stream::iter(resolving).buffered(RESOLVED_MAX);
+    while let Some(resolved) = resolving.next().await {
+        match resolved {
+            Ok(resolved) => found.extend(without_peers(&resolved)),
             Err(error) => last_error = Some(error),
         }
     }

@@ -8,14 +8,18 @@ use libp2p::{Multiaddr, PeerId, TransportError};
 
 use super::{ConnectReply, ConnectStage, ConnectWaiter, Open, Task};
 use crate::swarm::addresses::split_peer;
-use crate::swarm::handle::{Command, ConnectError, ConnectionInfo, DisconnectError, Need, PingError, Usage};
+use crate::swarm::handle::{
+    ALL_FAILED, Command, ConnectError, ConnectionInfo, DisconnectError, Need, PingError, Usage,
+};
 use crate::swarm::redial::Reason;
 
 impl Task {
     pub(super) fn on_command(&mut self, command: Command) {
         // Whoever asked and went away leaves nobody to tell: such errors are passed over.
         match command {
-            Command::Connect { need, peer, addresses, reply } => self.connect(need, peer, addresses, reply),
+            Command::Connect { need, peer, addresses, and_known, reply } => {
+                self.connect(need, peer, addresses, and_known, reply);
+            }
             Command::Disconnect { peer, address, reply } => {
                 let _ = reply.send(self.disconnect(peer, address.as_ref()));
             }
@@ -77,17 +81,24 @@ impl Task {
         }
     }
 
-    fn connect(&mut self, need: Need, peer: PeerId, addresses: Vec<Multiaddr>, reply: ConnectReply) {
+    fn connect(
+        &mut self,
+        need: Need,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        and_known: bool,
+        reply: ConnectReply,
+    ) {
         self.bootstrap.dismissed.remove(&peer);
         if self.is_direct(&peer) || (need == Need::Any && self.swarm.is_connected(&peer)) {
             self.shared.book.add(peer, addresses);
             return self.wait_for_identity(peer, reply);
         }
-        let opts = DialOpts::peer_id(peer)
-            .addresses(addresses)
-            .extend_addresses_through_behaviour()
-            .condition(PeerCondition::Always)
-            .build();
+        let mut opts = DialOpts::peer_id(peer).addresses(addresses);
+        if and_known {
+            opts = opts.extend_addresses_through_behaviour();
+        }
+        let opts = opts.condition(PeerCondition::Always).build();
         let id = opts.connection_id();
         match self.swarm.dial(opts) {
             Ok(()) => {
@@ -187,7 +198,7 @@ fn in_words(peer: PeerId, error: &DialError) -> ConnectError {
         DialError::LocalPeerId { .. } => ConnectError::Ourselves,
         DialError::NoAddresses => ConnectError::NoAddresses(peer),
         DialError::WrongPeerId { obtained, address } => failed(format!(
-            "all dials failed\n  * [{}] peer id mismatch: expected {peer}, but remote key matches {obtained}",
+            "{ALL_FAILED}\n  * [{}] peer id mismatch: expected {peer}, but remote key matches {obtained}",
             split_peer(address).0
         )),
         DialError::Transport(errors) => {
@@ -198,7 +209,7 @@ fn in_words(peer: PeerId, error: &DialError) -> ConnectError {
                 };
                 format!("\n  * [{}] {words}", split_peer(address).0)
             });
-            failed(format!("all dials failed{}", lines.collect::<Vec<_>>().concat()))
+            failed(format!("{ALL_FAILED}{}", lines.collect::<Vec<_>>().concat()))
         }
         other => failed(chain(other)),
     }

@@ -11,7 +11,7 @@ mod relays;
 mod start;
 mod upkeep;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -84,7 +84,14 @@ impl ConnectStage {
 }
 
 /// Names that were resolved for an attempt to connect.
-type Resolved = (PeerId, Vec<Multiaddr>);
+#[derive(Debug)]
+struct Resolved {
+    peer: PeerId,
+    /// What they stand for; empty where that is nothing.
+    addresses: Vec<Multiaddr>,
+    /// Whether what is known of the peer otherwise was dialled already.
+    was_dialled: bool,
+}
 
 struct Task {
     swarm: Swarm<Behaviour>,
@@ -100,6 +107,8 @@ struct Task {
     lan_worth: TableWorth,
     redial: Redial,
     resolving: JoinSet<Resolved>,
+    /// Whose names they are.
+    being_resolved: HashSet<PeerId>,
     connects: Vec<ConnectWaiter>,
     pings: HashMap<u64, (PeerId, oneshot::Sender<Result<Duration, PingError>>)>,
     next_ping: u64,
@@ -132,11 +141,7 @@ impl Task {
                     Some(command) => self.on_command(command),
                     None => break None,
                 },
-                Some(resolved) = self.resolving.join_next(), if !self.resolving.is_empty() => {
-                    if let Ok((peer, addresses)) = resolved {
-                        self.dial_again(peer, addresses);
-                    }
-                }
+                Some(resolved) = self.resolving.join_next(), if !self.resolving.is_empty() => self.on_resolved(resolved),
                 _ = ticks.tick() => self.on_tick(Instant::now()),
             }
         };

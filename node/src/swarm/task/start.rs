@@ -155,6 +155,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         lan_worth: table_worth(Scope::Lan),
         redial: Redial::default(),
         resolving: JoinSet::new(),
+        being_resolved: HashSet::new(),
         connects: Vec::new(),
         pings: HashMap::new(),
         next_ping: 0,

@@ -4,13 +4,15 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition, WithPeerIdWithAddresses};
 use libp2p::{Multiaddr, PeerId};
+use tokio::task::JoinError;
 
-use super::{ConnectStage, ConnectWaiter, Task};
+use super::{ConnectStage, ConnectWaiter, Resolved, Task};
 use crate::fsutil::write_atomic;
 use crate::swarm::book::Book;
-use crate::swarm::handle::resolve_all;
+use crate::swarm::handle::{resolve_all, without_peers};
+use crate::swarm::resolve::holds_name;
 
 /// Fewer connected peers than this are too few (Kubo's `MinPeerThreshold`).
 const PEERS_MIN: usize = 4;
@@ -140,35 +142,63 @@ impl Task {
         }
     }
 
-    /// Resolves names and dials. Whoever is to be connected comes round again when that fails.
+    /// Dials what holds no name at once, and the rest when it is resolved. Whoever is to be connected comes round again when that
+    /// fails.
     fn reach(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
         if self.is_direct(&peer) {
             return self.redial.connected(&peer);
         }
-        if self.resolving.len() >= RESOLVING_MAX {
-            return self.redial.lost(&peer, now, rand::random());
+        let (named, plain): (Vec<Multiaddr>, Vec<Multiaddr>) = addresses.into_iter().partition(holds_name);
+        let is_known = !plain.is_empty() || !self.shared.book.addresses(&peer).is_empty();
+        if is_known || named.is_empty() {
+            let opts = DialOpts::peer_id(peer).addresses(without_peers(&plain));
+            self.dial_again(peer, opts.extend_addresses_through_behaviour(), PeerCondition::NotDialing);
         }
+        if named.is_empty() || self.being_resolved.contains(&peer) {
+            return;
+        }
+        if self.resolving.len() >= RESOLVING_MAX {
+            if !is_known {
+                self.redial.lost(&peer, now, rand::random());
+            }
+            return;
+        }
+        self.being_resolved.insert(peer);
         let resolver = self.shared.resolver.clone();
         self.resolving.spawn(async move {
-            let found = resolve_all(&resolver, peer, &addresses).await;
+            let found = resolve_all(&resolver, peer, &named).await;
             let found = found.unwrap_or_else(|error| {
                 tracing::debug!("{peer}: {error}");
                 Vec::new()
             });
-            (peer, found)
+            Resolved { peer, addresses: found, was_dialled: is_known }
         });
     }
 
-    pub(super) fn dial_again(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+    /// Names of a peer were resolved.
+    pub(super) fn on_resolved(&mut self, resolved: Result<Resolved, JoinError>) {
+        if let Ok(Resolved { peer, addresses: mut new, was_dialled }) = resolved {
+            self.being_resolved.remove(&peer);
+            if was_dialled {
+                let known = self.shared.book.addresses(&peer);
+                new.retain(|address| !known.contains(address));
+            }
+            // What needs no name may be being dialled still, and lead nowhere.
+            let condition = if new.is_empty() { PeerCondition::NotDialing } else { PeerCondition::Always };
+            if !(was_dialled && new.is_empty()) {
+                self.dial_again(peer, DialOpts::peer_id(peer).addresses(new), condition);
+            }
+        }
+        if self.resolving.is_empty() {
+            self.being_resolved.clear();
+        }
+    }
+
+    fn dial_again(&mut self, peer: PeerId, opts: WithPeerIdWithAddresses, condition: PeerCondition) {
         if self.is_direct(&peer) {
             return self.redial.connected(&peer);
         }
-        let opts = DialOpts::peer_id(peer)
-            .addresses(addresses)
-            .extend_addresses_through_behaviour()
-            .condition(PeerCondition::NotDialing)
-            .build();
-        if let Err(error) = self.swarm.dial(opts) {
+        if let Err(error) = self.swarm.dial(opts.condition(condition).build()) {
             tracing::debug!("dialling {peer}: {error}");
             self.redial.lost(&peer, Instant::now(), rand::random());
         }

@@ -1,5 +1,7 @@
 //! Who meets whom, over what, and what is known of them then.
 
+use std::time::{Duration, Instant};
+
 use libp2p::pnet::PreSharedKey;
 use libp2p::swarm::StreamProtocol;
 use libp2p::{Multiaddr, PeerId};
@@ -7,6 +9,7 @@ use serde_json::json;
 
 use super::{TIME_MAX, is_connected, listening, node, node_of, peers, plain, settings, until, with_key};
 use crate::config::Config;
+use crate::dns::{DnsChoice, DnsSettings};
 use crate::keys::{KeySpec, PrivateKey};
 use crate::swarm::addresses::split_peer;
 use crate::swarm::{ConnectError, Direction, DisconnectError, Gone, OpenError, PingError, SwarmSettings};
@@ -191,4 +194,52 @@ async fn after_the_end_everything_fails_and_nothing_hangs() {
     let (address, peer) =
         split_peer(&format!("{}/p2p/{}", listening(&there)[0], there.peer_id()).parse().unwrap());
     assert_eq!((address, peer), (listening(&there)[0].clone(), Some(there.peer_id())));
+}
+
+/// A resolver that hears questions and answers none.
+async fn silent_resolver() -> (tokio::net::UdpSocket, DnsSettings) {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let default = DnsChoice::Server(socket.local_addr().unwrap());
+    (socket, DnsSettings { default, ..DnsSettings::NOBODY })
+}
+
+#[tokio::test]
+async fn what_needs_no_name_is_dialled_while_nobody_resolves_the_others() {
+    let (_socket, dns) = silent_resolver().await;
+    let there = plain().await;
+    let peer = there.peer_id();
+    let named: Vec<Multiaddr> =
+        (0..6).map(|number| format!("/dns4/n{number}.example/tcp/4001").parse().unwrap()).collect();
+    let entry = [named.clone(), listening(&there)].concat();
+    for peered in [false, true] {
+        let mut slow = settings(&["/ip4/127.0.0.1/tcp/0"]);
+        slow.dns = dns.clone();
+        let here = node(slow).await;
+        let before = Instant::now();
+        if peered {
+            here.peering_add(peer, entry.clone()).await.unwrap();
+            until("it is connected", || is_connected(&here, peer)).await;
+        } else {
+            here.connect(peer, &entry).await.unwrap();
+        }
+        assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+        here.connect(peer, &named).await.unwrap();
+        assert!(before.elapsed() < Duration::from_secs(5), "who is connected needs no name");
+    }
+}
+
+#[tokio::test]
+async fn names_are_resolved_at_the_same_time_and_failures_of_all_addresses_are_told() {
+    let (_socket, dns) = silent_resolver().await;
+    let mut slow = settings(&["/ip4/127.0.0.1/tcp/0"]);
+    slow.dns = dns;
+    let (here, nobody, before) = (node(slow).await, PeerId::random(), Instant::now());
+    let mut entry: Vec<Multiaddr> =
+        (0..4).map(|number| format!("/dns4/n{number}.example/tcp/4001").parse().unwrap()).collect();
+    let error = here.connect(nobody, &entry).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Resolve(_)), "{error}");
+    assert!(before.elapsed() < Duration::from_secs(18), "one after another: {:?}", before.elapsed());
+    entry.push("/ip4/127.0.0.1/tcp/1".parse().unwrap());
+    let error = here.connect(nobody, &entry).await.unwrap_err().to_string();
+    assert!(error.contains("all dials failed\n  * [/ip4/127.0.0.1/tcp/1] "), "{error}");
 }
