@@ -88,6 +88,14 @@ pub enum ConnectError {
         /// What happened at each address.
         reason: String,
     },
+    /// This node would not dial, or keep a connection: there are too many. It says nothing of the peer.
+    #[error("failed to dial: failed to dial {peer}: {reason}")]
+    Busy {
+        /// The peer.
+        peer: PeerId,
+        /// What there are too many of.
+        reason: String,
+    },
     /// It took too long.
     #[error("failed to dial: failed to dial {0}: no connection within 60 seconds")]
     Timeout(PeerId),
@@ -531,7 +539,10 @@ async fn first_connected(
             ConnectError::Failed { peer, reason: reason + &more }
         }
         // Of names that led nowhere nothing is said where there was something to dial.
-        (one @ ConnectError::Failed { .. }, ConnectError::Resolve(_) | ConnectError::NoAddresses(_)) => one,
+        (
+            one @ (ConnectError::Failed { .. } | ConnectError::Busy { .. }),
+            ConnectError::Resolve(_) | ConnectError::NoAddresses(_),
+        ) => one,
         (_, other) => other,
     })
 }

@@ -6,7 +6,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId, TransportError};
 
-use super::{ConnectReply, ConnectStage, ConnectWaiter, Open, Task};
+use super::{ConnectReply, ConnectStage, ConnectWaiter, Dial, Open, Task};
 use crate::swarm::addresses::split_peer;
 use crate::swarm::handle::{
     ALL_FAILED, Command, ConnectError, ConnectionInfo, DisconnectError, Need, PingError, Usage,
@@ -94,6 +94,14 @@ impl Task {
             self.shared.book.add(peer, addresses);
             return self.wait_for_identity(peer, reply);
         }
+        let known = if and_known { self.shared.book.addresses(&peer) } else { Vec::new() };
+        let all: Vec<Multiaddr> = known.into_iter().chain(addresses.iter().cloned()).collect();
+        // Hundreds may want the same peer at once: one dial is enough for all who know no other address of it.
+        let is_same = |dial: &Dial| dial.peer == peer && all.iter().all(|it| dial.addresses.contains(it));
+        if let Some((id, _)) = self.dials.iter().find(|(_, dial)| is_same(dial)).filter(|_| !all.is_empty()) {
+            self.connects.push(ConnectWaiter { reply, peer, stage: ConnectStage::Dialling(*id, need) });
+            return;
+        }
         let mut opts = DialOpts::peer_id(peer).addresses(addresses);
         if and_known {
             opts = opts.extend_addresses_through_behaviour();
@@ -102,6 +110,7 @@ impl Task {
         let id = opts.connection_id();
         match self.swarm.dial(opts) {
             Ok(()) => {
+                self.dials.insert(id, Dial { peer, addresses: all });
                 self.connects.push(ConnectWaiter { reply, peer, stage: ConnectStage::Dialling(id, need) });
             }
             Err(error) => self.not_connected(need, peer, reply, &error),
@@ -211,6 +220,7 @@ fn in_words(peer: PeerId, error: &DialError) -> ConnectError {
             });
             failed(format!("{ALL_FAILED}{}", lines.collect::<Vec<_>>().concat()))
         }
+        DialError::Denied { .. } => ConnectError::Busy { peer, reason: chain(error) },
         other => failed(chain(other)),
     }
 }

@@ -93,6 +93,7 @@ impl Task {
             is_dialled_back: false,
         };
         self.open.insert(id, open);
+        self.dials.remove(&id);
         self.manager.opened(id, peer, direction == Direction::Inbound, Instant::now());
         self.shared.book.connected(peer, dialled);
         if self.is_direct(&peer) {
@@ -139,6 +140,7 @@ impl Task {
     }
 
     fn on_dial_failed(&mut self, id: ConnectionId, peer: Option<PeerId>, error: &DialError) {
+        self.dials.remove(&id);
         let waits =
             |waiter: &mut ConnectWaiter| matches!(waiter.stage, ConnectStage::Dialling(on, _) if on == id);
         for waiter in self.connects.extract_if(.., waits).collect::<Vec<_>>() {

@@ -83,6 +83,13 @@ impl ConnectStage {
     }
 }
 
+/// A dial that is under way: whom, and where.
+#[derive(Debug)]
+struct Dial {
+    peer: PeerId,
+    addresses: Vec<Multiaddr>,
+}
+
 /// Names that were resolved for an attempt to connect.
 #[derive(Debug)]
 struct Resolved {
@@ -110,6 +117,8 @@ struct Task {
     /// Whose names they are.
     being_resolved: HashSet<PeerId>,
     connects: Vec<ConnectWaiter>,
+    /// Dials for those who wait, until they are over.
+    dials: HashMap<ConnectionId, Dial>,
     pings: HashMap<u64, (PeerId, oneshot::Sender<Result<Duration, PingError>>)>,
     next_ping: u64,
     nat: arbiter::Arbiter,

@@ -157,6 +157,7 @@ pub async fn start(params: SwarmParams) -> Result<SwarmHandle, StartError> {
         resolving: JoinSet::new(),
         being_resolved: HashSet::new(),
         connects: Vec::new(),
+        dials: HashMap::new(),
         pings: HashMap::new(),
         next_ping: 0,
         nat: super::arbiter::Arbiter::default(),

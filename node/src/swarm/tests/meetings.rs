@@ -12,7 +12,9 @@ use crate::config::Config;
 use crate::dns::{DnsChoice, DnsSettings};
 use crate::keys::{KeySpec, PrivateKey};
 use crate::swarm::addresses::split_peer;
-use crate::swarm::{ConnectError, Direction, DisconnectError, Gone, OpenError, PingError, SwarmSettings};
+use crate::swarm::{
+    ConnectError, Direction, DisconnectError, Gone, OpenError, PingError, ResourceLimits, SwarmSettings,
+};
 
 #[tokio::test]
 async fn two_nodes_meet_over_tcp_quic_and_websocket_and_know_each_other() {
@@ -242,4 +244,43 @@ async fn names_are_resolved_at_the_same_time_and_failures_of_all_addresses_are_t
     entry.push("/ip4/127.0.0.1/tcp/1".parse().unwrap());
     let error = here.connect(nobody, &entry).await.unwrap_err().to_string();
     assert!(error.contains("all dials failed\n  * [/ip4/127.0.0.1/tcp/1] "), "{error}");
+}
+
+#[tokio::test]
+async fn many_who_want_one_peer_share_a_dial() {
+    // It takes connections, and says nothing on them.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: Multiaddr =
+        format!("/ip4/127.0.0.1/tcp/{}", silent.local_addr().unwrap().port()).parse().unwrap();
+    let (here, nobody) = (plain().await, PeerId::random());
+    here.book().add(nobody, [address.clone()]);
+    let given = [vec![], vec![address.clone()], vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()]];
+    let mut waiting = tokio::task::JoinSet::new();
+    for number in 0..600 {
+        // The last few know another address.
+        let (here, given) = (here.clone(), given[if number < 590 { number % 2 } else { 2 }].clone());
+        waiting.spawn(async move { here.connect(nobody, &given).await });
+    }
+    until("they are being dialled", || async { here.usage().await.unwrap().pending_outbound == 2 }).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(here.usage().await.unwrap().pending_outbound, 2);
+    assert!(waiting.try_join_next().is_none(), "one was refused for being one of many");
+    // Whoever is there is where all go when the dial leads there.
+    drop(silent);
+    let mut failed = 0;
+    while let Some(ended) = waiting.join_next().await {
+        assert!(matches!(ended.unwrap(), Err(ConnectError::Failed { .. })));
+        failed += 1;
+    }
+    assert_eq!((failed, here.usage().await.unwrap().pending_outbound), (600, 0));
+}
+
+#[tokio::test]
+async fn that_this_node_is_busy_is_not_said_of_the_peer() {
+    let mut strict = settings(&["/ip4/127.0.0.1/tcp/0"]);
+    strict.limits = strict.limits.map(|limits| ResourceLimits { pending_outbound: 0, ..limits });
+    let (here, there) = (node(strict).await, plain().await);
+    let error = here.connect(there.peer_id(), &listening(&there)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Busy { .. }), "{error}");
+    assert!(error.to_string().contains("pending outgoing"), "{error}");
 }
