@@ -263,6 +263,7 @@ async fn run_close(context: Context, request: Request) -> Result<Response, Comma
             && listen.as_ref().is_none_or(|wanted| *wanted == listener.listen)
             && target.as_ref().is_none_or(|wanted| *wanted == listener.target)
     });
+    let closed = closed.await;
     Ok(Response::One(closed.into()))
 }
 

@@ -11,12 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use libp2p::swarm::{Stream, StreamProtocol};
 use libp2p::{Multiaddr, PeerId};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{sleep, timeout};
 
 pub(crate) use endpoint::EndpointError;
@@ -30,6 +31,8 @@ const STREAMS_MAX: usize = 1024;
 const LISTENERS_MAX: usize = 256;
 /// How long a peer may take to be reached and to open a stream (Kubo's).
 const DIAL_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long closing waits until what was listened for is free again. It takes no longer than the runtime needs for one more turn.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long accepting pauses after the system refused it, for want of file descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -133,8 +136,8 @@ struct Inner {
 #[derive(Debug)]
 struct Listening {
     listener: Listener,
-    /// Ends the task with the entry.
-    _task: Task,
+    /// Ends with the entry.
+    task: Task,
     _closed: watch::Sender<()>,
 }
 
@@ -145,7 +148,16 @@ struct Running {
 }
 
 #[derive(Debug)]
-struct Task(AbortHandle);
+struct Task(JoinHandle<()>);
+
+impl Task {
+    /// Ends it, and returns when what it held is free.
+    async fn end(mut self) {
+        self.0.abort();
+        // That it was aborted is what is to be heard.
+        let _ = timeout(CLOSE_TIME_MAX, &mut self.0).await;
+    }
+}
 
 impl Drop for Task {
     fn drop(&mut self) {
@@ -194,7 +206,7 @@ impl Mounts {
             target: endpoint::of_peer(peer),
         };
         let task = tokio::spawn(accept(tcp, self.weak(), name, peer));
-        Ok(self.add(listener, Task(task.abort_handle())))
+        Ok(self.add(listener, Task(task)))
     }
 
     /// Takes streams of peers for the protocol, and carries each to a TCP server. With `report`, the peer's ID and a line
@@ -216,7 +228,7 @@ impl Mounts {
         };
         let serving = Serving { protocol: protocol.to_owned(), target: target.clone(), report };
         let task = tokio::spawn(serve(incoming, self.weak(), serving));
-        Ok(self.add(listener, Task(task.abort_handle())))
+        Ok(self.add(listener, Task(task)))
     }
 
     fn check_room(&self) -> Result<(), ListenError> {
@@ -227,7 +239,7 @@ impl Mounts {
         let (sender, closed) = watch::channel(());
         let mut inner = self.lock();
         let number = inner.number();
-        inner.listeners.insert(number, Listening { listener, _task: task, _closed: sender });
+        inner.listeners.insert(number, Listening { listener, task, _closed: sender });
         Handle { number, mounts: self.clone(), closed }
     }
 
@@ -238,12 +250,18 @@ impl Mounts {
         all
     }
 
-    /// Closes the listeners that are meant. Streams that they opened go on. Returns how many they were.
-    pub(crate) fn close(&self, mut is_meant: impl FnMut(&Listener) -> bool) -> usize {
-        let mut inner = self.lock();
-        let before = inner.listeners.len();
-        inner.listeners.retain(|_, it| !is_meant(&it.listener));
-        before - inner.listeners.len()
+    /// Closes the listeners that are meant; protocols and addresses are free when this returns. Streams that they opened go on.
+    /// Returns how many they were.
+    pub(crate) async fn close(&self, mut is_meant: impl FnMut(&Listener) -> bool) -> usize {
+        let closed: Vec<Listening> = {
+            let mut inner = self.lock();
+            let meant = inner.listeners.iter().filter(|(_, it)| is_meant(&it.listener));
+            let numbers: Vec<u64> = meant.map(|(number, _)| *number).collect();
+            numbers.iter().filter_map(|number| inner.listeners.remove(number)).collect()
+        };
+        let count = closed.len();
+        join_all(closed.into_iter().map(|it| it.task.end())).await;
+        count
     }
 
     /// The open streams.
@@ -409,5 +427,42 @@ async fn serve(mut incoming: Incoming, mounts: WeakMounts, serving: Serving) {
                 Err(_) => tracing::warn!("p2p listen: no connection to {} within 30 seconds", serving.target),
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p_identity::Keypair;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::swarm::{Protocols, SwarmParams, SwarmSettings, start};
+
+    // One thread: a task that is ended has its next turn only when this one waits.
+    #[tokio::test]
+    async fn what_was_listened_for_is_free_when_it_is_closed() {
+        let mut config = Config::defaults();
+        config.apply_profiles("test").unwrap();
+        config.set("Addresses.Swarm", serde_json::json!(["/ip4/127.0.0.1/tcp/0"])).unwrap();
+        let params = SwarmParams {
+            key: Keypair::generate_ed25519(),
+            agent: "test".to_owned(),
+            settings: SwarmSettings::of_config(&config, None).unwrap(),
+            protocols: Protocols::default(),
+            exchange: None,
+        };
+        let mounts = Mounts::new(Box::pin(start(params)).await.unwrap(), None);
+        let (any, target) =
+            ("/ip4/127.0.0.1/tcp/0".parse().unwrap(), "/ip4/127.0.0.1/tcp/1".parse().unwrap());
+        mounts.forward("/x/out", &any, PeerId::random()).await.unwrap();
+        let bound = mounts.listeners()[0].listen.clone();
+        mounts.listen("/x/in", &target, false).unwrap();
+        for _ in 0..20 {
+            assert_eq!(mounts.close(|_| true).await, 2);
+            mounts.listen("/x/in", &target, false).unwrap();
+            mounts.forward("/x/out", &bound, PeerId::random()).await.unwrap();
+        }
+        assert_eq!(mounts.close(|it| it.protocol == "/x/in").await, 1);
+        assert_eq!(mounts.listeners().len(), 1);
     }
 }
