@@ -1,9 +1,11 @@
 //! `init` and `id`.
 
+use serde::Serialize as _;
 use serde_json::Value;
+use serde_json::ser::{PrettyFormatter, Serializer};
 
 use super::blocking::blocking;
-use super::config::{line, load};
+use super::config::load;
 use super::registry::{Arg, Call, Command, CommandError, Needs, Opt, Request, Response};
 use super::{Context, Terminal, documents};
 use crate::identify::IdInfo;
@@ -166,9 +168,27 @@ fn id_text(call: &Call, value: &Value, out: &mut Vec<u8>) -> Result<(), CommandE
             out.extend_from_slice(info.format(format).as_bytes());
             Ok(())
         }
-        None => line(
-            out,
-            &serde_json::to_string_pretty(value).map_err(CommandError::from_error)?.replace("  ", "\t"),
-        ),
+        None => tabbed(value, out).map_err(CommandError::from_error),
+    }
+}
+
+/// One line for each value, and a tab for each level, as Kubo has it.
+fn tabbed(value: &Value, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    value.serialize(&mut Serializer::with_formatter(&mut *out, PrettyFormatter::with_indent(b"\t")))?;
+    out.push(b'\n');
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_of_itself_keeps_its_spaces() {
+        let (mut out, value) =
+            (Vec::new(), serde_json::json!({ "AgentVersion": "two  spaces", "Protocols": ["/a"] }));
+        tabbed(&value, &mut out).unwrap();
+        let expected = "{\n\t\"AgentVersion\": \"two  spaces\",\n\t\"Protocols\": [\n\t\t\"/a\"\n\t]\n}\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }
