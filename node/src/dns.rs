@@ -1,11 +1,12 @@
 //! Who is asked for domain names (`DNS` in the config), and asking them.
 //!
 //! Addresses with names in them are `swarm::resolve`'s, links from domain names to content (DNSLink) are the names service's.
-//! `https` asks servers over HTTPS (`literal`: those at IPv6 addresses); `connecting` tells why one is not reached.
+//! `https` asks servers over HTTPS (`literal`: those at IPv6 addresses), `system` those that the system asks; `connecting` tells why one is not reached.
 
 mod connecting;
 mod https;
 mod literal;
+mod system;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use https::HttpsServer;
 
 use connecting::{Asking, Connecting};
 use https::Https;
+use system::System;
 
 /// How long one question may take, its repetitions included.
 const TIME_MAX: Duration = Duration::from_secs(10);
@@ -139,6 +141,7 @@ pub struct Texts {
 
 enum Asked {
     Nobody,
+    System(Box<System>),
     Resolver(Box<Asking>),
     Https(Box<Https>),
     Unknown(String),
@@ -152,17 +155,17 @@ impl Asked {
             DnsChoice::Https(server) => {
                 return Self::Https(Box::new(Https::new(server.clone(), cache_time_max)));
             }
-            DnsChoice::System => Resolver::builder(Connecting::default()),
+            DnsChoice::System => return Self::System(Box::new(System::new(cache_time_max))),
             DnsChoice::Server(address) => {
                 let mut server = NameServerConfig::udp_and_tcp(address.ip());
                 for connection in &mut server.connections {
                     connection.port = address.port();
                 }
                 let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-                Ok(Resolver::builder_with_config(config, Connecting::default()))
+                Resolver::builder_with_config(config, Connecting::default())
             }
         };
-        match builder.and_then(|builder| build(builder, cache_time_max)) {
+        match build(builder, cache_time_max) {
             Ok(resolver) => Self::Resolver(Box::new(resolver)),
             Err(error) => {
                 tracing::warn!("names cannot be resolved: {error}");
@@ -211,7 +214,7 @@ impl std::fmt::Debug for Dns {
 }
 
 impl Dns {
-    /// One that asks as the settings say; where the system names no server, it asks nobody.
+    /// One that asks as the settings say. Whom the system asks is looked up when it is needed.
     pub fn new(settings: &DnsSettings) -> Self {
         let asked = |choice| Asked::new(choice, settings.cache_time_max);
         let domains = settings.domains.iter().map(|(domain, choice)| (domain.clone(), asked(choice)));
@@ -237,6 +240,13 @@ impl Dns {
                 let asking = question(Asking::clone(resolver));
                 let answer = timeout(TIME_MAX, asking).await.map_err(|_| DnsError::Timeout)?;
                 answer.map_err(|error| failure(&error))
+            }
+            Asked::System(system) => {
+                let asking = async {
+                    let resolver = system.resolver().await?;
+                    question(resolver).await.map_err(|error| failure(&error))
+                };
+                timeout(TIME_MAX, asking).await.unwrap_or(Err(DnsError::Timeout))
             }
             Asked::Https(https) => {
                 let asking = async {

@@ -145,7 +145,8 @@ mod tests {
             Action::Send { request, .. } => Some(request),
             _ => None,
         });
-        sent.map(|id| Outgoing { id, bytes: Vec::new(), is_answered: true }).collect()
+        let timeout = Config::new(Scope::Wan).request_timeout;
+        sent.map(|id| Outgoing { id, bytes: Vec::new(), is_answered: true, timeout }).collect()
     }
 
     #[test]
