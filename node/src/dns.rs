@@ -1,7 +1,8 @@
 //! Who is asked for domain names (`DNS` in the config), and asking them.
 //!
 //! Addresses with names in them are `swarm::resolve`'s, links from domain names to content (DNSLink) are the names service's.
-//! `https` asks servers over HTTPS (`literal`: those at IPv6 addresses), `system` those that the system asks; `connecting` tells why one is not reached.
+//! `https` asks servers over HTTPS (`literal`: those at IPv6 addresses), `system` those that the system asks; `connecting` tells
+//! why one is not reached.
 
 mod connecting;
 mod https;

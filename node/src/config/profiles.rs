@@ -443,6 +443,15 @@ mod tests {
     }
 
     #[test]
+    fn no_profile_sets_a_key_that_does_nothing() {
+        for profile in PROFILES.iter().filter(|profile| !matches!(profile.action, Action::Refuse)) {
+            let mut config = Config::defaults();
+            profile.apply(&mut config).unwrap();
+            assert_eq!(config.warnings(), [""; 0], "{}", profile.name);
+        }
+    }
+
+    #[test]
     fn inverse_profiles_restore_the_defaults() {
         for (there, back) in [
             ("test", "default-networking"),

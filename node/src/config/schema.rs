@@ -250,6 +250,7 @@ const KEYS: &[(&str, &[(&str, Kind)])] = &[
             ("DHT.KeystoreBatchSize", INT64),
             ("DHT.OfflineDelay", Duration),
             ("DHT.SendProviderRecordTimeout", Duration),
+            ("DHT.LANOnly", Flag),
             ("DHT.ResumeEnabled", Flag),
         ],
     ),

@@ -249,7 +249,7 @@ impl Book {
         let known = pages.page(peer);
         match address {
             Some(address) if Scope::of(address) == Scope::Relayed => {
-                known.add(std::iter::once(address.clone()))
+                known.add(std::iter::once(address.clone()));
             }
             Some(address) => known.prove(address),
             None => {}

@@ -12,9 +12,7 @@ use crate::config::Config;
 use crate::dns::{DnsChoice, DnsSettings};
 use crate::keys::{KeySpec, PrivateKey};
 use crate::swarm::addresses::split_peer;
-use crate::swarm::{
-    ConnectError, Direction, DisconnectError, Gone, OpenError, PingError, ResourceLimits, SwarmSettings,
-};
+use crate::swarm::{ConnectError, Direction, DisconnectError, Gone, OpenError, PingError, SwarmSettings};
 
 #[tokio::test]
 async fn two_nodes_meet_over_tcp_quic_and_websocket_and_know_each_other() {
@@ -278,7 +276,9 @@ async fn many_who_want_one_peer_share_a_dial() {
 #[tokio::test]
 async fn that_this_node_is_busy_is_not_said_of_the_peer() {
     let mut strict = settings(&["/ip4/127.0.0.1/tcp/0"]);
-    strict.limits = strict.limits.map(|limits| ResourceLimits { pending_outbound: 0, ..limits });
+    if let Some(limits) = &mut strict.limits {
+        limits.transient.connections.outbound = Some(0);
+    }
     let (here, there) = (node(strict).await, plain().await);
     let error = here.connect(there.peer_id(), &listening(&there)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Busy { .. }), "{error}");
