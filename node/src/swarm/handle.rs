@@ -8,7 +8,7 @@ use futures_util::future::{Either, select};
 use futures_util::{StreamExt as _, stream};
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::addresses::split_peer;
 use super::book::{Book, PeerDescription};
@@ -24,6 +24,8 @@ use super::unread::Unread;
 
 /// Addresses of one peer whose names are resolved at once.
 const RESOLVED_MAX: usize = 16;
+/// For how long what needs no name is dialled alone: two connections to one peer are one too many.
+pub(super) const HEAD_START: Duration = Duration::from_secs(2);
 /// What the words begin with where every address was dialled in vain (go-libp2p's).
 pub(super) const ALL_FAILED: &str = "all dials failed";
 /// Commands that wait for the swarm; whoever gives more waits.
@@ -373,19 +375,29 @@ impl SwarmHandle {
         let (named, plain): (Vec<Multiaddr>, Vec<Multiaddr>) =
             addresses.iter().cloned().partition(holds_name);
         let connecting = async {
-            // Where nobody resolves names, those that need none lead there all the same, and whoever is connected needs nothing.
             let plain = without_peers(&plain);
-            let first = self.ask_to_connect(need, peer, plain.clone(), true);
             if named.is_empty() {
-                return first.await;
+                return self.ask_to_connect(need, peer, plain, true).await;
             }
+            // A connection through a relay will do only when neither attempt led to a better one.
+            let own_need = if need == Need::Better { Need::Direct } else { need };
+            // Where nobody resolves names, those that need none lead there all the same, and whoever is connected needs nothing.
+            let first = self.ask_to_connect(own_need, peer, plain.clone(), true);
             let resolved = async {
+                let head_start = Instant::now() + HEAD_START;
                 let mut found = resolve_all(&self.shared.resolver, peer, &named).await?;
                 let known = self.shared.book.addresses(&peer);
+                if !(plain.is_empty() && known.is_empty()) {
+                    sleep_until(head_start).await;
+                }
                 found.retain(|address| !plain.contains(address) && !known.contains(address));
-                self.ask_to_connect(need, peer, found, false).await
+                self.ask_to_connect(own_need, peer, found, false).await
             };
-            first_connected(first, resolved).await
+            let connected = first_connected(first, resolved).await;
+            if need == own_need || connected.is_ok() {
+                return connected;
+            }
+            self.ask_to_connect(Need::Any, peer, Vec::new(), false).await.or(connected)
         };
         timeout(CONNECT_TIME_MAX, connecting).await.unwrap_or(Err(ConnectError::Timeout(peer)))
     }

@@ -11,7 +11,7 @@ use tokio::task::JoinError;
 use super::{ConnectStage, ConnectWaiter, Resolved, Task};
 use crate::fsutil::write_atomic;
 use crate::swarm::book::Book;
-use crate::swarm::handle::{resolve_all, without_peers};
+use crate::swarm::handle::{HEAD_START, resolve_all, without_peers};
 use crate::swarm::resolve::holds_name;
 
 /// Fewer connected peers than this are too few (Kubo's `MinPeerThreshold`).
@@ -166,11 +166,15 @@ impl Task {
         self.being_resolved.insert(peer);
         let resolver = self.shared.resolver.clone();
         self.resolving.spawn(async move {
+            let head_start = tokio::time::Instant::now() + HEAD_START;
             let found = resolve_all(&resolver, peer, &named).await;
             let found = found.unwrap_or_else(|error| {
                 tracing::debug!("{peer}: {error}");
                 Vec::new()
             });
+            if is_known {
+                tokio::time::sleep_until(head_start).await;
+            }
             Resolved { peer, addresses: found, was_dialled: is_known }
         });
     }

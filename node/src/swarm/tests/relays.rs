@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::{is_connected, listening, node, plain, until};
 use crate::config::Config;
+use crate::dns::{DnsChoice, DnsSettings};
 use crate::swarm::{ConnectError, ConnectionInfo, Need, SwarmHandle, SwarmSettings};
 
 fn settings(keys: &[(&str, serde_json::Value)]) -> SwarmSettings {
@@ -152,15 +153,14 @@ async fn who_dials_for_more_than_a_circuit_is_not_content_with_one_that_comes_me
         let (caller, address) = (caller.clone(), address.clone());
         tokio::spawn(async move { caller.connect_for(need, peer, &[address]).await })
     });
-    let mut sockets = Vec::new();
-    for _ in 0..3 {
-        sockets.push(silent.accept().await.unwrap());
-    }
+    // They share one dial.
+    let socket = silent.accept().await.unwrap();
+    sleep(Duration::from_millis(200)).await;
     caller.connect_for(Need::Better, peer, &[circuit]).await.unwrap();
     any.await.unwrap().unwrap();
     sleep(Duration::from_millis(500)).await;
     assert!(!better.is_finished() && !direct.is_finished(), "their dials are under way");
-    drop((silent, sockets));
+    drop((silent, socket));
     better.await.unwrap().unwrap();
     assert!(matches!(direct.await.unwrap(), Err(ConnectError::Failed { .. })));
 }
@@ -186,4 +186,25 @@ async fn a_relay_serves_so_many_peers_of_one_address_and_the_next_when_one_has_l
     until("the first has left", || async { !is_connected(&relay, first.peer_id()).await }).await;
     let third = node(without_holes(&[LOOPBACK, &circuit])).await;
     until("another has its place", || async { has_circuit(&third) || has_circuit(&second) }).await;
+}
+
+#[tokio::test]
+async fn what_a_name_stands_for_is_dialled_although_a_circuit_is_there_and_the_circuit_does_where_that_fails()
+{
+    let (_relay, hidden, circuit) = behind_a_relay(&[]).await;
+    // It takes connections, and ends them.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let named: Multiaddr =
+        format!("/dns4/localhost/tcp/{}", listener.local_addr().unwrap().port()).parse().unwrap();
+    let mut asking = without_holes(&[]);
+    asking.dns =
+        DnsSettings { default: DnsChoice::Server("127.0.0.1:9".parse().unwrap()), ..DnsSettings::NOBODY };
+    let (caller, peer) = (node(asking).await, hidden.peer_id());
+    caller.connect(peer, std::slice::from_ref(&circuit)).await.unwrap();
+    let dialled = async { drop(listener.accept().await.unwrap()) };
+    let connected = caller.connect(peer, std::slice::from_ref(&named));
+    let (connected, ()) = tokio::join!(connected, dialled);
+    connected.unwrap();
+    drop(listener);
+    assert!(caller.connect_for(Need::Direct, peer, &[named]).await.is_err());
 }
