@@ -56,6 +56,7 @@ impl Node {
         engine.set_mode(Mode::Server);
         engine.set_own_addresses(own);
         for peer in met {
+            engine.on_connections(peer.id, peer.addresses.clone(), now());
             engine.on_identified(peer.id, true, &peer.addresses, now());
         }
         Self { local, engine, store: MemoryStore::default() }
@@ -75,6 +76,7 @@ impl Node {
                         ..Message::request(message.kind, &message.key)
                     };
                     let answer = message.kind.is_answered().then_some(answer);
+                    self.engine.on_connections(peer.id, peer.addresses.clone(), now());
                     sent.push((peer, message));
                     self.engine.on_response(request, Ok(answer), now());
                 }
