@@ -505,7 +505,9 @@ fn a_batch_for_one_server_has_the_time_that_it_takes_while_the_server_takes_keys
 fn peers_that_never_answer_do_not_cost_a_search_those_that_did() {
     let (mut engine, _, server) = engine();
     let others: Vec<PeerId> = std::iter::repeat_with(PeerId::random).take(2).collect();
-    others.iter().for_each(|peer| engine.on_identified(*peer, true, &[public()], now()));
+    for peer in &others {
+        engine.on_identified(*peer, true, &[public()], now());
+    }
     let honest = |peer: &PeerId| *peer == server || others.contains(peer);
     let keypair = Keypair::generate_ed25519();
     let soon = Duration::from_millis(100);

@@ -125,7 +125,7 @@ mod tests {
         book.expire(left);
         book.connected(gone, false, left);
         book.connected(gone, false, left + GONE_MAX);
-        book.expire(left + GONE_MAX - Duration::from_secs(1));
+        book.expire(left + GONE_MAX.saturating_sub(Duration::from_secs(1)));
         assert_eq!(book.addresses(&gone).len(), 1);
         book.expire(left + GONE_MAX);
         assert!(book.addresses(&gone).is_empty() && book.addresses(&here).len() == 1);
