@@ -146,8 +146,12 @@ impl Engine {
         for address in &mut addresses {
             strip_peer(address, &peer);
         }
-        let addresses = self.filter.filter(&addresses);
+        let mut addresses = self.filter.filter(&addresses);
         let is_connected = self.connected.contains_key(&peer);
+        if is_connected && !addresses.iter().any(|address| self.filter.qualifies(address)) {
+            // Of several connections, one is from where its addresses of the scope mean nothing: they are those that another told.
+            add_addresses(&mut addresses, self.book.addresses(&peer).to_vec());
+        }
         self.book.expire(now.at);
         self.book.learn(peer, &addresses, is_connected, now.at);
         if is_server && self.is_met(&peer) {

@@ -88,6 +88,8 @@ pub(super) struct Query {
     pub(super) goal: Goal,
     /// When [`Query::on_deadline`] is to be called. It may move while the query goes on.
     pub(super) deadline: Instant,
+    /// When its search is to end, as soon as anybody has answered.
+    search_ends: Instant,
     /// When it ends, whatever there is.
     last: Instant,
     timeout: Duration,
@@ -130,16 +132,16 @@ impl Query {
         let is_for_peer = matches!(goal, Goal::FindPeer { .. });
         let (first, last) = match goal {
             // Whoever has answered by then is told in the time that is left.
-            Goal::ClosestPeers { .. }
-            | Goal::Refresh { .. }
-            | Goal::Provide { .. }
-            | Goal::PutValue { .. } => (timeout.mul_f64(SEARCH_PART), timeout),
+            Goal::Provide { .. } | Goal::PutValue { .. } => (timeout.mul_f64(SEARCH_PART), timeout),
             Goal::Announce { .. } => (timeout, ANNOUNCE_TIME_MAX.max(timeout)),
+            // A sweep relies on it that those it is given are the closest there are.
+            Goal::ClosestPeers { .. } | Goal::Refresh { .. } => (timeout, timeout),
             Goal::FindPeer { .. } | Goal::Providers { .. } | Goal::GetValue { .. } => (timeout, timeout),
         };
         Self {
             goal,
             deadline: now + first,
+            search_ends: now + first,
             last: now + last,
             timeout,
             lookup: if is_for_peer { lookup.for_peer() } else { lookup },
@@ -248,7 +250,7 @@ impl Query {
 
     /// Asks whom it is the turn of; goes on to the end when there is nobody.
     fn ask(&mut self, cx: &mut Context<'_>) {
-        if self.is_done || self.phase != Phase::Lookup {
+        if self.is_done || self.phase != Phase::Lookup || self.is_cut_off(cx) {
             return;
         }
         while let Some(peer) = self.lookup.next() {
@@ -261,6 +263,17 @@ impl Query {
             self.last = self.last.min(cx.at + FOUND_PATIENCE);
             self.deadline = self.last;
         }
+    }
+
+    /// Goes on with those that have answered, if the time of the search is over. Nobody else is known to be there.
+    fn is_cut_off(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_late = self.search_ends < self.last && cx.at >= self.search_ends;
+        let is_cut = is_late && self.phase == Phase::Lookup && !self.lookup.closest_answered(1).is_empty();
+        if is_cut {
+            self.optimistic = None;
+            self.finish(cx);
+        }
+        is_cut
     }
 
     fn question(&self) -> Message {
@@ -533,9 +546,7 @@ impl Query {
     pub(super) fn on_deadline(&mut self, cx: &mut Context<'_>) {
         if cx.at < self.last && !matches!(self.goal, Goal::Announce { .. }) {
             self.deadline = self.last;
-            if self.phase == Phase::Lookup && !self.lookup.closest_answered(1).is_empty() {
-                self.finish(cx);
-            }
+            self.is_cut_off(cx);
             return;
         }
         if !self.is_done {
