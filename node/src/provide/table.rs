@@ -1,6 +1,6 @@
 //! The keys that are announced, on disk: family `provides`, in the order of the key space.
 //!
-//! Rows (docs/disk-format.md has the bytes): a key that is announced again and again; a new key that waits for its first
+//! Rows (docs/providing.md has the bytes): a key that is announced again and again; a new key that waits for its first
 //! announcement, once for each DHT; how far a sweep has come; and what the last sync of the keys was.
 
 mod counts;

@@ -41,14 +41,34 @@ impl Scope {
 }
 
 /// Whether a peer that is seen at `seen` may say that it is at `told`: nobody at a distance names this machine or the local network,
-/// where the dial would find somebody else (the rule is go-libp2p's). Of a circuit, that of its relay counts.
+/// where the dial would find somebody else (the rule is go-libp2p's, which knows the IP address behind a name; here the name tells). Of a
+/// circuit, that of its relay counts.
 pub(super) fn may_tell(seen: &Multiaddr, told: &Multiaddr) -> bool {
     host_scope(told) <= host_scope(seen)
 }
 
-/// From where the host that an address begins with can be reached.
+/// From where the host that an address begins with can be reached. A name of no top-level domain may stand for a host anywhere.
 fn host_scope(address: &Multiaddr) -> Scope {
-    Scope::of(&address.iter().take_while(|part| *part != Protocol::P2pCircuit).collect())
+    let host: Multiaddr = address.iter().take_while(|part| *part != Protocol::P2pCircuit).collect();
+    match host.iter().next() {
+        Some(Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) | Protocol::Dnsaddr(name)) => {
+            scope_of_name(&name)
+        }
+        _ => Scope::of(&host),
+    }
+}
+
+/// That of a host that was dialled by its name. Names that mean something in one network only are its own; a container is named
+/// without any domain.
+fn scope_of_name(name: &str) -> Scope {
+    let name = name.trim_end_matches('.');
+    let last = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
+    match last.as_str() {
+        "localhost" => Scope::Loopback,
+        "local" | "internal" | "lan" | "arpa" | "home" | "test" => Scope::Private,
+        _ if last == name.to_ascii_lowercase() => Scope::Private,
+        _ => Scope::Public,
+    }
 }
 
 /// Whether an IP address has no meaning on the internet (IANA special-purpose registries).
@@ -72,6 +92,7 @@ fn is_private(ip: IpAddr) -> bool {
                 || v6.is_multicast()
                 || a & 0xfe00 == 0xfc00
                 || a & 0xffc0 == 0xfe80
+                || a & 0xfe00 == 0x0200
                 || (a == 0x2001 && b == 0xdb8)
         }
     }
@@ -203,6 +224,9 @@ mod tests {
             ("/ip6/2a00::1/udp/5/quic-v1", [true, false, false, false, true, true]),
             (&far, [true, false, false, false, true, true]),
             (&near, [true; 6]),
+            ("/dns4/kubo/tcp/5", [true, true, false, false, true, true]),
+            ("/dns4/node.lan/tcp/5", [true, true, false, false, true, true]),
+            ("/dns4/a.example/tcp/5", [true, false, false, false, true, true]),
         ] {
             let seen = seen.parse().unwrap();
             assert_eq!(told.map(|told| may_tell(&seen, &told.parse().unwrap())), expected, "{seen}");

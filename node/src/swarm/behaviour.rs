@@ -28,7 +28,7 @@ use super::streams;
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     limits: Limits,
-    gate: Gate,
+    pub(super) gate: Gate,
     pub(super) identify: Identify,
     pub(super) ping: Ping,
     pub(super) autonat_v1: AutonatV1,

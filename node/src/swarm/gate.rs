@@ -56,6 +56,11 @@ impl Gate {
         Self { filters, book, circuits, reservations, quic_max, quic: 0, allowlist }
     }
 
+    /// A peer's reservation at this relay is over.
+    pub(super) fn reservation_ended(&self, peer: &PeerId) {
+        self.reservations.left(peer);
+    }
+
     fn may_accept(&self, remote: &Multiaddr, peer: Option<PeerId>) -> Result<(), ConnectionDenied> {
         if self.quic >= self.quic_max && self.counts(remote, peer) {
             return Err(ConnectionDenied::new(TooManyOverQuic(self.quic)));

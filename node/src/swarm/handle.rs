@@ -10,7 +10,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::addresses::split_peer;
+use super::addresses::{Scope, split_peer};
 use super::book::{Book, PeerDescription};
 use super::connections::Worth;
 use super::filters::{FilterError, Filters, IpRange};
@@ -382,12 +382,21 @@ impl SwarmHandle {
             // A connection through a relay will do only when neither attempt led to a better one.
             let own_need = if need == Need::Better { Need::Direct } else { need };
             // Where nobody resolves names, those that need none lead there all the same, and whoever is connected needs nothing.
-            let first = self.ask_to_connect(own_need, peer, plain.clone(), true);
+            let known = self.shared.book.addresses(&peer);
+            let is_direct = |address: &Multiaddr| Scope::of(address) != Scope::Relayed;
+            let may_lead_there = plain.iter().chain(&known).any(is_direct);
+            let first = async {
+                self.ask_to_connect(own_need, peer, plain.clone(), true).await?;
+                // Where it led through a relay, what the names stand for is tried all the same.
+                if need == Need::Any || self.is_directly_connected(peer).await {
+                    return Ok(());
+                }
+                Err(ConnectError::Failed { peer, reason: format!("{ALL_FAILED}: only a relay leads there") })
+            };
             let resolved = async {
                 let head_start = Instant::now() + HEAD_START;
                 let mut found = resolve_all(&self.shared.resolver, peer, &named).await?;
-                let known = self.shared.book.addresses(&peer);
-                if !(plain.is_empty() && known.is_empty()) {
+                if may_lead_there {
                     sleep_until(head_start).await;
                 }
                 found.retain(|address| !plain.contains(address) && !known.contains(address));
@@ -402,7 +411,12 @@ impl SwarmHandle {
         timeout(CONNECT_TIME_MAX, connecting).await.unwrap_or(Err(ConnectError::Timeout(peer)))
     }
 
-    /// Has the task dial these addresses, in which there are no names, and those that are known too.
+    async fn is_directly_connected(&self, peer: PeerId) -> bool {
+        let is_direct = |open: &ConnectionInfo| open.peer == peer && !open.relayed;
+        self.connections().await.is_ok_and(|open| open.iter().any(is_direct))
+    }
+
+    /// Has the task dial these addresses, in which there are no names, and with `and_known` those that are known too.
     async fn ask_to_connect(
         &self,
         need: Need,

@@ -99,7 +99,7 @@ impl Reservations {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a reservation, unless its address has as many as it may. A peer has one: its next one stands for the one before.
+    /// Notes a reservation, unless its address has as many as it may. Of a peer, the newest counts.
     fn grant(&self, peer: PeerId, address: &Multiaddr, now: Instant, limits: &RelayLimits) -> bool {
         let Some(ip) = ip_of(address) else { return true };
         let mut held = self.lock();
@@ -112,7 +112,7 @@ impl Reservations {
         is_granted
     }
 
-    /// The peer has no connection any more, and with that no reservation.
+    /// The peer holds no reservation any more: its time is over, or its connection is.
     pub(super) fn left(&self, peer: &PeerId) {
         self.lock().remove(peer);
     }

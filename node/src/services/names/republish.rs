@@ -171,6 +171,10 @@ impl Republisher {
             let told = routing.put_value(key, record.as_bytes().to_vec(), None).await;
             let peers = told.map_err(|error: QueryError| NameNetworkError::from(error))?;
             tracing::debug!("{peers} peers know that {name} lives on");
+            if let Err(error) = followers {
+                tracing::info!("who follows the name {name} over pubsub was not told: {error}");
+            }
+            return Ok(());
         }
         Ok(followers.map_err(NameNetworkError::from)?)
     }

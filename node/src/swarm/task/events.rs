@@ -194,6 +194,10 @@ impl Task {
                 }
                 tracing::debug!("relay: {event:?}");
             }
+            BehaviourEvent::RelayService(
+                relay::Event::ReservationClosed { src_peer_id }
+                | relay::Event::ReservationTimedOut { src_peer_id },
+            ) => self.swarm.behaviour().gate.reservation_ended(&src_peer_id),
             BehaviourEvent::Dcutr(event) => on_hole(&event),
             BehaviourEvent::Upnp(event) => tracing::debug!("UPnP: {event:?}"),
             _ => {}
