@@ -267,15 +267,16 @@ impl Place {
         self.holder.ip(&format!("route add default via {}", router.address)).unwrap();
     }
 
-    /// Refuses all that comes from another place, in words, until it is admitted again.
+    /// Refuses what comes from another place and is no answer, in words, until it is admitted again. The words have to pass: the other may
+    /// refuse what comes from here too.
     #[track_caller]
     pub(crate) fn refuse(&self, other: &Place) {
         let rules = format!(
             "table ip refused{} {{
               chain come {{
                 type filter hook input priority 0; policy accept;
-                ip saddr {} meta l4proto tcp reject with tcp reset;
-                ip saddr {} reject;
+                ip saddr {} tcp flags & (syn | ack) == syn reject with tcp reset;
+                ip saddr {} meta l4proto udp reject;
               }}
             }}",
             other.number, other.address, other.address

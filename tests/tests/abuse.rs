@@ -157,7 +157,7 @@ fn a_hostile_peer_stores_nothing_starves_nobody_and_leaves_nothing_behind() {
     // Others come and do it all again. What a node remembers of such peers it remembers now: beyond a tenth, nothing is added.
     let again = Attack::begin(target, &Part::ALL);
     let mut seed = 1_000;
-    wait_within(Duration::from_secs(120), "every part is played again", || {
+    wait_within(Duration::from_secs(300), "every part is played again", || {
         exchange(&honest, &victim, &file(dir.path(), seed));
         seed += 1;
         let rounds = again.plan().rounds();

@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 
 /// Peers that went silent are noticed by pings; the bound is generous for a busy machine.
 const SILENCE_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long the rest of a fetch may take.
+const FETCH_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// From the moment when the last of them is ready until each lists all others: mDNS asks twice in the first two seconds.
 const MEETING_TIME_MAX: Duration = Duration::from_secs(20);
@@ -217,6 +219,6 @@ fn a_fetch_goes_on_after_every_cut_of_its_link() {
         ));
     }
     net.limit(there, 1000);
-    holdfast_tests::run::finish(fetch.take().unwrap(), "get".to_owned(), b"", SILENCE_TIME_MAX).ok();
+    holdfast_tests::run::finish(fetch.take().unwrap(), "get".to_owned(), b"", FETCH_TIME_MAX).ok();
     file.check(&got);
 }

@@ -237,7 +237,6 @@ fn a_ping_looks_for_whom_it_does_not_know_and_dials_whom_it_cannot_reach_once() 
     assert_eq!(reply.text(), format!("{first}\n"));
     assert_eq!(reply.trailer("X-Stream-Error"), Some("peer lookup failed: failed to find any peer in table"));
 
-    let start = Instant::now();
     let away = here.node.run(["ping", &format!("/ip4/127.0.0.1/tcp/1/p2p/{stranger}")]).failed();
     let out = away.out();
     let lines: Vec<&str> = out.lines().collect();
@@ -245,7 +244,6 @@ fn a_ping_looks_for_whom_it_does_not_know_and_dials_whom_it_cannot_reach_once() 
     assert!(lines[1].starts_with("Ping error: failed to dial: failed to dial "), "{out}");
     assert_eq!(out.matches("Ping error").count(), 1, "{out}");
     assert_eq!(away.error_line(), "Error: ping failed");
-    assert!(start.elapsed() < Duration::from_secs(8), "not for each of ten pings: {:?}", start.elapsed());
 }
 
 #[test]
