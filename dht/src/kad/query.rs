@@ -134,9 +134,12 @@ impl Query {
             // Whoever has answered by then is told in the time that is left.
             Goal::Provide { .. } | Goal::PutValue { .. } => (timeout.mul_f64(SEARCH_PART), timeout),
             Goal::Announce { .. } => (timeout, ANNOUNCE_TIME_MAX.max(timeout)),
-            // A sweep relies on it that those it is given are the closest there are.
-            Goal::ClosestPeers { .. } | Goal::Refresh { .. } => (timeout, timeout),
-            Goal::FindPeer { .. } | Goal::Providers { .. } | Goal::GetValue { .. } => (timeout, timeout),
+            // Of the closest peers too: a sweep relies on it that there are no closer ones.
+            Goal::ClosestPeers { .. }
+            | Goal::Refresh { .. }
+            | Goal::FindPeer { .. }
+            | Goal::Providers { .. }
+            | Goal::GetValue { .. } => (timeout, timeout),
         };
         Self {
             goal,
