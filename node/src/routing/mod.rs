@@ -1,8 +1,9 @@
 //! Finding: both DHTs as one, and what they keep for others.
 //!
-//! A question goes to the DHT of public addresses and to that of the local network at once, and the first answer counts. A
-//! key is announced among public addresses where peers are known there, else on the local network, as Kubo does it. With
-//! `Provide.DHT.LANOnly` nothing is announced among public addresses, whoever is met.
+//! A question goes to the DHT of public addresses and to that of the local network at once; the first answer is
+//! given with what the other one knows a moment later. A key is announced among public addresses where peers are known there,
+//! else on the local network, as Kubo does it. With `Provide.DHT.LANOnly` nothing is announced among public addresses, whoever
+//! is met.
 
 mod mode;
 mod peered;
