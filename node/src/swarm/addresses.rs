@@ -47,7 +47,7 @@ pub(super) fn may_tell(seen: &Multiaddr, told: &Multiaddr) -> bool {
     host_scope(told) <= host_scope(seen)
 }
 
-/// From where the host that an address begins with can be reached. A name of no top-level domain may stand for a host anywhere.
+/// From where the host that an address begins with can be reached; of a name, as far as the name tells.
 fn host_scope(address: &Multiaddr) -> Scope {
     let host: Multiaddr = address.iter().take_while(|part| *part != Protocol::P2pCircuit).collect();
     match host.iter().next() {
